@@ -1,0 +1,29 @@
+# The two commands of the README, and what they need: a virtual environment in .venv, pinned by constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+STAMP := .venv/.installed
+
+.PHONY: run test lint clean
+.DELETE_ON_ERROR:
+
+run: $(STAMP)
+	$(BIN)/giseg run recipes/unet_effb1.toml --demo
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(STAMP): pyproject.toml constraints.txt Makefile $(PLUGINS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gisegkit needs Python 3.11 or newer; set PYTHON=python3.12, say")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' $(foreach file,$(PLUGINS),--editable ./$(dir $(file)))
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info plugins/*/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,229 @@
+"""Names become live objects here, once, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from gisegkit.components.losses import Criterion
+from gisegkit.data.folds import split_rows
+from gisegkit.data.loaders import EpochSampler, Input, TrainingSet
+from gisegkit.data.randomness import INITIAL, seeded
+from gisegkit.data.slices import SliceReader
+from gisegkit.errors import ComponentError, DataError, GisegError
+from gisegkit.recipe import ComponentSpec, Recipe
+from gisegkit.registry import Registries
+from gisegkit.testing import ContractError, check_loss
+from gisegkit.types import Dataset, Metric
+
+Rows = NDArray[np.int64]
+
+GROUPS = {"case": "group", "scan": "volume", "slice": "id"}
+"""The table's column behind each value of ``[split] group``."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The dataset of a recipe, its split, and the way to the network.
+
+    Attributes:
+        train, validation, unlabelled: rows of ``dataset.table``.
+    """
+
+    dataset: Dataset
+    source: Input
+    train: Rows
+    validation: Rows
+    unlabelled: Rows
+
+    @property
+    def channels(self) -> int:
+        """C of the network's input."""
+        return self.source.reader.channels
+
+    def part(self, name: str) -> tuple[str, Rows]:
+        """The rows of ``[predict] part`` and the part's plain name.
+
+        Raises:
+            DataError: if the data have no such slices.
+        """
+        if name == "auto":
+            name = "unlabelled" if len(self.unlabelled) else "validation"
+        every = np.arange(len(self.dataset.table), dtype=np.int64)
+        rows = {"unlabelled": self.unlabelled, "validation": self.validation, "all": every}[name]
+        if not len(rows):
+            raise DataError(f"there are no {name} slices in {type(self.dataset).__name__}; choose another predict.part")
+        return name, rows
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What training needs besides model and data."""
+
+    criterion: Criterion
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    samples: TrainingSet
+    sampler: EpochSampler
+    transforms: list[Any]
+
+
+def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -> Any:
+    """The object that a component's factory returns.
+
+    Args:
+        spec: name and parameters from the recipe.
+        given: what gisegkit hands in; a factory receives those that its signature names.
+
+    Raises:
+        ComponentError: if it cannot be imported or its factory fails; names place, owner and cause.
+    """
+    component = registries[spec.kind].get(spec.name)
+    wanted = component.signature()
+    handed = {key: value for key, value in given.items() if key in wanted.parameters or wanted.open}
+    factory = component.load()
+    try:
+        return factory(**handed, **spec.params)
+    except GisegError as error:
+        error.args = (f"{spec.place}: {error}",) if spec.place else error.args
+        raise
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        cause = f"{type(error).__name__}: {error}"
+        what = f"{spec.kind} {spec.name!r} of {component.owner}"
+        raise ComponentError(f"{spec.place}: {what} cannot be built with {dict(spec.params)}: {cause}") from error
+
+
+def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:
+    """The dataset, checked against the contract that everything else relies on.
+
+    Raises:
+        DataError: if it holds no slices, or slices of one scan differ in size.
+        ComponentError: if its table lacks a column.
+    """
+    dataset: Dataset = build_component(recipe.dataset, registries)
+    table = dataset.table
+    columns = ["id", "volume", "position", "group", "height", "width", "labelled", "empty"]
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ComponentError(f"dataset {recipe.dataset.name!r}: its table has no column {', '.join(missing)}")
+    if table.empty:
+        raise DataError(f"{recipe.dataset.place}: dataset {recipe.dataset.name!r} holds no slices")
+    sizes = table.groupby("volume", sort=False)[["height", "width"]].nunique().max(axis=1)
+    if (sizes > 1).any():
+        scan = sizes.index[sizes > 1][0]
+        raise DataError(f"scan {scan} has slices of different sizes; give each size a volume of its own")
+    return dataset
+
+
+def build_data(recipe: Recipe, registries: Registries, *, training: bool = True) -> Data:
+    """Dataset, split and input of a recipe.
+
+    Args:
+        training: whether there must be slices to train on and to validate on.
+
+    Raises:
+        DataError: if the data cannot be split as the recipe says.
+    """
+    dataset = build_dataset(recipe, registries)
+    inputs, split = recipe.input, recipe.split
+    reader = SliceReader(
+        dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalize=inputs.normalize
+    )
+    source = Input(dataset, reader, size=inputs.size, resize=inputs.resize, interpolation=inputs.interpolation)
+    labelled = dataset.table["labelled"].to_numpy(dtype=bool)
+    train = validation = np.empty(0, dtype=np.int64)
+    if training:
+        if not labelled.any():
+            raise DataError(f"{recipe.dataset.place}: no slice is labelled, so there is nothing to train or score on")
+        train, validation = split_rows(
+            dataset.table,
+            folds=split.folds,
+            fold=split.fold,
+            group=GROUPS[split.group],
+            stratify=split.stratify,
+            subset=split.subset,
+            seed=recipe.seed,
+        )
+        if not len(train):
+            raise DataError("no slice is left to train on; look at [split] subset and folds")
+    return Data(dataset, source, train, validation, np.flatnonzero(~labelled))
+
+
+def build_model(
+    recipe: Recipe, registries: Registries, *, channels: int, classes: int, trained: bool = False
+) -> nn.Module:
+    """The network on the CPU; its random initial weights derive from the recipe's seed.
+
+    Args:
+        trained: True where a checkpoint's weights follow, so that pretrained ones need not be downloaded.
+    """
+    spec = recipe.model
+    if trained and "weights" in spec.params:
+        spec = replace(spec, params={**spec.params, "weights": "none"})
+    with seeded(recipe.seed, INITIAL):
+        model: nn.Module = build_component(spec, registries, in_channels=channels, classes=classes)
+    return model
+
+
+def build_metrics(recipe: Recipe, registries: Registries) -> dict[str, Metric]:
+    """The metrics by name, in the recipe's order."""
+    return {spec.name: build_component(spec, registries) for spec in recipe.metric}
+
+
+def build_criterion(recipe: Recipe, registries: Registries) -> Criterion:
+    """The weighted sum of the recipe's losses."""
+    return Criterion([(spec.name, spec.weight, build_component(spec, registries)) for spec in recipe.loss])
+
+
+def verify_losses(recipe: Recipe, registries: Registries) -> None:
+    """Check every loss that comes from a plugin against its contract; gisegkit's own are checked by its tests.
+
+    Raises:
+        ComponentError: if one is not a loss, or its gradient is wrong; names place and owner.
+    """
+    for spec in recipe.loss:
+        owner = registries[spec.kind].get(spec.name).owner
+        if owner.distribution == "gisegkit":
+            continue
+        try:
+            check_loss(build_component(spec, registries))
+        except ContractError as error:
+            remedy = "gisegkit.testing.check_loss makes this check in the plugin's own tests"
+            raise ComponentError(f"{spec.place}: loss {spec.name!r} of {owner}: {error} ({remedy})") from error
+
+
+def build_training(recipe: Recipe, registries: Registries, data: Data, model: nn.Module) -> TrainingParts:
+    """Losses, optimizer, schedule, samples and batch transforms for a model that is already on its device."""
+    augmentation = build_component(recipe.augmentation, registries, size=recipe.input.size)
+    samples = TrainingSet(data.source, augmentation, seed=recipe.seed)
+    sampler = EpochSampler(data.train, batch_size=recipe.train.batch_size, seed=recipe.seed)
+    optimizer = build_component(recipe.optimizer, registries, params=model.parameters())
+    steps = len(sampler) * recipe.train.epochs
+    return TrainingParts(
+        criterion=build_criterion(recipe, registries),
+        optimizer=optimizer,
+        schedule=build_component(recipe.schedule, registries, optimizer=optimizer, steps=steps),
+        samples=samples,
+        sampler=sampler,
+        transforms=[build_component(spec, registries) for spec in recipe.batch_transform],
+    )
+
+
+def build_postprocess(recipe: Recipe, registries: Registries) -> list[Any]:
+    """The post-processing steps in the recipe's order."""
+    return [build_component(spec, registries) for spec in recipe.postprocess]
+
+
+def describe_parts(recipe: Recipe, registries: Registries) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(kind and name, owner, parameters) of every component, for ``giseg check`` and the environment file."""
+    return [
+        (f"{spec.kind} {spec.name}", str(registries[spec.kind].get(spec.name).owner), spec.params)
+        for spec in recipe.components()
+    ]

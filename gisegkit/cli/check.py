@@ -1,0 +1,66 @@
+"""``giseg check``: every mistake of a recipe, or the filled recipe in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gisegkit.cli.options import demo_option, device_option, read_recipe, recipe_argument, session, set_option
+from gisegkit.cli.output import say
+from gisegkit.plugins import Plugins
+from gisegkit.recipe import ComponentSpec, Recipe
+from gisegkit.values import show
+
+
+@click.command("check")
+@recipe_argument
+@set_option
+@demo_option
+@click.option("--build", is_flag=True, help="Also build the parts and push one tiny batch through them.")
+@device_option
+@click.pass_obj
+def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool, build: bool, device: str) -> None:
+    """Check a recipe: print every mistake, or what it will do."""
+    parsed = read_recipe(recipe, plugins, overrides, demo=demo)
+    for line in in_words(parsed, plugins):
+        say(line)
+    if build:
+        from gisegkit.run import rehearse
+
+        for line in rehearse(parsed, session(plugins, device)):
+            say(line)
+    say(f"{recipe}: no mistakes")
+
+
+def in_words(recipe: Recipe, plugins: Plugins) -> list[str]:
+    """The filled recipe as a person would tell it."""
+    train, inputs, split = recipe.train, recipe.input, recipe.split
+    passes = -(-train.batch_size // recipe.micro_batch)
+    effective = f"{train.batch_size} slices a step"
+    effective += f" in {passes} passes of up to {recipe.micro_batch}" if passes > 1 else " in one pass"
+    height, width = inputs.size
+    stack = (
+        f"{inputs.slices} neighbouring slices, stride {inputs.stride}, {inputs.edge}"
+        if inputs.slices > 1
+        else "one slice"
+    )
+    rest = f"{split.folds} folds by {split.group}, fold {split.fold} validates"
+    lines = [
+        f"{recipe.name}, seed {recipe.seed}{', DEMO: phantoms, not real data' if recipe.demo else ''}",
+        *(_component(spec, plugins) for spec in recipe.components()),
+        f"input: {stack}, {inputs.resize} to {height} x {width} ({inputs.interpolation}), scaled by {inputs.normalize}",
+        f"split: {rest if split.folds > 1 else 'everything trains and validates'}; {split.subset} slices train",
+        f"train: {train.epochs} epochs, effective batch {effective}, precision {train.precision}",
+        f"steps an epoch: ceil(training slices / {train.batch_size}); giseg data {recipe.source} counts the slices",
+        f"best epoch by {recipe.monitor}, validated every {train.validate_every} epochs at native size on whole scans",
+        f"masks where the probability is at least {recipe.evaluate.threshold:g}",
+    ]
+    return lines
+
+
+def _component(spec: ComponentSpec, plugins: Plugins) -> str:
+    owner = plugins.registries[spec.kind].get(spec.name).owner
+    weight = f"{spec.weight:g} x " if spec.kind == "loss" else ""
+    params = ", ".join(f"{key} = {show(value)}" for key, value in spec.params.items())
+    return f"{spec.kind}: {weight}{spec.name}{' (' + params + ')' if params else ''}  [{owner}]"

@@ -1,0 +1,118 @@
+"""``giseg list-components`` and ``giseg describe``: what recipes can name, read from source without importing it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from gisegkit.cli.output import say, table
+from gisegkit.errors import ComponentError
+from gisegkit.plugins import Plugins
+from gisegkit.registry import KINDS, Component
+from gisegkit.signatures import REQUIRED, Parameter
+from gisegkit.values import show
+
+
+@click.command("list-components")
+@click.argument("kind", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_components(plugins: Plugins, kind: str | None, as_json: bool) -> None:
+    """List components: kind, name, owner, summary."""
+    if kind is None:
+        components = list(plugins.registries)
+    else:
+        registry = plugins.registries[kind]
+        components = [registry.get(name) for name in registry]
+    rows = [(item.kind, item.name, str(item.owner), _summary(item)) for item in components]
+    if as_json:
+        keys = ("kind", "name", "distribution", "version", "summary")
+        entries = [
+            dict(zip(keys, (item.kind, item.name, item.owner.distribution, item.owner.version, row[3]), strict=True))
+            for item, row in zip(components, rows, strict=True)
+        ]
+        say(json.dumps(entries, indent=2))
+        return
+    table(("kind", "name", "owner", "summary"), rows)
+    say(f"{len(rows)} components; giseg describe KIND NAME tells more")
+
+
+@click.command("describe")
+@click.argument("kind")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def describe(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
+    """Show a component's parameters, types, defaults, help and paper."""
+    component = plugins.registries[kind].get(name)
+    signature = component.signature()
+    given = KINDS[kind].given
+    parameters = [item for item in signature.parameters.values() if item.name not in given]
+    if as_json:
+        say(json.dumps(_as_dict(component, parameters), indent=2))
+        return
+    say(f"{kind} {name}  ({component.owner}, {signature.file}:{signature.line})")
+    say(signature.summary)
+    if signature.paper:
+        say(f"paper: {signature.paper}")
+    say("in a recipe:")
+    say(f"    {KINDS[kind].table}")
+    say(f'    name = "{name}"')
+    for parameter in parameters:
+        say(f"    {parameter.name} = {_default(parameter)}")
+        say(f"        {_sentences(parameter.help, parameter.type.text)}")
+    if kind == "loss":
+        say("    weight = 1.0\n        a number 0 or more. Its share in the sum of the losses.")
+    for key in signature.parameters:
+        if key in given:
+            say(f"{key} is settled by {given[key]}")
+
+
+def _sentences(*texts: str) -> str:
+    """The texts as sentences, without the marks that docstrings use for code."""
+    plain = [text.replace("``", "").strip().rstrip(".") for text in texts if text]
+    return " ".join(text[:1].upper() + text[1:] + "." for text in plain)
+
+
+def _summary(component: Component) -> str:
+    try:
+        return component.signature().summary
+    except ComponentError as error:
+        return f"(cannot be read: {error})"
+
+
+def _default(parameter: Parameter) -> str:
+    if parameter.default is None:
+        return "(not set)"
+    return "(required)" if parameter.default is REQUIRED else show(parameter.default)
+
+
+def _as_dict(component: Component, parameters: list[Parameter]) -> dict[str, Any]:
+    signature = component.signature()
+    return {
+        "kind": component.kind,
+        "name": component.name,
+        "distribution": component.owner.distribution,
+        "version": component.owner.version,
+        "summary": signature.summary,
+        "paper": signature.paper,
+        "file": signature.file,
+        "line": signature.line,
+        "parameters": [
+            {
+                "name": item.name,
+                "type": item.annotation,
+                "valid": item.type.text,
+                "required": item.required,
+                "default": None if item.required else _plain(item.default),
+                "help": item.help,
+            }
+            for item in parameters
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | list | dict) or value is None else repr(value)

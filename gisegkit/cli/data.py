@@ -1,0 +1,42 @@
+"""``giseg data``: what the data of a recipe hold, and every defect, without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gisegkit.cli.options import demo_option, read_recipe, recipe_argument, set_option
+from gisegkit.cli.output import progress, say, warn
+from gisegkit.errors import DataError
+from gisegkit.plugins import Plugins
+
+
+@click.command("data")
+@recipe_argument
+@set_option
+@demo_option
+@click.option("--quick", is_flag=True, help="Only the tables; do not read the files to look for defects.")
+@click.pass_obj
+def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool, quick: bool) -> None:
+    """Show what a recipe's data hold and every defect found."""
+    parsed = read_recipe(recipe, plugins, overrides, demo=demo)
+    from gisegkit.build import build_data, build_dataset
+    from gisegkit.data.survey import describe, survey
+
+    dataset = build_dataset(parsed, plugins.registries)
+    found = None if quick else survey(dataset, progress=progress)
+    for line in describe(dataset, found):
+        say(line)
+    try:
+        data = build_data(parsed, plugins.registries)
+    except DataError as error:
+        warn(f"split: {error}")
+    else:
+        say(f"split: {len(data.train)} slices train, {len(data.validation)} validate (fold {parsed.split.fold})")
+    if found is None:
+        say("files not read (--quick); no look for defects")
+        return
+    for line in found.defects:
+        warn(line)
+    say(f"{len(found.defects)} defects found in {len(dataset.table)} slices of {parsed.dataset.name}")

@@ -1,0 +1,78 @@
+"""Arguments and options that several commands share, and how they become a recipe and a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gisegkit.cli.output import progress, say
+from gisegkit.plugins import Plugins
+from gisegkit.recipe import Recipe, load_recipe, read_document
+
+if TYPE_CHECKING:
+    from gisegkit.session import Session
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change one value: train.epochs=3, loss.0.weight=0.7.",
+)
+device_option = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
+demo_option = click.option(
+    "--demo", is_flag=True, help="Try the recipe on phantoms: no data, no download, small and short."
+)
+out_option = click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/NAME]")
+resume_option = click.option("--resume", is_flag=True, help="Go on where the run in the folder stopped.")
+root_option = click.option("--root", help="Where the data are now, in place of the recipe's dataset.root.")
+
+
+def training_options(function: F) -> F:
+    """The arguments of ``run`` and ``train``."""
+    for option in reversed((recipe_argument, set_option, out_option, device_option, demo_option, resume_option)):
+        function = option(function)
+    return function
+
+
+def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, demo: bool) -> Recipe:
+    """The recipe as the command line asks for it; prints each value that ``--demo`` overrides."""
+    registries = plugins.registries
+    if not demo:
+        return load_recipe(path, registries=registries, overrides=overrides)
+    from gisegkit.demo import demo_settings, overridden
+
+    document = read_document(path)
+    settings = demo_settings(document, registries)
+    lines = overridden(document, settings)
+    recipe = load_recipe(path, registries=registries, overrides=overrides, preset=settings)
+    for line in lines:
+        say(line)
+    return recipe
+
+
+def session(plugins: Plugins, device: str) -> Session:
+    """What the verbs need, printing to this terminal."""
+    from gisegkit.session import Session
+
+    return Session(plugins, device, progress, say)
+
+
+def run_folder(recipe: Recipe, out: Path | None, *, resume: bool) -> Path:
+    """The folder of a run: the given one, else a free ``runs/NAME``, else, to resume, the newest that exists."""
+    if out is not None:
+        return out
+    base = Path("runs") / (f"{recipe.name}-demo" if recipe.demo else recipe.name)
+    number, folder, newest = 1, base, base
+    while folder.exists():
+        newest = folder
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return newest if resume else folder

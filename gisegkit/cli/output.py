@@ -1,0 +1,96 @@
+"""What the commands print with: lines, warnings, tables, and progress on a terminal or in a log."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+
+EVERY = 10.0
+"""Seconds between two progress lines where there is no terminal."""
+
+
+def say(line: str) -> None:
+    """One line on standard output."""
+    click.echo(line)
+
+
+def warn(line: str) -> None:
+    """One line on standard error."""
+    click.secho("warning: ", fg="yellow", nl=False, err=True)
+    click.echo(line, err=True)
+
+
+def progress(items: Iterable[T], label: str, total: int) -> Iterable[T]:
+    """A bar with rate and time left on a terminal; otherwise a plain line now and then."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        bar: Iterable[T] = tqdm(items, desc=label, total=total, leave=False, dynamic_ncols=True, smoothing=0.1)
+        return bar
+    return _lines(items, label, total)
+
+
+def _lines(items: Iterable[T], label: str, total: int) -> Iterator[T]:
+    start = last = time.monotonic()
+    for count, item in enumerate(items):
+        now = time.monotonic()
+        if count and now - last >= EVERY:
+            last = now
+            rate = count / (now - start)
+            click.echo(f"{label}: {count}/{total}, {rate:.2f}/s, {clock((total - count) / rate)} left", err=True)
+        yield item
+
+
+def clock(seconds: float) -> str:
+    """A duration as a person says it: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Columns as wide as their content; numbers to the right."""
+    texts = [list(header), *([cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
+    numeric = [all(_is_number(row[column]) for row in texts[1:]) for column in range(len(header))]
+    for row in texts:
+        cells = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        click.echo("  " + "  ".join(cells).rstrip())
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it; undefined numbers as a dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.lstrip("-").replace(".", "", 1).isdigit()
+
+
+def print_scores(scores: Mapping[str, Any]) -> None:
+    """What ``evaluation/scores.json`` holds: every score beside its convention, then one column a class."""
+    demo = "DEMO on phantoms, not real data: " if scores.get("demo") else ""
+    epoch = f", epoch {scores['epoch']}" if "epoch" in scores else ""
+    say(f"{demo}scores of {scores['slices']} slices in {scores['scans']} scans ({scores['part']}{epoch})")
+    values: Mapping[str, float] = scores["scores"]
+    for name, convention in scores["conventions"].items():
+        inner = "".join(
+            f"  {key.split('/', 1)[1]} {cell(value)}" for key, value in values.items() if key.startswith(f"{name}/")
+        )
+        say(f"  {name} {cell(values[name])}{inner}")
+        say(f"    ({convention})")

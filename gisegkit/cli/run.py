@@ -1,0 +1,37 @@
+"""``giseg run``: train, evaluate and predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gisegkit.cli.options import read_recipe, run_folder, session, training_options
+from gisegkit.cli.output import print_scores, say
+from gisegkit.plugins import Plugins
+
+
+@click.command("run")
+@training_options
+@click.pass_obj
+def command(
+    plugins: Plugins,
+    recipe: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    device: str,
+    demo: bool,
+    resume: bool,
+) -> None:
+    """Train, evaluate and predict a recipe."""
+    parsed = read_recipe(recipe, plugins, overrides, demo=demo)
+    from gisegkit.run import run_recipe
+
+    folder = run_folder(parsed, out, resume=resume)
+    run, scores = run_recipe(parsed, folder, session(plugins, device), resume=resume)
+    print_scores(scores)
+    say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}")
+    say(f"  scores      {run.evaluation}")
+    say(f"  submission  {run.submission}")
+    say(f"  picture     {run.preview}")
+    say(f"  report      {run.report}")

@@ -1,0 +1,44 @@
+"""``giseg score``: any submission against the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from gisegkit.cli.output import print_scores, progress, say, table
+from gisegkit.plugins import Plugins
+
+METRICS = ("uwmgi_score", "dice", "iou")
+
+
+@click.command("score")
+@click.argument("submission", type=click.Path(path_type=Path))
+@click.argument("truth", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def command(plugins: Plugins, submission: Path, truth: Path, as_json: bool) -> None:
+    """Score SUBMISSION (id,class,predicted) against TRUTH (a train.csv), by class and scan."""
+    from gisegkit.score import score_submission
+
+    metrics = {name: plugins.registries["metric"].get(name).load()() for name in METRICS}
+    result = score_submission(submission, truth, metrics=metrics, progress=progress)
+    if as_json:
+        say(json.dumps(result.as_dict(), indent=2))
+        return
+    content = {
+        "scores": result.board.scores(),
+        "conventions": result.board.conventions,
+        "slices": result.slices,
+        "scans": result.scans,
+        "part": str(submission),
+    }
+    print_scores(content)
+    for name in ("by_class", "by_scan"):
+        frame = result.board.tables()[name]
+        say(name.replace("_", " "))
+        table([str(column) for column in frame.columns], frame.itertuples(index=False))
+    if result.scans_not_scored:
+        say(f"not scored: {result.scans_not_scored} scans of {truth} of which the submission has no row")
+    say(f"{submission}: valid, scored against {truth}; nothing was written")

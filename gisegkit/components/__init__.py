@@ -1,0 +1,47 @@
+"""The built-in plugin: every component that comes with gisegkit, on one screen, by import path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gisegkit.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from gisegkit.registry import Adder
+
+HERE = "gisegkit.components"
+
+
+@hookimpl
+def register_components(add: Adder) -> None:
+    """Register the built-in components; the same hook as everybody's."""
+    add.dataset("uwmgi", f"{HERE}.datasets.uwmgi:UWMGI")
+    add.dataset("folder", f"{HERE}.datasets.folder:Folder")
+    add.dataset("phantom", f"{HERE}.datasets.phantom:Phantom")
+
+    add.model("unet", f"{HERE}.models:unet")
+    add.model("unetplusplus", f"{HERE}.models:unetplusplus")
+
+    add.loss("bce", f"{HERE}.losses:BCE")
+    add.loss("dice", f"{HERE}.losses:DiceLoss")
+    add.loss("tversky", f"{HERE}.losses:Tversky")
+
+    add.augmentation("none", f"{HERE}.augmentation:none")
+    add.augmentation("baseline", f"{HERE}.augmentation:baseline")
+
+    add.batch_transform("mixup", f"{HERE}.batch_transforms:Mixup")
+
+    add.optimizer("adam", f"{HERE}.optimizers:adam")
+    add.optimizer("adamw", f"{HERE}.optimizers:adamw")
+    add.optimizer("sgd", f"{HERE}.optimizers:sgd")
+
+    add.schedule("constant", f"{HERE}.schedules:constant")
+    add.schedule("cosine", f"{HERE}.schedules:cosine")
+
+    add.metric("dice", f"{HERE}.metrics:Dice")
+    add.metric("iou", f"{HERE}.metrics:IoU")
+    add.metric("uwmgi_score", f"{HERE}.metrics:UWMGIScore")
+
+    add.postprocess("min_area", f"{HERE}.postprocess:MinArea")
+
+    add.tracker("csv", f"{HERE}.trackers:CSVTracker")

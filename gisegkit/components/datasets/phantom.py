@@ -1,0 +1,52 @@
+"""The dataset ``phantom``: synthetic abdomens made on first use, so that every recipe can be tried without data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from gisegkit.components.datasets.uwmgi import UWMGI
+from gisegkit.data.phantom import GENERATOR_VERSION, write_phantom
+from gisegkit.errors import RunError
+from gisegkit.types import Between
+
+
+class Phantom(UWMGI):
+    """Synthetic abdomen MR scans in the competition's format, made on first use and kept in a cache folder.
+
+    Args:
+        cases: labelled cases; odd ones have slices of 266 x 266 pixels, even ones of 360 x 310.
+        days: scans of each case; the organs move between them.
+        slices: slices of each scan.
+        seed: another seed gives other cases.
+        test_cases: unseen cases without labels, for prediction; their truth lies in ``test_truth.csv``.
+        root: a folder that ``giseg phantom`` wrote, or any other in the competition's format, in place of the one that
+            the numbers describe; empty makes that one.
+        cache: folder that holds the phantoms; empty for ``$GISEG_CACHE``, or else ``~/.cache/gisegkit``.
+    """
+
+    def __init__(
+        self,
+        *,
+        cases: Annotated[int, Between(1, 1000)] = 6,
+        days: Annotated[int, Between(1, 100)] = 2,
+        slices: Annotated[int, Between(8, 9999)] = 24,
+        seed: Annotated[int, Between(0, 1_000_000_000)] = 0,
+        test_cases: Annotated[int, Between(0, 1000)] = 1,
+        root: str = "",
+        cache: str = "",
+    ) -> None:
+        if root:
+            super().__init__(root=root, exclude="none")
+            return
+        home = Path(cache or os.environ.get("GISEG_CACHE") or "~/.cache/gisegkit").expanduser()
+        name = f"phantom-v{GENERATOR_VERSION}-cases{cases}-days{days}-slices{slices}-seed{seed}-test{test_cases}"
+        made = home / name
+        if not made.is_dir():
+            try:
+                write_phantom(made, cases=cases, days=days, slices=slices, seed=seed, test_cases=test_cases)
+            except RunError:
+                if not made.is_dir():  # else another process made it in the meantime
+                    raise
+        super().__init__(root=str(made), exclude="none")

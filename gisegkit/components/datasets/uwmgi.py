@@ -1,0 +1,328 @@
+"""The UW-Madison GI tract competition's folder, as it comes out of the zip."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from gisegkit.data import rle
+from gisegkit.data.files import no_data, png_header, read_image
+from gisegkit.errors import DataError, did_you_mean
+from gisegkit.types import Dropped
+
+if TYPE_CHECKING:
+    from gisegkit.types import AnyArray, BoolArray, MaskArray
+
+CLASSES = ("large_bowel", "small_bowel", "stomach")
+
+STANDARD = ("case7_day0", "case81_day30")
+EXCLUSIONS: dict[str, tuple[str, ...]] = {
+    "standard": STANDARD,
+    "third_place": (*STANDARD, "case138_day0", "case43_day18", "case43_day26"),
+    "host": (
+        *STANDARD, "case138_day0", "case43_day18", "case43_day26", "case61_day14", "case9_day27", "case34_day20",
+        "case124_day19", "case144_day15", "case83_day11", "case13_day0",
+    ),
+    "none": (),
+}  # fmt: skip
+"""Scans with known faults in their annotations: the two that nearly every solution leaves out, those that the third
+place left out, and the organisers' own list."""
+
+DOWNLOAD = (
+    "get the data: kaggle competitions download -c uw-madison-gi-tract-image-segmentation, unzip, and let dataset.root "
+    "be the folder that holds train.csv"
+)
+SCAN = re.compile(r"(case\d+)_day\d+")
+SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png")
+SliceRow = tuple[str, str, int, str, int, int, float, float, str]
+COLUMNS = ["id", "volume", "position", "group", "height", "width", "spacing_y", "spacing_x", "path"]
+
+
+class UWMGI:
+    """The UW-Madison GI tract competition's folder: 16-bit slices and row-major runs in train.csv.
+
+    Slices in ``train/`` that ``train.csv`` has rows of are labelled; the others, and all in ``test/``, are for
+    prediction. Exclusion concerns labelled slices alone. Making one lists files and reads ``train.csv``; of the images
+    only one header a scan is read.
+
+    Args:
+        root: folder that holds ``train/``, ``train.csv`` and maybe ``test/`` and ``sample_submission.csv``.
+        exclude: scans to leave out: ``standard`` (case7_day0 and case81_day30, whose annotations are wrong),
+            ``third_place`` (5 scans) or ``host`` (the 12 that the organisers leave out), ``none``, or your own list
+            such as ["case7_day0"].
+        classes: classes to segment, in the order of the masks' last axis; other classes of the competition are left
+            out.
+
+    Paper: Lee et al., Data in Brief 57 (2024) 111159, doi 10.1016/j.dib.2024.111159
+
+    Raises:
+        DataError: if the folder is missing or not the competition's, a file's name or header is wrong, or
+            ``train.csv`` does not have the format.
+    """
+
+    exclusive = False
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        exclude: Literal["standard", "third_place", "host", "none"] | list[str] = "standard",
+        classes: list[str] = ["large_bowel", "small_bowel", "stomach"],  # noqa: B006 - a recipe's default is a literal
+    ) -> None:
+        self.root = Path(root).expanduser()
+        self.classes = tuple(classes)
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise DataError(f"dataset.classes = {classes}: give one class at least, and none twice")
+        left_out = _excluded_scans(exclude)
+        _check_root(self.root)
+        train, test = (_list_slices(self.root, part) for part in ("train", "test"))
+        table = pd.DataFrame(train + test, columns=COLUMNS).sort_values(["volume", "position"], ignore_index=True)
+        if table.empty:
+            raise no_data(
+                self.root, "train/ and test/ hold no slices case1/case1_day0/scans/slice_0001_*.png", put=DOWNLOAD
+            )
+        _refuse_twice(table)
+        self._notes: list[str] = []
+        runs, known = self._read_runs(table, file=self.root / "train.csv" if len(train) else None)
+        table["labelled"] = np.asarray(known.any(axis=1))
+        table["empty"] = table["labelled"] & (runs == "").all(axis=1)
+        gone = table["labelled"] & table["volume"].isin(list(left_out))
+        counts = table.loc[gone, "volume"].map(left_out).value_counts(sort=False)
+        self.dropped = tuple(Dropped(str(reason), int(count)) for reason, count in counts.items())
+        self.table = table[~gone].reset_index(drop=True)
+        self._runs = runs[~gone.to_numpy()]
+        self._ids: list[str] = self.table["id"].tolist()
+        self._paths: list[str] = self.table["path"].tolist()
+        self._sizes = self.table[["height", "width"]].to_numpy(dtype=np.int64)  # [N, 2]
+        self._check_headers()
+
+    # --- readers ---
+
+    def image(self, row: int) -> AnyArray:
+        """The slice ``[H, W]``, uint16 in the competition's files.
+
+        Raises:
+            DataError: if the file is missing, damaged, not grey, or not of the size that its name says.
+        """
+        path = self._path(row)
+        image = read_image(path)
+        if image.ndim != 2:
+            raise DataError(f"{path}: is a colour image; the competition's slices are grey")
+        self._check_size(row, image.shape[0], image.shape[1])
+        return image
+
+    def mask(self, row: int) -> MaskArray:
+        """``[H, W, K]`` uint8, 0 or 1.
+
+        Raises:
+            DataError: if the row is not labelled, or its runs are not valid.
+        """
+        if not self._labelled(row):
+            raise DataError(f"{self._ids[row]}: has no labels; it is for prediction")
+        return np.stack([self._decode(row, k) for k in range(len(self.classes))], axis=-1).astype(np.uint8)
+
+    @property
+    def submission_order(self) -> list[tuple[str, str]] | None:
+        """The (id, class) pairs of ``sample_submission.csv`` in its order, None where it is missing or has no rows.
+
+        Raises:
+            DataError: if it lacks the columns id and class.
+        """
+        file = self.root / "sample_submission.csv"
+        if not file.is_file():
+            return None
+        rows = _read_csv(file, ["id", "class"])
+        return list(zip(rows["id"], rows["class"], strict=True)) or None
+
+    def defects(self) -> Iterator[str]:
+        """One line for each defect; reads every file, so it takes minutes on the whole set."""
+        yield from self._notes
+        for row in range(len(self.table)):
+            try:
+                image = self.image(row)
+            except DataError as error:
+                yield str(error)
+            else:
+                if not image.any():
+                    yield f"{self._ids[row]}: the image is black"
+                if image.dtype != np.uint16:
+                    yield f"{self._path(row)}: has {image.dtype.itemsize * 8} bits a pixel; the competition's have 16"
+            for k in range(len(self.classes) if self._labelled(row) else 0):
+                try:
+                    self._decode(row, k)
+                except DataError as error:
+                    yield str(error)
+
+    def _path(self, row: int) -> Path:
+        return self.root / self._paths[row]
+
+    def _labelled(self, row: int) -> bool:
+        return bool(self.table["labelled"].to_numpy()[row])
+
+    def _decode(self, row: int, k: int) -> AnyArray:
+        height, width = map(int, self._sizes[row])
+        place = f"{self.root / 'train.csv'}, {self._ids[row]}, {self.classes[k]}"
+        return rle.decode(self._runs[row, k], height=height, width=width, place=place)
+
+    # --- checks ---
+
+    def _check_headers(self) -> None:
+        """Slices of one scan are alike, so that one header a scan tells whether the names are right."""
+        for row in np.flatnonzero(~self.table["volume"].duplicated().to_numpy()):
+            header = png_header(self._path(int(row)))
+            self._check_size(int(row), header.height, header.width)
+
+    def _check_size(self, row: int, height: int, width: int) -> None:
+        named = tuple(map(int, self._sizes[row]))
+        if named != (height, width):
+            raise DataError(
+                f"{self._path(row)}: the name says width {named[1]} and height {named[0]} (in this order), but the "
+                f"image is {width} wide and {height} high; rename the file, or copy it again from its source"
+            )
+
+    def _read_runs(self, table: pd.DataFrame, file: Path | None) -> tuple[AnyArray, BoolArray]:
+        """``[N, K]`` texts of runs and whether ``train.csv`` has a row for each; notes what does not fit together."""
+        runs = np.full((len(table), len(self.classes)), "", dtype=object)
+        known = np.zeros(runs.shape, dtype=bool)
+        if file is None:
+            return runs, known
+        if not file.is_file():
+            self._notes.append(f"{file}: is not there, so no slice is labelled")
+            return runs, known
+        rows = _read_csv(file, ["id", "class", "segmentation"])
+        self._check_classes(file, rows["class"])
+        twice = rows.duplicated(["id", "class"])
+        if twice.any():
+            first = rows[twice].iloc[0]
+            raise DataError(
+                f"{file}: {int(twice.sum())} rows occur twice, the first is {first['id']}, {first['class']}"
+            )
+        rows = rows[rows["class"].isin(self.classes)]
+        places = pd.Index(table["id"]).get_indexer(pd.Index(rows["id"]))
+        found = places >= 0
+        if not found.any():
+            raise DataError(
+                f"{file}: none of its ids belongs to a slice in {self.root / 'train'}; its first id is "
+                f"{rows['id'].iloc[0]}, the first slice is {table['id'].iloc[0]}; take both from the same download"
+            )
+        ks = pd.Index(self.classes).get_indexer(pd.Index(rows["class"]))
+        runs[places[found], ks[found]] = rows["segmentation"].fillna("").str.strip().to_numpy(dtype=object)[found]
+        known[places[found], ks[found]] = True
+        self._note_misfits(table, known, rows["id"][~found].drop_duplicates())
+        return runs, known
+
+    def _check_classes(self, file: Path, column: pd.Series[str]) -> None:
+        found = column.unique().tolist()
+        for name in found:
+            if name not in {*CLASSES, *self.classes}:
+                hint = did_you_mean(name, CLASSES)
+                raise DataError(
+                    f"{file}: has the class {name!r}; {hint or 'put it in dataset.classes if it is meant'} "
+                    f"(dataset.classes = {list(self.classes)})"
+                )
+        for name in self.classes:
+            if name not in found:
+                hint = did_you_mean(name, found)
+                raise DataError(
+                    f"dataset.classes has {name!r}, but {file} has only {', '.join(found)}; {hint}".rstrip("; ")
+                )
+
+    def _note_misfits(self, table: pd.DataFrame, known: BoolArray, without_file: pd.Series[str]) -> None:
+        for scan, count in without_file.str.replace(r"_slice_\d+$", "", regex=True).value_counts(sort=False).items():
+            self._notes.append(f"{scan}: {count} ids of train.csv have no file in train/")
+        in_train = table["path"].str.startswith("train").to_numpy()
+        some = np.asarray(known.any(axis=1))
+        unlabelled = table["volume"][~some & in_train].value_counts(sort=False)
+        for scan, count in unlabelled.items():
+            self._notes.append(f"{scan}: {count} slices have no rows in train.csv; they count as not labelled")
+        partial = table["id"][some & ~np.asarray(known.all(axis=1))]
+        for name in partial:
+            self._notes.append(f"{name}: train.csv lacks a row for some class; the class counts as absent")
+
+
+def _excluded_scans(exclude: str | list[str]) -> dict[str, str]:
+    """The scans to leave out, each with the reason."""
+    if isinstance(exclude, str):
+        if exclude not in EXCLUSIONS:
+            raise DataError(
+                f"dataset.exclude = {exclude!r}: valid is {', '.join(EXCLUSIONS)} or a list of scans such as "
+                f'["case7_day0"]; {did_you_mean(exclude, EXCLUSIONS)}'.rstrip("; ")
+            )
+        return {scan: f"list {exclude!r}: scan {scan}, known faults in its annotation" for scan in EXCLUSIONS[exclude]}
+    for scan in exclude:
+        if not SCAN.fullmatch(scan):
+            raise DataError(f"dataset.exclude: {scan!r} is no scan; write case and day, such as 'case7_day0'")
+    return {scan: f"named in dataset.exclude: scan {scan}" for scan in exclude}
+
+
+def _check_root(root: Path) -> None:
+    if not root.is_dir():
+        problem = "there is no such folder" if not root.exists() else "is a file, not a folder"
+        raise no_data(root, problem, put=DOWNLOAD)
+    if not _is_competition_folder(root):
+        near = [folder for folder in [root.parent, *_subfolders(root)] if _is_competition_folder(folder)]
+        hint = f"{near[0]} does: --set dataset.root={near[0]}" if len(near) == 1 else ""
+        raise no_data(root, "holds neither train/ nor test/", put=DOWNLOAD, hint=hint)
+
+
+def _is_competition_folder(root: Path) -> bool:
+    return (root / "train").is_dir() or (root / "test").is_dir()
+
+
+def _subfolders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def _list_slices(root: Path, part: str) -> list[SliceRow]:
+    """One row a slice of ``train`` or ``test``, from folder and file names alone."""
+    rows: list[SliceRow] = []
+    base = root / part
+    for case in _subfolders(base) if base.is_dir() else []:
+        for scan in _subfolders(case):
+            parts = SCAN.fullmatch(scan.name)
+            if parts is None or not (scan / "scans").is_dir():
+                continue
+            for file in os.listdir(scan / "scans"):
+                if file.startswith(".") or not file.endswith(".png"):
+                    continue
+                found = SLICE.fullmatch(file)
+                if found is None:
+                    raise DataError(
+                        f"{scan / 'scans' / file}: is not named slice_NUMBER_WIDTH_HEIGHT_SPACING_SPACING.png; "
+                        "rename or remove it"
+                    )
+                number, width, height, spacing_x, spacing_y = found.groups()
+                name = f"{scan.name}_slice_{number}"
+                place = f"{part}/{case.name}/{scan.name}/scans/{file}"
+                mm = float(spacing_y), float(spacing_x)
+                rows.append((name, scan.name, int(number), parts[1], int(height), int(width), *mm, place))
+    return rows
+
+
+def _refuse_twice(table: pd.DataFrame) -> None:
+    twice = table.duplicated(["volume", "position"], keep=False)
+    if twice.any():
+        first, second = table[twice]["path"].iloc[:2]
+        raise DataError(f"{first} and {second} are the same slice of the same scan; remove one of the two")
+
+
+def _read_csv(file: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(file, dtype=str)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{file}: is no table that can be read ({error})") from error
+    missing = [column for column in columns if column not in rows.columns]
+    if missing:
+        raise DataError(
+            f"{file}: has no column {', '.join(missing)}; its columns are {', '.join(map(str, rows.columns))}"
+        )
+    blank = rows[["id", "class"]].isna().any(axis=1)
+    if blank.any():
+        raise DataError(f"{file}: line {int(blank.to_numpy().argmax()) + 2} has no id or no class")
+    return rows[columns]

@@ -1,0 +1,104 @@
+"""Folds: which slices train and which validate, with no case on both sides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gisegkit.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from gisegkit.types import BoolArray
+
+    Rows = NDArray[np.int64]
+
+
+def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, seed: int) -> Rows:
+    """The fold of every slice.
+
+    Args:
+        table: a dataset's table, N rows.
+        folds: number of folds; with 1 every labelled slice is in fold 0.
+        group: the column whose values are never torn apart: ``group`` (the case), ``volume`` (a scan) or ``id``.
+        stratify: ``empty`` keeps the share of empty slices alike in all folds, as far as groups allow; with fewer
+            empty (or non-empty) slices than folds there is nothing to keep. ``none`` looks at sizes alone.
+        seed: another seed gives other folds.
+
+    Returns:
+        ``[N]`` int64 from 0 to folds - 1; -1 where a slice is not labelled.
+
+    Raises:
+        DataError: if there are fewer groups than folds.
+    """
+    labelled = table["labelled"].to_numpy(dtype=bool)
+    assigned = np.full(len(table), -1, dtype=np.int64)
+    if folds == 1:
+        assigned[labelled] = 0
+        return assigned
+    codes = np.unique(table[group].to_numpy(dtype=str)[labelled], return_inverse=True)[1]
+    count = int(codes.max()) + 1 if len(codes) else 0
+    if count < folds:
+        raise DataError(
+            f"{folds} folds need {folds} groups at least, but the labelled slices have {count} (by {group!r}); lower "
+            f"split.folds, set split.group to something finer, or set split.folds = 1 to train and validate on all"
+        )
+    empty = table["empty"].to_numpy(dtype=bool)[labelled]
+    assigned[labelled] = _assign(codes, empty, folds, stratify == "empty", seed)
+    return assigned
+
+
+def _assign(codes: Rows, empty: BoolArray, folds: int, stratify: bool, seed: int) -> Rows:
+    """Folds of labelled slices, ``[N]``, from their groups numbered from 0."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+
+    if stratify and min(int(empty.sum()), int((~empty).sum())) >= folds:
+        if len(np.unique(codes)) == len(codes):  # single slices need no search over groups, which is slow
+            return _collect(StratifiedKFold(folds, shuffle=True, random_state=seed).split(codes, empty), len(codes))
+        search = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        assigned = _collect(search.split(codes, empty, codes), len(codes))
+        if len(np.unique(assigned)) == folds:  # the search may leave a fold without a group where groups are few
+            return assigned
+    renamed = np.random.default_rng(seed).permutation(int(codes.max()) + 1)[codes]  # breaks ties of equal size
+    return _collect(GroupKFold(folds).split(codes, groups=renamed), len(codes))
+
+
+def _collect(splits: Iterable[tuple[Rows, Rows]], count: int) -> Rows:
+    assigned = np.full(count, -1, dtype=np.int64)
+    for fold, (_, validation) in enumerate(splits):
+        assigned[validation] = fold
+    return assigned
+
+
+def split_rows(
+    table: pd.DataFrame, *, folds: int, fold: int, group: str, stratify: str, subset: str, seed: int
+) -> tuple[Rows, Rows]:
+    """The rows that train and the rows that validate.
+
+    Args:
+        table: a dataset's table.
+        folds: number of folds; 1 trains and validates on every labelled slice.
+        fold: the one that validates, from 0.
+        group: as of ``assign_folds``.
+        stratify: as of ``assign_folds``.
+        subset: training rows: ``all``, or only the ``annotated`` ones (not empty). All rows of the fold validate.
+        seed: as of ``assign_folds``.
+
+    Returns:
+        Row numbers in rising order, two int64 arrays.
+
+    Raises:
+        DataError: if there are fewer groups than folds, or no such fold.
+    """
+    if not 0 <= fold < folds:
+        raise DataError(f"split.fold = {fold}: with split.folds = {folds}, folds are numbered 0 to {folds - 1}")
+    assigned = assign_folds(table, folds=folds, group=group, stratify=stratify, seed=seed)
+    train = assigned >= 0 if folds == 1 else (assigned >= 0) & (assigned != fold)
+    if subset == "annotated":
+        train = train & ~table["empty"].to_numpy(dtype=bool)
+    return np.flatnonzero(train), np.flatnonzero(assigned == fold)

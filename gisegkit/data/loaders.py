@@ -1,0 +1,186 @@
+"""Loaders: rows of a dataset's table to tensors, in this process or in workers, the same to the last bit.
+
+The training loader yields whole effective batches; the evaluation loader yields slices in the order of their scans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from gisegkit.data.geometry import make_geometry
+from gisegkit.data.randomness import ORDER, SAMPLE, generator
+from gisegkit.data.slices import SliceReader
+from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray
+
+Key = tuple[int, int]
+"""(epoch, row): everything that a sample depends on besides the recipe."""
+
+
+class Augmentation(Protocol):
+    """What an ``[augmentation]`` component returns."""
+
+    def __call__(
+        self, image: FloatArray, mask: MaskArray, rng: np.random.Generator
+    ) -> tuple[FloatArray, MaskArray]: ...
+
+
+class Input:
+    """Brings a slice to the network: reads the stack, normalises, resizes.
+
+    Args:
+        dataset: the slices.
+        reader: makes the channels.
+        size: height and width in pixels for the network.
+        resize, interpolation: as in ``[input]``.
+    """
+
+    def __init__(
+        self, dataset: Dataset, reader: SliceReader, *, size: tuple[int, int], resize: str, interpolation: str
+    ) -> None:
+        self.dataset = dataset
+        self.reader = reader
+        self.size = size
+        self.resize = resize
+        self.interpolation = interpolation
+        self._native = dataset.table[["height", "width"]].to_numpy(dtype=np.int64)
+
+    def geometry(self, row: int) -> Geometry:
+        """How this row's native size is brought to ``size`` and back."""
+        height, width = (int(value) for value in self._native[row])
+        return make_geometry(self.resize, (height, width), self.size, self.interpolation)
+
+    def image(self, row: int) -> FloatArray:
+        """``[h, w, C]`` float32 at the network's size."""
+        image: FloatArray = self.geometry(row).image(self.reader.read(row))
+        return image
+
+
+class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
+    """Samples by (epoch, row), augmented with the generator of exactly that key."""
+
+    def __init__(self, source: Input, augmentation: Augmentation, *, seed: int) -> None:
+        self.source = source
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, key: Key) -> tuple[AnyArray, AnyArray, int]:
+        epoch, row = key
+        image = self.source.image(row)
+        mask = self.source.geometry(row).mask(self.source.dataset.mask(row))
+        image, mask = self.augmentation(image, mask, generator(self.seed, SAMPLE, epoch, row))
+        return image.transpose(2, 0, 1), mask.transpose(2, 0, 1), row
+
+
+class EpochSampler(Sampler[list[Key]]):
+    """The batches of one epoch as keys: a permutation of the rows that derives from (seed, epoch).
+
+    A last batch of a single slice is left out where there are others: batch normalisation cannot train on one. The
+    order changes every epoch, so no slice is left out for good.
+    """
+
+    def __init__(self, rows: Sequence[int] | AnyArray, *, batch_size: int, seed: int) -> None:
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 1
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.rows), self.batch_size)
+        return full + (rest > 1 or (rest == 1 and full == 0))
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = generator(self.seed, ORDER, self.epoch).permutation(self.rows)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            yield [(self.epoch, int(row)) for row in order[start : start + self.batch_size]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A batch as the loader hands it over, on the CPU: images ``[B, C, H, W]``, masks uint8 ``[B, K, H, W]``."""
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    rows: torch.Tensor
+
+    def pin_memory(self) -> Loaded:
+        """The same in page-locked memory, from which copies to a GPU do not block."""
+        return Loaded(self.images.pin_memory(), self.masks.pin_memory(), self.rows)
+
+
+@dataclass(frozen=True)
+class LoadedSlices:
+    """Slices for evaluation: images ``[B, C, h, w]`` and the native masks, uint8 ``[H, W, K]``, None if unlabelled."""
+
+    images: torch.Tensor
+    masks: list[MaskArray | None]
+    rows: list[int]
+
+    def pin_memory(self) -> LoadedSlices:
+        """The same with page-locked images."""
+        return LoadedSlices(self.images.pin_memory(), self.masks, self.rows)
+
+
+class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
+    """Slices by position in ``rows``, neither augmented nor with their masks resized."""
+
+    def __init__(self, source: Input, rows: Sequence[int] | AnyArray) -> None:
+        self.source = source
+        self.rows = [int(row) for row in rows]
+        self.labelled = source.dataset.table["labelled"].to_numpy(dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> tuple[AnyArray, MaskArray | None, int]:
+        row = self.rows[position]
+        mask = self.source.dataset.mask(row) if self.labelled[row] else None
+        return self.source.image(row).transpose(2, 0, 1), mask, row
+
+
+def _collate_training(samples: list[tuple[AnyArray, AnyArray, int]]) -> Loaded:
+    images, masks, rows = zip(*samples, strict=True)
+    return Loaded(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks)), torch.tensor(rows))
+
+
+def _collate_slices(samples: list[tuple[AnyArray, MaskArray | None, int]]) -> LoadedSlices:
+    images, masks, rows = zip(*samples, strict=True)
+    return LoadedSlices(torch.from_numpy(np.stack(images)), list(masks), list(rows))
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def training_loader(
+    samples: TrainingSet, sampler: EpochSampler, *, workers: int, pin: bool
+) -> DataLoader[tuple[AnyArray, AnyArray, int]]:
+    """Yields one Loaded a optimizer step; set ``sampler.epoch`` before each pass."""
+    return _loader(samples, _collate_training, workers, pin, batch_sampler=sampler, persistent_workers=workers > 0)
+
+
+def evaluation_loader(
+    slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool
+) -> DataLoader[tuple[AnyArray, MaskArray | None, int]]:
+    """Yields LoadedSlices in the order of the rows."""
+    return _loader(slices, _collate_slices, workers, pin, batch_size=batch_size, shuffle=False)
+
+
+def _loader(samples: Any, collate: Any, workers: int, pin: bool, **keywords: Any) -> DataLoader[Any]:
+    return DataLoader(
+        samples,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # the loader would draw a worker seed from the global generator otherwise
+        **keywords,
+    )

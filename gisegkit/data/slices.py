@@ -1,0 +1,165 @@
+"""What a network sees of a slice: the slice itself (2D) or with its neighbours as channels (2.5D), normalised.
+
+Imports neither torch nor OpenCV.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gisegkit.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from gisegkit.types import AnyArray, Dataset, FloatArray
+
+    Range = tuple[float, float]
+
+NORMALIZATIONS = (
+    "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype",
+)  # fmt: skip
+EDGES = ("clamp", "zero")
+
+
+class SliceReader:
+    """Reads a slice with its neighbours as channels.
+
+    The neighbours are centred: for 3 slices and stride 2 they lie at the slice's position - 2, + 0, + 2, in that
+    order. They never come from another scan. Where a position does not exist, at the ends of a scan or in a gap,
+    ``edge`` decides.
+
+    Args:
+        dataset: the slices.
+        slices: how many make a stack, an odd number.
+        stride: positions from one to the next.
+        edge: for a position that does not exist: ``clamp`` takes the slice nearest to it of those between the centre
+            and it, the centre included; ``zero`` takes zeros.
+        normalize: what brings values to about [0, 1]. ``*_max`` divides by the maximum; ``*_percentile`` maps the 1st
+            to 99th percentile to [0, 1] and clips; both are taken from each ``slice``, from the ``stack`` or from the
+            whole ``scan``. ``dtype`` divides by the largest value that the file's type can hold, and leaves floats as
+            they are. A unit without any contrast (all zero; for percentiles all equal) becomes zeros.
+
+    Raises:
+        DataError: if slices is even, a word is unknown, or the dataset's table is not sorted by volume and position.
+    """
+
+    def __init__(self, dataset: Dataset, *, slices: int, stride: int, edge: str, normalize: str) -> None:
+        if slices < 1 or slices % 2 == 0:
+            raise DataError(f"input.slices = {slices}: the slice stands in the middle of its stack; give an odd number")
+        if stride < 1:
+            raise DataError(f"input.stride = {stride}: give 1 or more")
+        for key, word, valid in (("edge", edge, EDGES), ("normalize", normalize, NORMALIZATIONS)):
+            if word not in valid:
+                hint = did_you_mean(word, valid)
+                raise DataError(f"input.{key} = {word!r}: valid is {', '.join(valid)}; {hint}".rstrip("; "))
+        self.dataset = dataset
+        self.edge = edge
+        self.normalize = normalize
+        self.offsets = [step * stride for step in range(-(slices // 2), slices // 2 + 1)]
+        self._positions = dataset.table["position"].to_numpy(dtype=np.int64)
+        self._first, self._last = _scan_bounds(dataset, self._positions)
+        self._scan_ranges: dict[int, Range] = {}  # by the scan's first row
+        self._image_channels = 0
+
+    @property
+    def channels(self) -> int:
+        """C of what ``read`` returns: slices times the channels of an image. Reads one image on first use."""
+        if not self._image_channels:
+            image = self.dataset.image(0)
+            self._image_channels = 1 if image.ndim == 2 else image.shape[2]
+        return self._image_channels * len(self.offsets)
+
+    def read(self, row: int) -> FloatArray:
+        """One slice's stack, ``[H, W, C]`` float32, normalised.
+
+        Raises:
+            DataError: if a file cannot be read, has values that are not finite, or another number of channels than
+                the dataset's first.
+        """
+        rows = [self._neighbour(row, offset) for offset in self.offsets]
+        images = {near: self._image(near) for near in sorted({near for near in rows if near is not None})}
+        ranges = self._ranges(row, images)
+        scaled = {near: _scale(image, *ranges[near], clip=self._clips) for near, image in images.items()}
+        nothing = np.zeros_like(scaled[row])
+        stack: FloatArray = np.concatenate([nothing if near is None else scaled[near] for near in rows], axis=2)
+        return stack
+
+    @property
+    def _clips(self) -> bool:
+        return self.normalize.endswith("percentile")
+
+    def _neighbour(self, row: int, offset: int) -> int | None:
+        """The row at a position relative to a row's, or what the edge rule gives."""
+        target = self._positions[row] + offset
+        first, last = int(self._first[row]), int(self._last[row])
+        positions = self._positions[first : last + 1]
+        if offset > 0:
+            near = first + int(np.searchsorted(positions, target, side="right")) - 1
+        else:
+            near = first + int(np.searchsorted(positions, target, side="left"))
+        if self._positions[near] != target and self.edge == "zero":
+            return None
+        return near
+
+    def _image(self, row: int) -> AnyArray:
+        """``[H, W, C]`` as the file has it."""
+        image = self.dataset.image(row)
+        image = image[:, :, None] if image.ndim == 2 else image
+        expected = self.channels // len(self.offsets)
+        if image.shape[2] != expected:
+            table = self.dataset.table["id"]
+            raise DataError(
+                f"image {table.iat[row]} has {image.shape[2]} channels, the dataset's first, {table.iat[0]}, has "
+                f"{expected}; images of one dataset are all grey or all colour"
+            )
+        return image
+
+    def _ranges(self, row: int, images: dict[int, AnyArray]) -> dict[int, Range]:
+        """For each image of a stack the values that become 0 and 1."""
+        if self.normalize == "dtype":
+            return {near: (0.0, _dtype_top(image)) for near, image in images.items()}
+        if self.normalize.startswith("slice"):
+            return {near: self._range([image], near) for near, image in images.items()}
+        if self.normalize.startswith("stack"):
+            return dict.fromkeys(images, self._range(list(images.values()), row))
+        first = int(self._first[row])
+        if first not in self._scan_ranges:
+            scan = [self._image(other) for other in range(first, int(self._last[row]) + 1)]
+            self._scan_ranges[first] = self._range(scan, row)
+        return dict.fromkeys(images, self._scan_ranges[first])
+
+    def _range(self, images: list[AnyArray], row: int) -> Range:
+        extremes = np.array([[image.min(), image.max()] for image in images], dtype=np.float64)  # [D, 2]
+        if not np.isfinite(extremes).all():
+            name = self.dataset.table["id"].iat[row]
+            raise DataError(f"image {name}, or one near it in its scan, has values that are not finite")
+        if self._clips:
+            low, high = np.percentile(np.concatenate([image.reshape(-1) for image in images]), (1, 99))
+            return float(low), float(high)
+        return 0.0, float(extremes[:, 1].max())
+
+
+def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """For each row the first and the last row of its scan."""
+    volumes = dataset.table["volume"].to_numpy(dtype=str)
+    changes = np.flatnonzero(volumes[1:] != volumes[:-1]) + 1
+    starts = np.concatenate([[0], changes]).astype(np.int64)
+    ends = np.concatenate([changes, [len(volumes)]]).astype(np.int64) - 1
+    rising = (np.diff(positions) > 0) | (volumes[1:] != volumes[:-1])
+    if len(np.unique(volumes)) != len(starts) or not rising.all():
+        raise DataError("the dataset's table must be sorted by volume and position, with no position twice in a scan")
+    lengths = ends - starts + 1
+    return np.repeat(starts, lengths), np.repeat(ends, lengths)
+
+
+def _dtype_top(image: AnyArray) -> float:
+    return float(np.iinfo(image.dtype).max) if image.dtype.kind in "iu" else 1.0
+
+
+def _scale(image: AnyArray, low: float, high: float, *, clip: bool) -> FloatArray:
+    """Low to 0 and high to 1, float32; zeros where there is nothing between them."""
+    if high <= low:
+        return np.zeros(image.shape, dtype=np.float32)
+    scaled: FloatArray = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    return scaled.clip(0, 1) if clip else scaled

@@ -1,0 +1,229 @@
+"""Submission files: ``id,class,predicted``, one row a slice and class, masks as run lengths.
+
+Written whole or not at all, and read strictly: every problem of a file is named with its line.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+
+from gisegkit.data import rle
+from gisegkit.errors import DataError, SubmissionError, did_you_mean
+
+COLUMNS = ("id", "class", "predicted")
+SHOWN = 20
+"""How many problems of a file one report spells out."""
+
+Row = tuple[str, str, str]
+"""id, class, runs"""
+
+# --- write ----------------------------------------------------------------------------------------------------------
+
+
+def write_submission(path: Path, rows: Iterable[Row], *, order: Sequence[tuple[str, str]] | None = None) -> None:
+    """Write a submission; the file appears whole or not at all, and rows are not held in memory.
+
+    Args:
+        path: the file; a missing folder is made.
+        rows: id, class and runs (empty for an empty mask).
+        order: (id, class) of the rows that a ``sample_submission.csv`` asks for: they come first and in this order,
+            and all of them must be there if one is. The rows are then held in memory. None keeps the order in which
+            they come.
+
+    Raises:
+        SubmissionError: if a row comes twice, or one is asked for and missing, or the file cannot be written; what
+            stood there before is still there.
+    """
+    with _replacing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        unique = _unique(path, rows)
+        for row in unique if order is None else _in_order(path, unique, order):
+            writer.writerow(row)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A temporary file beside ``path`` that takes its place at the end, and goes away on any error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise SubmissionError(f"{path} cannot be written: {error.strerror or error}") from error
+    try:
+        with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SubmissionError(f"{path} cannot be written: {error.strerror}") from error
+        raise  # whatever went wrong while the rows were made
+
+
+def _unique(path: Path, rows: Iterable[Row]) -> Iterator[Row]:
+    seen: set[tuple[str, str]] = set()
+    for slice_id, label, runs in rows:
+        if (slice_id, label) in seen:
+            raise SubmissionError(f"{path}: a second row for {slice_id}, {label}; each slice and class has one")
+        seen.add((slice_id, label))
+        yield slice_id, label, runs
+
+
+def _in_order(path: Path, rows: Iterable[Row], order: Sequence[tuple[str, str]]) -> Iterator[Row]:
+    held = {(slice_id, label): runs for slice_id, label, runs in rows}
+    missing = [key for key in order if key not in held]
+    if len(missing) < len(order):
+        if missing:
+            raise SubmissionError(report(path, [f"no row for {slice_id}, {label}" for slice_id, label in missing]))
+        yield from ((*key, held.pop(key)) for key in order)
+    yield from ((*key, runs) for key, runs in held.items())
+
+
+# --- read -----------------------------------------------------------------------------------------------------------
+
+
+def read_submission(
+    path: Path,
+    *,
+    sizes: Mapping[str, tuple[int, int] | None] | None = None,
+    classes: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """A submission whose every row is right.
+
+    Args:
+        path: the file.
+        sizes: (height, width) in pixels of every slice that there is, by id, None where unknown; other ids are then
+            refused, and runs that end beyond their slice.
+        classes: the classes that there are; others are then refused.
+
+    Returns:
+        The columns ``line`` (in the file, from 1), ``id``, ``class`` and ``predicted`` (text, empty for no run).
+
+    Raises:
+        SubmissionError: with line and reason of every problem of the rows, the first 20 spelt out.
+    """
+    table = read_rows(path, COLUMNS, error=SubmissionError)
+    extra = [column for column in table.columns if column not in ("line", *COLUMNS)]
+    if extra:
+        raise SubmissionError(
+            f"{path}: line 1: the columns must be {','.join(COLUMNS)} and no others; found also "
+            f"{', '.join(repr(column) for column in extra)} (pandas writes its index unless told index=False)"
+        )
+    problems: list[str] = []
+    first: dict[tuple[str, str], int] = {}
+    for line, slice_id, label, runs in table[["line", *COLUMNS]].itertuples(index=False, name=None):
+        key = (slice_id, label)
+        if key in first:
+            problems.append(f"line {line}: a second row for {slice_id}, {label}; the first is line {first[key]}")
+        first.setdefault(key, line)
+        problems += _problems(line, slice_id, label, runs, sizes, classes)
+    if problems:
+        raise SubmissionError(report(path, problems))
+    return table
+
+
+def _problems(
+    line: int,
+    slice_id: str,
+    label: str,
+    runs: str,
+    sizes: Mapping[str, tuple[int, int] | None] | None,
+    classes: Sequence[str] | None,
+) -> Iterator[str]:
+    """What is wrong with one row by itself."""
+    if not slice_id or not label:
+        yield f"line {line}: no {'class' if slice_id else 'id'}"
+        return
+    if sizes is not None and slice_id not in sizes:
+        yield f"line {line}: the truth has no slice {slice_id!r}"
+    if classes is not None and label not in classes:
+        near = did_you_mean(label, classes)
+        yield f"line {line}: the truth has no class {label!r}; {near or 'it has ' + ', '.join(classes)}"
+    if runs:
+        size = sizes.get(slice_id) if sizes is not None else None
+        try:
+            check_runs(runs, size, place=f"line {line}: {slice_id}, {label}")
+        except DataError as error:
+            yield str(error)
+
+
+def check_runs(text: str, size: tuple[int, int] | None, *, place: str) -> None:
+    """Refuse runs that are no mask of a slice, without making the mask.
+
+    Args:
+        text: the runs.
+        size: (height, width) in pixels; None leaves the end of the slice unchecked.
+        place: file or line, for the message.
+
+    Raises:
+        DataError: with place and reason.
+    """
+    pairs = rle.runs(text, place=place)
+    if size is not None and len(pairs) and int(pairs[-1].sum()) - 1 > size[0] * size[1]:
+        rle.decode(text, height=size[0], width=size[1], place=place)  # refuses, with the run that goes too far
+
+
+def read_rows(path: Path, columns: Sequence[str], *, error: type[DataError] = DataError) -> pd.DataFrame:
+    """A CSV file as text, with the number of each line in the column ``line``.
+
+    Args:
+        path: the file.
+        columns: those that it must have; others are kept.
+        error: the type of error that is raised.
+
+    Raises:
+        DataError: if the file is missing, is no table, or lacks a column.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a field too many would be dropped
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                encoding="utf-8-sig",
+                index_col=False,
+                keep_default_na=False,
+                na_filter=False,
+                skip_blank_lines=False,  # so that rows and lines go together
+            )
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror or cause}") from cause
+    except pd.errors.EmptyDataError as cause:
+        raise error(f"{path} is empty; its first line must be {','.join(columns)}") from cause
+    except pd.errors.ParserWarning as cause:
+        raise error(f"{path}: a line has more fields than the first line has columns") from cause
+    except (pd.errors.ParserError, UnicodeDecodeError) as cause:
+        raise error(f"{path} is no table in CSV: {str(cause).strip()}") from cause
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        found = [str(column) for column in table.columns]
+        hints = " ".join(filter(None, (did_you_mean(column, found) for column in missing)))
+        raise error(
+            f"{path}: line 1: no column {', '.join(repr(column) for column in missing)}; found "
+            f"{', '.join(repr(column) for column in found)}{'; ' + hints if hints else ''}"
+        )
+    table.insert(0, "line", range(2, len(table) + 2))
+    return table
+
+
+def report(path: Path, problems: Sequence[str]) -> str:
+    """The problems of a file as one text, the first 20 of them spelt out."""
+    lines = [f"{path}: {len(problems)} problem{'s' if len(problems) != 1 else ''}"]
+    lines += [f"  {problem}" for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"  and {len(problems) - SHOWN} more")
+    return "\n".join(lines)

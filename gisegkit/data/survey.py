@@ -1,0 +1,124 @@
+"""What a dataset holds, slice by slice: sizes, intensity ranges, class shares, empty slices, overlaps, defects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from gisegkit.errors import DataError
+from gisegkit.types import IGNORE, Dataset, MaskArray, Progress, silent
+
+
+@dataclass
+class Survey:
+    """Counts over every readable slice of a dataset.
+
+    Attributes:
+        ranges: smallest and largest scan maximum by (height, width, dtype); scanners differ in range.
+        slices_with, pixels_with: labelled slices and pixels of each class.
+        overlaps: labelled slices in which two classes share pixels, by pair.
+        ignored: pixels that count in neither loss nor score.
+        labelled_pixels: all pixels of labelled slices.
+        defects: one line each.
+    """
+
+    ranges: dict[tuple[int, int, str], tuple[float, float]] = field(default_factory=dict)
+    slices_with: Counter[str] = field(default_factory=Counter)
+    pixels_with: Counter[str] = field(default_factory=Counter)
+    overlaps: Counter[tuple[str, str]] = field(default_factory=Counter)
+    ignored: int = 0
+    labelled_pixels: int = 0
+    defects: list[str] = field(default_factory=list)
+
+
+def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
+    """Read every slice once, holding one at a time.
+
+    A slice that cannot be read becomes a defect; the others are counted.
+    """
+    found = Survey()
+    table = dataset.table
+    maxima: dict[str, tuple[tuple[int, int, str], float]] = {}
+    for row in progress(range(len(table)), "read slices", len(table)):
+        volume = str(table["volume"].iat[row])
+        try:
+            image = dataset.image(row)
+            mask = dataset.mask(row) if bool(table["labelled"].iat[row]) else None
+        except DataError as error:
+            found.defects.append(str(error))
+            continue
+        key = (image.shape[0], image.shape[1], str(image.dtype))
+        top = float(image.max())
+        if top <= 0:
+            found.defects.append(f"{table['id'].iat[row]}: the image is black")
+        maxima[volume] = (key, max(top, maxima.get(volume, (key, 0.0))[1]))
+        if mask is not None:
+            _count(found, mask, dataset.classes)
+    for key, top in maxima.values():
+        low, high = found.ranges.get(key, (top, top))
+        found.ranges[key] = (min(low, top), max(high, top))
+    known = set(found.defects)
+    found.defects += [line for line in _own_defects(dataset) if line not in known]
+    return found
+
+
+def _count(found: Survey, mask: MaskArray, classes: tuple[str, ...]) -> None:
+    inside = mask == 1  # [H, W, K]
+    counts = inside.sum(axis=(0, 1))
+    for k, name in enumerate(classes):
+        found.slices_with[name] += int(counts[k] > 0)
+        found.pixels_with[name] += int(counts[k])
+    for a, b in combinations(range(len(classes)), 2):
+        if counts[a] and counts[b] and (inside[:, :, a] & inside[:, :, b]).any():
+            found.overlaps[classes[a], classes[b]] += 1
+    found.ignored += int((mask == IGNORE).any(axis=2).sum())
+    found.labelled_pixels += mask.shape[0] * mask.shape[1]
+
+
+def _own_defects(dataset: Dataset) -> Iterator[str]:
+    """What the dataset itself finds wrong with its files, where it looks for that."""
+    look = getattr(dataset, "defects", None)
+    if look is not None:
+        yield from look()
+
+
+def describe(dataset: Dataset, found: Survey | None) -> Iterator[str]:
+    """The lines that ``giseg data`` prints; without a survey only what the table tells."""
+    table = dataset.table
+    labelled = table["labelled"].to_numpy(dtype=bool)
+    empty = table["empty"].to_numpy(dtype=bool) & labelled
+    yield (
+        f"{table['group'].nunique()} cases, {table['volume'].nunique()} scans, {len(table)} slices: "
+        f"{int(labelled.sum())} labelled, {int((~labelled).sum())} not"
+    )
+    lengths = table.groupby("volume").size()
+    yield f"slices a scan: {_spread([int(length) for length in lengths])}"
+    sizes = Counter(zip(table["height"].tolist(), table["width"].tolist(), strict=True))
+    yield "sizes (height x width): " + ", ".join(f"{h} x {w}: {count}" for (h, w), count in sorted(sizes.items()))
+    for dropped in dataset.dropped:
+        yield f"left out: {dropped.slices} slices ({dropped.reason})"
+    if labelled.any():
+        yield f"labelled slices without any class: {int(empty.sum())} ({empty.sum() / labelled.sum():.1%})"
+    yield f"classes: {', '.join(dataset.classes)} ({'exclude one another' if dataset.exclusive else 'may overlap'})"
+    if found is None:
+        return
+    for (height, width, dtype), (low, high) in sorted(found.ranges.items()):
+        yield f"largest value of a scan, {height} x {width} {dtype}: {low:g} to {high:g}"
+    total = max(1, int(labelled.sum()))
+    for name in dataset.classes if labelled.any() else ():
+        slices, pixels = found.slices_with[name], found.pixels_with[name]
+        share = pixels / max(1, found.labelled_pixels)
+        yield f"{name}: in {slices} slices ({slices / total:.1%}), {share:.2%} of all pixels"
+    for (a, b), count in found.overlaps.items():
+        yield f"overlap of {a} and {b}: in {count} slices"
+    if found.ignored:
+        yield f"ignored pixels: {found.ignored} ({found.ignored / max(1, found.labelled_pixels):.2%})"
+
+
+def _spread(values: list[int]) -> str:
+    counts = Counter(values)
+    if len(counts) <= 4:
+        return ", ".join(f"{value} ({count} scans)" for value, count in sorted(counts.items()))
+    return f"{min(values)} to {max(values)}"

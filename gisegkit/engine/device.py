@@ -1,0 +1,91 @@
+"""Devices and precision: one code path for ``cpu``, ``cuda`` and ``mps``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+import torch
+
+from gisegkit.errors import TrainingError
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the run computes and with which precision.
+
+    Attributes:
+        device: the torch device.
+        dtype: of the forward pass; parameters, losses and metrics stay float32.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """The context of a forward pass."""
+        if self.dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Scales the loss where float16 gradients would vanish; does nothing for other precisions."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+
+    @property
+    def pin(self) -> bool:
+        """Whether loaders should use page-locked memory."""
+        return self.device.type == "cuda"
+
+    def workers(self, setting: int | str) -> int:
+        """The number of loader processes for ``[train] workers``."""
+        if setting != "auto":
+            return int(setting)
+        return 0 if self.device.type == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
+
+    def reset_peak(self) -> None:
+        """Start measuring peak memory anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def peak(self) -> int:
+        """Bytes that tensors took at most since ``reset_peak``; 0 where the device does not count them."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
+
+    def __str__(self) -> str:
+        name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
+        return f"{self.device}{name}, {next(key for key, value in PRECISIONS.items() if value is self.dtype)}"
+
+
+def pick_device(name: str = "auto", precision: str = "auto") -> Device:
+    """The device of that name, checked to be there.
+
+    Args:
+        name: ``auto`` (cuda, then mps, then cpu), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        TrainingError: if there is no such device, or it does not know the precision.
+    """
+    available = ["cpu"]
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if torch.cuda.is_available():
+        available.insert(0, "cuda")
+    try:
+        device = torch.device(available[0] if name == "auto" else name)
+    except RuntimeError:
+        raise TrainingError(f"--device {name}: no such device; there are: {', '.join(available)}") from None
+    if device.type not in available or (device.index or 0) >= max(1, torch.cuda.device_count()):
+        raise TrainingError(f"--device {name}: this machine has none; there are: {', '.join(available)}")
+    bf16 = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
+    if precision == "auto":
+        precision = {"cpu": "fp32", "mps": "fp32"}.get(device.type, "bf16" if bf16 else "fp16")
+    if precision == "bf16" and not bf16:
+        raise TrainingError(f"train.precision = bf16: {device} does not compute in bf16; use fp16 or fp32")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return Device(device, PRECISIONS[precision])

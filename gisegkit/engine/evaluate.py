@@ -1,0 +1,24 @@
+"""Scores a model on whole scans at native size, scan by scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gisegkit.engine.predict import Scan
+from gisegkit.engine.scoring import Scoreboard
+from gisegkit.errors import DataError
+from gisegkit.types import Dataset
+
+
+def score_scans(scans: Iterable[Scan], board: Scoreboard, dataset: Dataset) -> Iterator[Scan]:
+    """Add each scan to the board while it passes by.
+
+    Raises:
+        DataError: if a scan is not labelled; there is nothing to score it against.
+    """
+    ids = dataset.table["id"].to_numpy()
+    for scan in scans:
+        if scan.truth is None:
+            raise DataError(f"scan {scan.volume} has slices without labels, so it cannot be scored; predict it instead")
+        board.add(scan.volume, [str(ids[row]) for row in scan.rows], scan.prediction, scan.truth)
+        yield scan

@@ -1,0 +1,123 @@
+"""Predicts scan by scan at native size, holding one scan and one batch in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from gisegkit.data.loaders import EvaluationSet, Input, evaluation_loader
+from gisegkit.engine.device import Device
+from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, silent
+
+
+class Postprocess(Protocol):
+    """What a ``[[postprocess]]`` component returns: ``[D, H, W, K]`` to the same, before or after the threshold."""
+
+    stage: str
+
+    def __call__(self, volume: AnyArray) -> AnyArray: ...
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How probabilities become masks: post-processing of probabilities, the threshold, post-processing of masks."""
+
+    threshold: float
+    steps: tuple[Postprocess, ...] = ()
+
+    def __call__(self, probabilities: FloatArray) -> BoolArray:
+        """``[D, H, W, K]`` float in [0, 1] to bool."""
+        for step in self.steps:
+            if step.stage == "probabilities":
+                probabilities = step(probabilities)
+        masks: BoolArray = probabilities >= self.threshold
+        for step in self.steps:
+            if step.stage == "masks":
+                masks = step(masks)
+        return masks
+
+
+@dataclass
+class Scan:
+    """One predicted scan; its slices in the order of their positions.
+
+    Attributes:
+        rows: rows of the dataset's table.
+        prediction: ``[D, H, W, K]`` bool at native size.
+        truth: ``[D, H, W, K]`` uint8 with IGNORE, None where the scan is not labelled.
+    """
+
+    volume: str
+    rows: list[int]
+    prediction: BoolArray
+    truth: MaskArray | None
+
+
+@dataclass
+class _Open:
+    """A scan whose slices are still coming in."""
+
+    volume: str
+    rows: list[int] = field(default_factory=list)
+    probabilities: list[FloatArray] = field(default_factory=list)
+    masks: list[MaskArray | None] = field(default_factory=list)
+
+    def close(self, decide: Decision) -> Scan:
+        truth = None if any(mask is None for mask in self.masks) else np.stack([m for m in self.masks if m is not None])
+        return Scan(self.volume, self.rows, decide(np.stack(self.probabilities)), truth)
+
+
+def predict_scans(
+    model: nn.Module,
+    source: Input,
+    rows: Sequence[int] | AnyArray,
+    *,
+    decide: Decision,
+    device: Device,
+    batch_size: int,
+    workers: int = 0,
+    channels_last: bool = False,
+    progress: Progress = silent,
+    label: str = "predict",
+) -> Iterator[Scan]:
+    """Yield every scan of ``rows`` once its last slice is predicted.
+
+    Args:
+        model: ``[B, C, h, w]`` to logits ``[B, K, h, w]``, already on the device.
+        source: reads and resizes slices, and knows the way back.
+        rows: rows of the table, in any order.
+        decide: probabilities to masks.
+        batch_size: slices on the device at once; a batch may hold slices of two scans.
+        progress: shown per batch under ``label``.
+    """
+    table = source.dataset.table
+    ordered = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by volume and position
+    volumes = table["volume"].to_numpy()
+    loader = evaluation_loader(EvaluationSet(source, ordered), batch_size=batch_size, workers=workers, pin=device.pin)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    current: _Open | None = None
+    was_training = model.training
+    model.eval()
+    try:
+        for loaded in progress(loader, label, len(loader)):
+            images = loaded.images.to(device.device, non_blocking=True, memory_format=memory_format)
+            with torch.inference_mode(), device.autocast():
+                logits = model(images)
+            batch = logits.float().sigmoid().permute(0, 2, 3, 1).cpu().numpy()  # [B, h, w, K]
+            for row, probabilities, mask in zip(loaded.rows, batch, loaded.masks, strict=True):
+                if current is not None and current.volume != volumes[row]:
+                    yield current.close(decide)
+                    current = None
+                current = current or _Open(str(volumes[row]))
+                current.rows.append(row)
+                current.probabilities.append(source.geometry(row).invert(probabilities))
+                current.masks.append(mask)
+        if current is not None:
+            yield current.close(decide)
+    finally:
+        model.train(was_training)

@@ -1,0 +1,152 @@
+"""Collects metric values scan by scan: sum, then divide. Keeps numbers for each slice and class, never a mask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gisegkit.errors import ComponentError, DataError
+from gisegkit.types import IGNORE, Metric
+
+if TYPE_CHECKING:
+    from gisegkit.types import BoolArray, FloatArray, MaskArray
+
+ALL = "all"
+"""Stands for all classes together in the tables' column ``class``."""
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The values of one scan: metric name to part name to ``[D, K]`` or ``[K]``, NaN where undefined."""
+
+    volume: str
+    ids: tuple[str, ...]
+    values: Mapping[str, Mapping[str, FloatArray]]
+
+
+class Scoreboard:
+    """The values of every metric for every scan added, and the means of them.
+
+    Every mean runs over all defined values of the whole set, whatever scan they come from; NaN where none is defined.
+
+    Args:
+        metrics: the metrics by the name that their scores carry.
+        classes: names of the K classes, in the order of the masks' last axis.
+    """
+
+    def __init__(self, metrics: Mapping[str, Metric], classes: Sequence[str]) -> None:
+        self.metrics = dict(metrics)
+        self.classes = tuple(classes)
+        self._scans: dict[str, _Scored] = {}
+
+    @property
+    def conventions(self) -> dict[str, str]:
+        """Each metric's convention, to be printed beside its scores."""
+        return {name: metric.convention for name, metric in self.metrics.items()}
+
+    def add(self, volume: str, ids: Sequence[str], prediction: BoolArray, truth: MaskArray) -> None:
+        """Score one whole scan.
+
+        Args:
+            volume: the scan's name.
+            ids: of its D slices.
+            prediction: ``[D, H, W, K]`` bool.
+            truth: ``[D, H, W, K]`` uint8: 0, 1, or IGNORE, which counts as absent in prediction and truth.
+
+        Raises:
+            DataError: if the scan was added before, or shapes or values do not fit.
+            ComponentError: if a metric gives values of another shape than its contract says.
+        """
+        expected = (len(ids), *truth.shape[1:3], len(self.classes))
+        if prediction.shape != truth.shape or truth.shape != expected:
+            raise DataError(
+                f"scan {volume}: prediction {prediction.shape} and truth {truth.shape} must both be "
+                f"[D, H, W, K] with {len(ids)} slices and {len(self.classes)} classes"
+            )
+        if volume in self._scans:
+            raise DataError(f"scan {volume} is scored twice; a scan must be added whole, once")
+        positive = truth == 1
+        other = truth > 1
+        if other.any():
+            if (truth[other] != IGNORE).any():
+                raise DataError(f"scan {volume}: the truth has values other than 0, 1 and {IGNORE}")
+            prediction = prediction & ~other
+        values = {name: metric(prediction, positive) for name, metric in self.metrics.items()}
+        shapes = ((len(ids), len(self.classes)), (len(self.classes),))
+        for name, parts in values.items():
+            for part, array in parts.items():
+                if array.shape not in shapes:
+                    raise ComponentError(
+                        f"metric {name!r}: part {part!r} has shape {array.shape}, not [D, K] = {shapes[0]} or [K]"
+                    )
+        self._scans[volume] = _Scored(volume, tuple(ids), values)
+
+    def scores(self) -> dict[str, float]:
+        """Scores of the whole set: ``name``, ``name/<part>`` where a metric has several parts, ``name/<class>``."""
+        scans = list(self._scans.values())
+        result: dict[str, float] = {}
+        for name in self.metrics:
+            result |= self._summary(name, scans, slice(None))
+            for k, label in enumerate(self.classes):
+                result[f"{name}/{label}"] = self._summary(name, scans, k)[name]
+        return result
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Wide tables to open in a spreadsheet, a column for each metric and part; undefined values are NaN.
+
+        Returns:
+            by_class: a row a class, and one for all. by_scan: volume, class (and all), number of slices.
+            by_slice: volume, id, class; only what metrics compute for slices.
+        """
+        scans = list(self._scans.values())
+        return {
+            "by_class": pd.DataFrame(row for row in self._rows(scans)),
+            "by_scan": pd.DataFrame(
+                {"volume": scan.volume, "class": row.pop("class"), "slices": len(scan.ids), **row}
+                for scan in scans
+                for row in self._rows([scan])
+            ),
+            "by_slice": pd.DataFrame(row for scan in scans for row in self._slice_rows(scan)),
+        }
+
+    def _rows(self, scans: Sequence[_Scored]) -> Iterator[dict[str, Any]]:
+        """Means over the scans for each class, then for all."""
+        columns: list[tuple[str, Any]] = [*((label, k) for k, label in enumerate(self.classes)), (ALL, slice(None))]
+        for label, column in columns:
+            row: dict[str, Any] = {"class": label}
+            for name in self.metrics:
+                row |= self._summary(name, scans, column)
+            yield row
+
+    def _slice_rows(self, scan: _Scored) -> Iterator[dict[str, Any]]:
+        for d, slice_id in enumerate(scan.ids):
+            for k, label in enumerate(self.classes):
+                row: dict[str, Any] = {"volume": scan.volume, "id": slice_id, "class": label}
+                for name, parts in scan.values.items():
+                    row |= {_key(name, part, parts): v[d, k] for part, v in parts.items() if v.ndim == 2}
+                yield row
+
+    def _summary(self, name: str, scans: Sequence[_Scored], column: Any) -> dict[str, float]:
+        """The metric's score and the means of its parts over the classes that ``column`` picks."""
+        if not scans:
+            return {name: math.nan}
+        parts = scans[0].values[name]
+        means = {part: _mean([scan.values[name][part][..., column] for scan in scans]) for part in parts}
+        score = {name: float(self.metrics[name].combine(means))}
+        return score | {_key(name, part, parts): mean for part, mean in means.items() if len(parts) > 1}
+
+
+def _key(name: str, part: str, parts: Mapping[str, FloatArray]) -> str:
+    return f"{name}/{part}" if len(parts) > 1 else name
+
+
+def _mean(values: Sequence[FloatArray]) -> float:
+    """The mean of every defined value."""
+    flat = np.concatenate([np.ravel(part) for part in values])
+    defined = flat[~np.isnan(flat)]
+    return float(defined.sum() / defined.size) if defined.size else math.nan

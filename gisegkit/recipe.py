@@ -1,0 +1,301 @@
+"""Recipes: text to a frozen, complete, printable Recipe. Knows nothing of torch.
+
+A recipe is data: no inheritance, interpolation, expressions or dotted imports. ``load_recipe`` reports every mistake of
+a file at once; the filled recipe (every default written out) can be saved and run again with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from gisegkit.errors import Mistake, RecipeError
+from gisegkit.recipe_text import Document, dump, parse_value, read
+from gisegkit.registry import KINDS, Registries
+from gisegkit.types import AtLeast, Between
+
+
+@dataclass(frozen=True)
+class Input:
+    """``[input]``: what the network sees of a slice.
+
+    Args:
+        size: height and width in pixels that every slice is brought to.
+        resize: stretch to the size, or fit into it with the aspect ratio kept and zero padding around.
+        interpolation: how images are resized (masks: always the nearest pixel).
+        slices: neighbouring slices that make the channels, an odd number, centred; 1 is plain 2D.
+        stride: distance between those neighbours, in slices.
+        edge: beyond the first and last slice: repeat the outermost one (clamp) or zeros.
+        normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th
+            percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
+    """
+
+    size: tuple[Annotated[int, AtLeast(16)], Annotated[int, AtLeast(16)]] = (224, 224)
+    resize: Literal["stretch", "fit"] = "stretch"
+    interpolation: Literal["nearest", "linear", "area"] = "linear"
+    slices: Annotated[int, AtLeast(1)] = 1
+    stride: Annotated[int, AtLeast(1)] = 1
+    edge: Literal["clamp", "zero"] = "clamp"
+    normalize: Literal[
+        "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
+    ] = "slice_max"
+
+
+@dataclass(frozen=True)
+class Split:
+    """``[split]``: which slices train and which validate.
+
+    Args:
+        folds: number of parts; 1 trains and validates on everything (to see whether a model can learn at all).
+        fold: the part that validates, counted from 0.
+        group: what is never torn apart: all scans of a case, one scan, or single slices.
+        stratify: keep the share of empty slices alike in all folds, or do not.
+        subset: slices that train: all, or only annotated ones. Validation always uses all.
+    """
+
+    folds: Annotated[int, AtLeast(1)] = 5
+    fold: Annotated[int, AtLeast(0)] = 0
+    group: Literal["case", "scan", "slice"] = "case"
+    stratify: Literal["empty", "none"] = "empty"
+    subset: Literal["all", "annotated"] = "all"
+
+
+@dataclass(frozen=True)
+class Train:
+    """``[train]``: how training goes.
+
+    Args:
+        epochs: passes over the training slices.
+        batch_size: slices that one optimizer step learns from.
+        micro_batch: slices that are on the device at once; gradients are accumulated over the batch. 0: the whole
+            batch.
+        precision: of the forward pass; auto is bf16 or fp16 on a GPU that has it and fp32 on a CPU.
+        clip_norm: largest gradient norm; 0 does not clip.
+        channels_last: memory layout that convolutions like.
+        workers: processes that read and augment slices; auto is 0 on a CPU (they would fight the training for cores)
+            and up to 8 beside a GPU. The number changes no result.
+        monitor: the score whose best epoch is kept; empty is the first metric.
+        patience: stop after so many validations without a better score; 0 never stops early.
+        validate_every: epochs between two validations; the last epoch is always validated.
+    """
+
+    epochs: Annotated[int, AtLeast(1)] = 15
+    batch_size: Annotated[int, AtLeast(1)] = 64
+    micro_batch: Annotated[int, AtLeast(0)] = 0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    clip_norm: Annotated[float, AtLeast(0)] = 0.0
+    channels_last: bool = True
+    workers: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"
+    monitor: str = ""
+    patience: Annotated[int, AtLeast(0)] = 0
+    validate_every: Annotated[int, AtLeast(1)] = 1
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """``[evaluate]``: how scores are made, at native size on whole scans.
+
+    Args:
+        batch_size: slices on the device at once, in validation, evaluation and prediction.
+        threshold: probability from which a pixel belongs to a class.
+    """
+
+    batch_size: Annotated[int, AtLeast(1)] = 64
+    threshold: Annotated[float, Between(0, 1)] = 0.5
+
+
+@dataclass(frozen=True)
+class Predict:
+    """``[predict]``: what the submission holds.
+
+    Args:
+        part: the slices to predict; auto is the unlabelled ones where the data have some, the validation fold else.
+    """
+
+    part: Literal["auto", "unlabelled", "validation", "all"] = "auto"
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """A component as a recipe names it.
+
+    Attributes:
+        params: every parameter with a value, defaults included, without those that gisegkit hands in.
+        weight: of a loss in the sum; 1.0 for other kinds.
+        place: ``file:line`` of its table, for messages while it is built.
+    """
+
+    kind: str
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    place: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The table that describes it."""
+        weight = {"weight": self.weight} if self.kind == "loss" else {}
+        return {"name": self.name, **weight, **self.params}
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "input": Input,
+    "split": Split,
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete recipe: every default is filled in, every name and parameter was checked.
+
+    Attributes:
+        source: the file that it was read from.
+        header: the comment lines that the file opens with.
+    """
+
+    name: str
+    dataset: ComponentSpec
+    model: ComponentSpec
+    loss: tuple[ComponentSpec, ...]
+    optimizer: ComponentSpec
+    augmentation: ComponentSpec
+    schedule: ComponentSpec
+    batch_transform: tuple[ComponentSpec, ...] = ()
+    metric: tuple[ComponentSpec, ...] = ()
+    postprocess: tuple[ComponentSpec, ...] = ()
+    tracker: tuple[ComponentSpec, ...] = ()
+    seed: int = 0
+    requires: tuple[str, ...] = ()
+    demo: bool = False
+    input: Input = field(default_factory=Input)
+    split: Split = field(default_factory=Split)
+    train: Train = field(default_factory=Train)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    predict: Predict = field(default_factory=Predict)
+    source: str = ""
+    header: str = ""
+
+    @property
+    def micro_batch(self) -> int:
+        """Slices on the device at once while training."""
+        return min(self.train.micro_batch or self.train.batch_size, self.train.batch_size)
+
+    @property
+    def monitor(self) -> str:
+        """The score that chooses the best checkpoint."""
+        return self.train.monitor or self.metric[0].name
+
+    def components(self) -> Iterable[ComponentSpec]:
+        """Every component, in the order of the design's table."""
+        for kind in KINDS:
+            value = getattr(self, kind)
+            yield from value if isinstance(value, tuple) else (value,)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The filled recipe as data, in the order in which it is written."""
+        data: dict[str, Any] = {"name": self.name, "seed": self.seed, "requires": list(self.requires), "demo": self.demo}
+        order = ["dataset", "input", "split", "model", "loss", "augmentation", "batch_transform", "optimizer", "schedule"]
+        for key in [*order, "train", "metric", "evaluate", "postprocess", "predict", "tracker"]:
+            value = getattr(self, key)
+            if isinstance(value, ComponentSpec):
+                data[key] = value.as_dict()
+            elif isinstance(value, tuple):
+                if value:
+                    data[key] = [spec.as_dict() for spec in value]
+            else:
+                data[key] = {item.name: getattr(value, item.name) for item in fields(value)}
+        return data
+
+    def text(self) -> str:
+        """The filled recipe as TOML; loading it gives an equal Recipe."""
+        return (self.header + "\n" if self.header else "") + dump(self.as_dict())
+
+
+def load_recipe(
+    path: Path | str,
+    *,
+    registries: Registries,
+    overrides: Sequence[str] = (),
+    preset: Sequence[tuple[str, Any, str]] = (),
+) -> Recipe:
+    """Read, override, check and fill a recipe.
+
+    Args:
+        path: the TOML file.
+        registries: the components that it may name.
+        overrides: ``key=value`` texts as given with ``--set``; ``loss.0.weight=0.7`` reaches into a list.
+        preset: (key, value, origin) set before the overrides; ``--demo`` uses it.
+
+    Raises:
+        RecipeError: with every mistake found, each with its place and a remedy.
+    """
+    from gisegkit.recipe_check import check
+
+    document = read_document(path)
+    for key, value, origin in preset:
+        override(document, key, value, origin)
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            document.mistakes.append(Mistake(f"--set {text}", "no key=value", "write for example --set train.epochs=3"))
+            continue
+        override(document, key.strip(), parse_value(value.strip()), f"--set {text}")
+    recipe, mistakes = check(document, registries)
+    if recipe is None or mistakes:
+        raise RecipeError(document.source, mistakes)
+    return recipe
+
+
+def read_document(path: Path | str) -> Document:
+    """The recipe file parsed, not yet checked.
+
+    Raises:
+        RecipeError: if there is no such file or it is no text.
+    """
+    path = Path(path)
+    try:
+        document = read(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        near = sorted(str(file) for file in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        remedy = "recipes there: " + ", ".join(near) if near else "the path is relative to the current folder"
+        raise RecipeError(str(path), [Mistake(str(path), "no such recipe", remedy)]) from None
+    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+        raise RecipeError(str(path), [Mistake(str(path), f"cannot be read: {error}")]) from None
+    return document
+
+
+def override(document: Document, key: str, value: Any, origin: str) -> None:
+    """Set one value in a document; a component whose name changes loses the parameters of the old one."""
+    parts: tuple[str | int, ...] = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    node: Any = document.data
+    for depth, part in enumerate(parts[:-1]):
+        child: Any = [] if depth + 1 < len(parts) and isinstance(parts[depth + 1], int) else {}
+        node = _enter(node, part, child)
+        if node is None:
+            found = f"{'.'.join(map(str, parts[: depth + 1]))} cannot be reached"
+            document.mistakes.append(Mistake(origin, found, "indices count from 0; the next free one appends"))
+            return
+    last = parts[-1]
+    if not isinstance(node, dict) or isinstance(last, int):
+        document.mistakes.append(Mistake(origin, f"{key} names no value", "write section.key=value"))
+        return
+    if last == "name" and parts[0] in KINDS and node.get("name", value) != value:
+        for old in [name for name in node if name != "weight"]:
+            del node[old]
+            document.lines.pop((*parts[:-1], old), None)
+    node[str(last)] = value
+    document.overrides[parts] = origin
+
+
+def _enter(node: Any, part: str | int, child: Any) -> Any:
+    if isinstance(part, int):
+        if not isinstance(node, list) or part > len(node):
+            return None
+        if part == len(node):
+            node.append({})
+        return node[part]
+    return node.setdefault(part, child) if isinstance(node, dict) else None

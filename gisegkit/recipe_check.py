@@ -1,0 +1,245 @@
+"""Checks a recipe's data against the sections and the registered components: every mistake in one pass."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from gisegkit.errors import ComponentError, Mistake, did_you_mean
+from gisegkit.recipe import SECTIONS, ComponentSpec, Recipe
+from gisegkit.recipe_text import Document, Path
+from gisegkit.registry import KINDS, Component, Kind, Registries
+from gisegkit.signatures import REQUIRED, Signature, Unspoken
+from gisegkit.values import ValueType, parse_annotation, show
+
+TOP: dict[str, ValueType] = {
+    "name": parse_annotation("str"),
+    "seed": parse_annotation("Annotated[int, AtLeast(0)]"),
+    "requires": parse_annotation("list[str]"),
+    "demo": parse_annotation("bool"),
+}
+DEFAULTS: dict[str, list[str]] = {"augmentation": ["none"], "schedule": ["constant"], "metric": ["dice"]}
+"""Components that a recipe need not name."""
+
+NEEDED = ("dataset", "model", "loss", "optimizer")
+WEIGHT = parse_annotation("Annotated[float, AtLeast(0)]")
+
+
+def check(document: Document, registries: Registries) -> tuple[Recipe | None, list[Mistake]]:
+    """The Recipe that the document describes (None where a part is missing) and every mistake in it."""
+    checker = _Checker(document, registries)
+    recipe = checker.recipe()
+    return recipe, sorted(checker.mistakes, key=_line)
+
+
+@functools.cache
+def section_types(name: str) -> dict[str, ValueType]:
+    """The checks of a section's keys."""
+    tree = ast.parse(inspect.getsource(SECTIONS[name])).body[0]
+    assert isinstance(tree, ast.ClassDef)  # SECTIONS holds classes
+    return {
+        node.target.id: parse_annotation(node.annotation)
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def _line(mistake: Mistake) -> tuple[int, int]:
+    """File lines in order, overrides behind them."""
+    found = re.search(r":(\d+)$", mistake.place)
+    return (0, int(found[1])) if found else (1, 0)
+
+
+class _Checker:
+    """One pass over a document; collects mistakes and never stops at the first."""
+
+    def __init__(self, document: Document, registries: Registries) -> None:
+        self.document = document
+        self.registries = registries
+        self.mistakes = list(document.mistakes)
+
+    def note(self, path: Path, found: str, remedy: str = "") -> None:
+        self.mistakes.append(Mistake(self.document.place(path), found, remedy))
+
+    def recipe(self) -> Recipe | None:
+        data = self.document.data
+        known = [*TOP, *SECTIONS, *KINDS]
+        for key in data:
+            if key not in known:
+                what = "table" if isinstance(data[key], dict | list) else "key"
+                remedy = " ".join(filter(None, [did_you_mean(key, known), f"Valid: {', '.join(known)}."]))
+                self.note((key,), f"unknown {what} {key!r}", remedy)
+        top = {key: self.value((key,), data[key], kind) for key, kind in TOP.items() if key in data}
+        sections = {name: self.section(name) for name in SECTIONS}
+        components = {kind.name: self.components(kind) for kind in KINDS.values()}
+        self.top(top)
+        self.across(sections, components)
+        if self.mistakes:
+            return None
+        parts: dict[str, Any] = {name: tuple(specs) if KINDS[name].many else specs[0] for name, specs in components.items()}
+        top["requires"] = tuple(top.get("requires", ()))
+        return Recipe(
+            **top, **sections, **parts, source=self.document.source, header=_header(self.document.source)
+        )
+
+    def top(self, top: Mapping[str, Any]) -> None:
+        name = top.get("name")
+        if "name" not in self.document.data:
+            self.note((), 'the recipe has no name', 'write name = "my_recipe" at its top')
+        elif isinstance(name, str) and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+            self.note(("name",), f"{show(name)} cannot name a folder", "use letters, digits, _ and -")
+        for text, reason in _unmet(top.get("requires") or ()):
+            self.note(("requires",), f"{text!r} {reason}")
+
+    def value(self, path: Path, value: Any, kind: ValueType) -> Any:
+        """The converted value; notes a mistake where it is of another type or out of range."""
+        try:
+            return kind.convert(value)
+        except ValueError as error:
+            key = ".".join(map(str, path))
+            self.note(path, f"{key} = {show(value)}", " ".join(filter(None, [str(error), f"Valid: {kind.text}."])))
+            return None
+
+    def section(self, name: str) -> Any:
+        table = self.document.data.get(name, {})
+        if not isinstance(table, dict):
+            self.note((name,), f"{name} = {show(table)}", f"[{name}] is a table")
+            table = {}
+        types = section_types(name)
+        values = {}
+        for key, value in table.items():
+            if key in types:
+                values[key] = self.value((name, key), value, types[key])
+            else:
+                self.unknown((name, key), f"unknown key {key!r} in [{name}]", key, types)
+        return SECTIONS[name](**{key: value for key, value in values.items() if value is not None})
+
+    def unknown(self, path: Path, found: str, key: str, valid: Iterable[str]) -> None:
+        options = list(valid)
+        remedy = " ".join(filter(None, [did_you_mean(key, options), f"Valid: {', '.join(options) or 'none'}."]))
+        self.note(path, found, remedy)
+
+    def components(self, kind: Kind) -> list[ComponentSpec]:
+        tables = self.document.data.get(kind.name)
+        if tables is None:
+            if kind.name in NEEDED:
+                self.note((), f"the recipe has no {kind.table}", f"There are: {', '.join(self.registries[kind.name])}.")
+            return [self.filled(kind, {"name": name}, (kind.name,)) for name in DEFAULTS.get(kind.name, [])]
+        if kind.many != isinstance(tables, list) or not isinstance(tables, list | dict):
+            self.note((kind.name,), f"{kind.name} is not written as {kind.table}", f"write {kind.table} above its lines")
+            return []
+        if isinstance(tables, dict):
+            return [self.filled(kind, tables, (kind.name,))]
+        specs = []
+        for index, table in enumerate(tables):
+            if isinstance(table, dict):
+                specs.append(self.filled(kind, table, (kind.name, index)))
+            else:
+                self.note((kind.name,), f"{kind.name} = {show(tables)}", f"write {kind.table} above its lines")
+        if kind.name == "loss" and tables == []:
+            self.note((kind.name,), "no loss", "write [[loss]] and a name")
+        return specs
+
+    def filled(self, kind: Kind, table: Mapping[str, Any], path: Path) -> ComponentSpec:
+        """One component with every default; notes unknown names and unknown, wrong, missing or settled parameters."""
+        name = table.get("name")
+        empty = ComponentSpec(kind.name, str(name))
+        if not isinstance(name, str):
+            found = f"{kind.table} has no name" if name is None else f"{kind.name}.name = {show(name)}"
+            self.note((*path, "name"), found, f"There are: {', '.join(self.registries[kind.name])}.")
+            return empty
+        if name not in self.registries[kind.name]:
+            advice = self.registries[kind.name].advice(name)
+            self.note((*path, "name"), f"unknown {kind.name} {name!r}", advice)
+            return empty
+        component = self.registries[kind.name].get(name)
+        try:
+            signature = component.signature()
+        except ComponentError as error:
+            self.note((*path, "name"), str(error), "its plugin is defective")
+            return empty
+        weight = self.value((*path, "weight"), table.get("weight", 1.0), WEIGHT) if kind.name == "loss" else 1.0
+        given = {key: value for key, value in table.items() if key != "name" and (kind.name, key) != ("loss", "weight")}
+        params = self.params(component, signature, given, path)
+        return ComponentSpec(kind.name, name, params, 0.0 if weight is None else weight, self.document.place(path))
+
+    def params(
+        self, component: Component, signature: Signature, given: Mapping[str, Any], path: Path
+    ) -> dict[str, Any]:
+        handed = KINDS[component.kind].given
+        label = f"{component.kind} {component.name!r}"
+        open_parameters = {name: item for name, item in signature.parameters.items() if name not in handed}
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            if key in handed:
+                self.note((*path, key), f"{key!r} of {label} is settled by {handed[key]}", "remove the line")
+            elif key in open_parameters:
+                values[key] = self.value((*path, key), value, open_parameters[key].type)
+            elif signature.open:
+                values[key] = value
+            else:
+                self.unknown((*path, key), f"unknown parameter {key!r} of {label}", key, open_parameters)
+        for key, parameter in open_parameters.items():
+            if key in given:
+                continue
+            if parameter.default is REQUIRED:
+                self.note(path, f"{label} needs the parameter {key!r}", f"write {key} = ... ({parameter.type.text})")
+            elif parameter.default is not None and not isinstance(parameter.default, Unspoken):
+                values[key] = parameter.default
+        order = [*open_parameters, *(key for key in values if key not in open_parameters)]
+        return {key: values[key] for key in order if key in values}
+
+    def across(self, sections: Mapping[str, Any], components: Mapping[str, list[ComponentSpec]]) -> None:
+        """What holds between keys."""
+        split, train, input_ = sections["split"], sections["train"], sections["input"]
+        if split.fold >= split.folds:
+            valid = f"Valid: 0 to {split.folds - 1}, because split.folds = {split.folds}."
+            self.note(("split", "fold"), f"split.fold = {split.fold}", valid)
+        if input_.slices % 2 == 0:
+            self.note(("input", "slices"), f"input.slices = {input_.slices}", "Valid: an odd number, so that one is central.")
+        if train.micro_batch > train.batch_size:
+            remedy = f"Valid: up to train.batch_size = {train.batch_size}; 0 is the whole batch."
+            self.note(("train", "micro_batch"), f"train.micro_batch = {train.micro_batch}", remedy)
+        names = [spec.name for spec in components["metric"]]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self.note(("metric", index, "name"), f"metric {name!r} stands here twice", "keep one of them")
+        if train.monitor and train.monitor.split("/")[0] not in names:
+            self.unknown(("train", "monitor"), f"train.monitor = {show(train.monitor)} is no metric", train.monitor, names)
+
+
+def _header(source: str) -> str:
+    """The comment lines that the recipe's file opens with."""
+    lines = []
+    with open(source, encoding="utf-8") as file:
+        for line in file:
+            if not line.startswith("#"):
+                break
+            lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _unmet(requirements: Iterable[str]) -> list[tuple[str, str]]:
+    """The entries of ``requires`` that this machine does not meet, each with the reason."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    unmet = []
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+            have = version(requirement.name)
+        except InvalidRequirement:
+            unmet.append((text, 'is no requirement; write for example "giseg-cutmix>=0.1"'))
+        except PackageNotFoundError:
+            unmet.append((text, f"is not installed; pip install {text!r}"))
+        else:
+            if not requirement.specifier.contains(have, prereleases=True):
+                unmet.append((text, f"is not met by the installed version {have}; pip install --upgrade {text!r}"))
+    return unmet

@@ -1,0 +1,183 @@
+"""The verbs that train: train, rehearse (``check --build``), and run, which trains, evaluates and predicts.
+
+Joins the rooms: builds the parts, drives the engine, and hands what it yields to the run folder.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gisegkit.build import Data, build_component, build_training, verify_losses
+from gisegkit.data.loaders import EpochSampler
+from gisegkit.engine.fit import Training, fit
+from gisegkit.environment import describe_environment
+from gisegkit.errors import RunError
+from gisegkit.recipe import Recipe, load_recipe
+from gisegkit.results import evaluate, predict
+from gisegkit.rundir import RunDir
+from gisegkit.session import Ready, Session, get_ready, score_all
+from gisegkit.types import EpochReport, silent
+
+# --- train ----------------------------------------------------------------------------------------------------------
+
+
+def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> RunDir:
+    """Train a recipe into a run folder, or go on where it stopped.
+
+    Raises:
+        RunError: if the folder is in the way, or holds a run of another recipe.
+    """
+    run = _resumable(recipe, out, session) if resume else None
+    if run is None:
+        RunDir.check_free(out)
+    verify_losses(recipe, session.plugins.registries)
+    ready = get_ready(recipe, session, training=True)
+    training = assemble(ready, session)
+    if run is None:
+        environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
+        run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo)
+        run.write_split(split_table(ready.data))
+    count = sum(parameter.numel() for parameter in ready.model.parameters())
+    session.say(
+        f"{recipe.model.name}: {count / 1e6:.2f} million parameters on {ready.device}; "
+        f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate"
+    )
+    state = run.state()
+    if state is not None:
+        session.say(f"continuing behind epoch {state['epoch']} of {recipe.train.epochs}")
+    with ExitStack() as closing:
+        if recipe.tracker:
+            run.trackers.mkdir(exist_ok=True)
+        trackers = [
+            build_component(spec, session.plugins.registries, folder=str(run.trackers)) for spec in recipe.tracker
+        ]
+        for tracker in trackers:
+            closing.callback(tracker.finish, {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)})
+        for report in fit(training, state=state, progress=session.progress):
+            run.record(report, ready.facts)
+            for tracker in trackers:
+                tracker.report(report)
+            session.say(epoch_line(report, recipe.monitor))
+    return run
+
+
+def assemble(ready: Ready, session: Session) -> Training:
+    """The built parts as ``fit`` takes them."""
+    recipe, device = ready.recipe, ready.device
+    parts = build_training(recipe, session.plugins.registries, ready.data, ready.model)
+    name = recipe.monitor.split("/")[0]
+
+    return Training(
+        model=ready.model,
+        criterion=parts.criterion,
+        optimizer=parts.optimizer,
+        schedule=parts.schedule,
+        samples=parts.samples,
+        sampler=parts.sampler,
+        transforms=parts.transforms,
+        validate=lambda: score_all(ready, ready.data.validation, session.progress).scores(),
+        device=device,
+        seed=recipe.seed,
+        epochs=recipe.train.epochs,
+        micro_batch=recipe.micro_batch,
+        clip_norm=recipe.train.clip_norm,
+        channels_last=recipe.train.channels_last,
+        workers=device.workers(recipe.train.workers),
+        monitor=recipe.monitor,
+        higher_is_better=ready.metrics[name].higher_is_better,
+        patience=recipe.train.patience,
+        validate_every=recipe.train.validate_every,
+    )
+
+
+def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
+    """The run to continue; None where nothing stands there yet."""
+    if not (out / "recipe.toml").is_file():
+        session.say(f"{out} holds no run yet; starting from the first epoch")
+        return None
+    run = RunDir.open(out)
+    stored = load_recipe(run.recipe, registries=session.plugins.registries).as_dict()
+    wanted = recipe.as_dict()
+    for data in (stored, wanted):
+        data["train"].pop("workers")  # changes no result
+    differences = [
+        f"{key}: {stored.get(key)!r} in the run, {wanted.get(key)!r} now"
+        for key in {**stored, **wanted}
+        if stored.get(key) != wanted.get(key)
+    ]
+    if differences:
+        raise RunError(
+            f"{out} holds a run of another recipe, so it cannot be continued with this one:\n  "
+            + "\n  ".join(differences)
+            + f"\nUse its own ({run.recipe}), or another --out"
+        )
+    return run
+
+
+def split_table(data: Data) -> pd.DataFrame:
+    """Which slice is in which part: columns id and part (train, validation, unlabelled or unused)."""
+    part = np.full(len(data.dataset.table), "unused", dtype=object)
+    both = np.intersect1d(data.train, data.validation)
+    for name, rows in (("unlabelled", data.unlabelled), ("train", data.train), ("validation", data.validation)):
+        part[rows] = name
+    part[both] = "train+validation"
+    return pd.DataFrame({"id": data.dataset.table["id"], "part": part})
+
+
+def epoch_line(report: EpochReport, monitor: str) -> str:
+    """One epoch as a line of text."""
+    score = f"  {monitor} {report.monitored:.4f}{' *' if report.best else ''}" if report.scores else ""
+    memory = f"  {report.peak_memory / 2**30:.2f} GiB" if report.peak_memory else ""
+    return (
+        f"epoch {report.epoch}/{report.epochs}  loss {report.loss:.4f}{score}  lr {report.learning_rate:.2e}  "
+        f"{report.images_per_second:.1f} slices/s  {report.seconds:.0f} s{memory}"
+    )
+
+
+# --- run ------------------------------------------------------------------------------------------------------------
+
+
+def run_recipe(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> tuple[RunDir, dict[str, Any]]:
+    """Train, evaluate and predict; returns the run folder and the scores."""
+    run = train(recipe, out, session, resume=resume)
+    scores = evaluate(run, recipe, session)
+    predict(run, recipe, session)
+    return run, scores
+
+
+# --- check --build --------------------------------------------------------------------------------------------------
+
+
+def rehearse(recipe: Recipe, session: Session) -> list[str]:
+    """Build every part and push one tiny batch through training and evaluation; writes nothing.
+
+    Returns:
+        What was built and seen, line by line.
+    """
+    verify_losses(recipe, session.plugins.registries)
+    ready = get_ready(recipe, session, training=True)
+    rows = ready.data.train[:2]
+    validation = ready.data.validation[:1]
+    training = replace(
+        assemble(ready, session),
+        sampler=EpochSampler(rows, batch_size=2, seed=recipe.seed),
+        validate=lambda: score_all(ready, validation, silent).scores(),
+        epochs=1,
+        workers=0,
+    )
+    parameters = [parameter.numel() for parameter in ready.model.parameters()]
+    lines = [f"{recipe.model.name}: {sum(parameters):,} parameters in {len(parameters)} tensors, on {ready.device}"]
+    height, width = recipe.input.size
+    channels, classes = ready.data.channels, len(ready.data.dataset.classes)
+    lines.append(f"input [B, {channels}, {height}, {width}], output [B, {classes}, {height}, {width}]")
+    lines.append(f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate")
+    for report in fit(training):
+        scores = ", ".join(f"{name} {report.scores[name]:.4f}" for name in ready.metrics)
+        lines.append(f"one batch of {len(rows)}: loss {report.loss:.4f}; one slice evaluated: {scores}")
+    return lines

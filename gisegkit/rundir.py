@@ -1,0 +1,235 @@
+"""The run folder and its only writer. Every write is atomic: a file is whole, or as it was before.
+
+recipe.toml       the filled recipe; runs again with the same result
+environment.json  versions, device, git revision, command line, plugins
+split.csv         which slice trained, validated, or was not labelled
+metrics.jsonl     one line an epoch
+last.pt           everything needed to go on behind the last epoch
+best.pt           the weights of the best epoch, with classes and channels
+evaluation/       scores.json and the tables by class, scan and slice
+predictions/      submission.csv
+preview.png       slices with truth and prediction outlined
+report.html       the run on one page
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gisegkit.errors import RunError
+from gisegkit.types import EpochReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+"""The version of the checkpoint's layout."""
+
+
+class RunDir:
+    """A run folder that exists.
+
+    Attributes:
+        path: the folder.
+        demo: whether it came from ``--demo``; then ``DEMO.txt`` says so to whoever opens the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.toml"
+        self.evaluation = path / "evaluation"
+        self.predictions = path / "predictions"
+        self.submission = self.predictions / "submission.csv"
+        self.preview = path / "preview.png"
+        self.report = path / "report.html"
+        self.trackers = path / "trackers"
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Before long work starts: a new run can be made there.
+
+        Raises:
+            RunError: if the folder holds a run already, or something else stands there.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"{path} exists already and is left as it is: continue it with --resume, or choose another --out"
+            )
+
+    @classmethod
+    def create(cls, path: Path, *, recipe: str, environment: Mapping[str, Any], demo: bool) -> RunDir:
+        """Make a new run folder.
+
+        Raises:
+            RunError: if the folder holds a run already, or something else stands there.
+        """
+        cls.check_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        write_text(run.recipe, recipe)
+        run.write_json("environment.json", environment)
+        if demo:
+            write_text(
+                path / "DEMO.txt", "This is a demo run on synthetic phantoms. Its scores say nothing about real data.\n"
+            )
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDir:
+        """An existing run folder.
+
+        Raises:
+            RunError: if there is none.
+        """
+        run = cls(path)
+        if not run.recipe.is_file():
+            near = (
+                sorted(str(file.parent) for file in path.parent.glob("*/recipe.toml")) if path.parent.is_dir() else []
+            )
+            remedy = f"; runs there: {', '.join(near)}" if near else ""
+            raise RunError(f"{path} is no run folder: it has no recipe.toml{remedy}")
+        return run
+
+    # --- training -------------------------------------------------------------------------------------------------
+
+    def record(self, report: EpochReport, facts: Mapping[str, Any]) -> None:
+        """Write what one epoch gave: its line, the best weights where it is the best, then the state to resume from.
+
+        The state comes last, so that a kill between two of these writes only repeats this epoch.
+        """
+        line = {
+            "epoch": report.epoch,
+            "loss": report.loss,
+            "learning_rate": report.learning_rate,
+            "seconds": round(report.seconds, 3),
+            "images_per_second": round(report.images_per_second, 2),
+            "peak_memory": report.peak_memory,
+            "best": report.best,
+            "scores": dict(report.scores),
+        }
+        earlier = [entry for entry in self.metrics() if entry["epoch"] < report.epoch]
+        text = "".join(json.dumps(jsonable(entry)) + "\n" for entry in [*earlier, line])
+        write_text(self.path / "metrics.jsonl", text)
+        if report.best:
+            weights = {"format": FORMAT, "epoch": report.epoch, "model": report.state["model"], "facts": dict(facts)}
+            self._save("best.pt", weights)
+        self._save("last.pt", {"format": FORMAT, **report.state, "facts": dict(facts)})
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The epochs so far; empty before the first."""
+        file = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+    def state(self) -> dict[str, Any] | None:
+        """What ``last.pt`` holds; None before the first epoch ended."""
+        return self._load("last.pt") if (self.path / "last.pt").is_file() else None
+
+    def weights(self) -> dict[str, Any]:
+        """What ``best.pt`` holds.
+
+        Raises:
+            RunError: if no epoch was finished.
+        """
+        if not (self.path / "best.pt").is_file():
+            raise RunError(f"{self.path} has no best.pt: no epoch was finished; train it with --resume first")
+        return self._load("best.pt")
+
+    def _save(self, name: str, content: Mapping[str, Any]) -> None:
+        import torch
+
+        write(self.path / name, lambda file: torch.save(dict(content), file))
+
+    def _load(self, name: str) -> dict[str, Any]:
+        import torch
+
+        file = self.path / name
+        try:
+            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a different type for each way in which a file can be damaged
+            raise RunError(f"{file} cannot be read ({type(error).__name__}); it is damaged or no checkpoint") from error
+        if content.get("format") != FORMAT:
+            raise RunError(f"{file} has layout {content.get('format')}, this gisegkit reads {FORMAT}")
+        return content
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    def write_split(self, table: pd.DataFrame) -> None:
+        """The part of every slice: columns id and part."""
+        write_text(self.path / "split.csv", table.to_csv(index=False))
+
+    def split(self) -> pd.DataFrame | None:
+        """What ``write_split`` wrote, None where it is missing."""
+        import pandas as pd
+
+        file = self.path / "split.csv"
+        return pd.read_csv(file, dtype=str) if file.is_file() else None
+
+    def write_evaluation(self, scores: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> None:
+        """``evaluation/scores.json`` and one CSV a table."""
+        self.evaluation.mkdir(exist_ok=True)
+        for name, table in tables.items():
+            write_text(self.evaluation / f"{name}.csv", table.to_csv(index=False))
+        self.write_json("evaluation/scores.json", scores)
+
+    def scores(self) -> dict[str, Any] | None:
+        """What ``evaluation/scores.json`` holds, None before the first evaluation."""
+        file = self.evaluation / "scores.json"
+        content: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
+        return content
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """A JSON file in the folder; numbers that are not finite become null."""
+        write_text(self.path / name, json.dumps(jsonable(content), indent=2, ensure_ascii=False) + "\n")
+
+    def environment(self) -> dict[str, Any]:
+        """What ``environment.json`` holds."""
+        content: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
+        return content
+
+
+def write(path: Path, fill: Callable[[Any], None]) -> None:
+    """Let ``fill`` write the file's bytes; the file appears whole or not at all.
+
+    Raises:
+        RunError: if the disk is full or the folder cannot be written to; what stood there before is still there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for text, in UTF-8."""
+    write(path, lambda file: file.write(text.encode()))
+
+
+def jsonable(value: Any) -> Any:
+    """The value with NaN and infinities as null, numpy numbers as plain ones, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    number = float(value)
+    return number if math.isfinite(number) else None

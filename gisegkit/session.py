@@ -1,0 +1,108 @@
+"""What the verbs share: the session of a command, and a recipe's data and network made ready on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from gisegkit.build import Data, Rows, build_data, build_metrics, build_model, build_postprocess
+from gisegkit.engine.device import Device, pick_device
+from gisegkit.engine.evaluate import score_scans
+from gisegkit.engine.predict import Decision, Scan, predict_scans
+from gisegkit.engine.scoring import Scoreboard
+from gisegkit.errors import RunError
+from gisegkit.plugins import Plugins
+from gisegkit.recipe import Recipe
+from gisegkit.types import Metric, Progress, silent
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every verb needs besides the recipe.
+
+    Attributes:
+        device: ``auto`` or a device's name.
+        progress: shows long work; say: prints one line.
+    """
+
+    plugins: Plugins
+    device: str = "auto"
+    progress: Progress = silent
+    say: Callable[[str], None] = lambda line: None
+
+
+@dataclass
+class Ready:
+    """Data, network and decision of a run, on the device."""
+
+    recipe: Recipe
+    data: Data
+    model: nn.Module
+    device: Device
+    decide: Decision
+    metrics: dict[str, Metric]
+
+    def scans(self, rows: Rows, *, label: str, progress: Progress) -> Iterator[Scan]:
+        """Predict the rows scan by scan."""
+        return predict_scans(
+            self.model,
+            self.data.source,
+            rows,
+            decide=self.decide,
+            device=self.device,
+            batch_size=self.recipe.evaluate.batch_size,
+            workers=self.device.workers(self.recipe.train.workers),
+            channels_last=self.recipe.train.channels_last,
+            progress=progress,
+            label=label,
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint must say so that its network can be built again without the data."""
+        return {"classes": list(self.data.dataset.classes), "channels": self.data.channels}
+
+
+def get_ready(recipe: Recipe, session: Session, *, training: bool, weights: Mapping[str, Any] | None = None) -> Ready:
+    """Build data and network of a recipe and bring the network to the device.
+
+    Args:
+        training: whether the data must have slices to train on.
+        weights: a run's ``best.pt``; without it the network starts as the recipe says.
+
+    Raises:
+        RunError: if the data have other classes or channels than the weights were trained on.
+    """
+    registries = session.plugins.registries
+    device = pick_device(session.device, recipe.train.precision)
+    data = build_data(recipe, registries, training=training)
+    if weights is not None:
+        _compatible(data, weights["facts"])
+    classes = len(data.dataset.classes)
+    model = build_model(recipe, registries, channels=data.channels, classes=classes, trained=weights is not None)
+    if weights is not None:
+        model.load_state_dict(weights["model"])
+    model = model.to(device.device)
+    if recipe.train.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    decide = Decision(recipe.evaluate.threshold, tuple(build_postprocess(recipe, registries)))
+    return Ready(recipe, data, model, device, decide, build_metrics(recipe, registries))
+
+
+def _compatible(data: Data, facts: Mapping[str, Any]) -> None:
+    have = {"classes": list(data.dataset.classes), "channels": data.channels}
+    for key, value in have.items():
+        if value != facts[key]:
+            raise RunError(f"the run was trained with {key} = {facts[key]}, these data have {value}")
+
+
+def score_all(ready: Ready, rows: Rows, progress: Progress) -> Scoreboard:
+    """The scores of whole scans at native size."""
+    board = Scoreboard(ready.metrics, ready.data.dataset.classes)
+    for _ in score_scans(ready.scans(rows, label="validate", progress=progress), board, ready.data.dataset):
+        pass
+    return board

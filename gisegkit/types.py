@@ -1,0 +1,216 @@
+"""The types that cross the borders between rooms. Importing this module imports neither torch nor numpy.
+
+Letters in shapes, everywhere in gisegkit:
+
+    B batch    C input channels    K classes    D slices of a scan    H rows    W columns
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+    from numpy.typing import NDArray
+
+    BoolArray: TypeAlias = NDArray[np.bool_]
+    FloatArray: TypeAlias = NDArray[np.floating[Any]]
+    MaskArray: TypeAlias = NDArray[np.uint8]
+    AnyArray: TypeAlias = NDArray[Any]
+else:  # importable names all the same, without importing numpy
+    BoolArray = FloatArray = MaskArray = AnyArray = Any
+
+T = TypeVar("T")
+
+IGNORE = 255
+"""The value in a sample's mask (uint8, otherwise 0 or 1) of a pixel that counts in neither loss nor score.
+
+On the device it becomes NaN in ``Batch.targets``; the criterion takes such pixels out before a loss sees them.
+"""
+
+
+# --- bounds: written in signatures as ``Annotated[float, Between(0, 1)]``, checked when a recipe is read ------------
+
+
+@dataclass(frozen=True)
+class Between:
+    """The value lies in [low, high], both ends included."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"between {self.low:g} and {self.high:g}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The value is ``low`` or larger."""
+
+    low: float
+
+    def holds(self, value: float) -> bool:
+        return value >= self.low
+
+    def __str__(self) -> str:
+        return f"{self.low:g} or more"
+
+
+@dataclass(frozen=True)
+class Above:
+    """The value is larger than ``low``."""
+
+    low: float
+
+    def holds(self, value: float) -> bool:
+        return value > self.low
+
+    def __str__(self) -> str:
+        return f"more than {self.low:g}"
+
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Slices that a dataset leaves out, and why."""
+
+    reason: str
+    slices: int
+
+
+class Dataset(Protocol):
+    """What a ``[dataset]`` component returns: a table of slices and readers for one row of it.
+
+    Attributes:
+        table: one row a slice, sorted by (volume, position), index 0..N-1, with the columns
+            ``id`` (str, unique; the submission's id), ``volume`` (str; one scan), ``position`` (int; the slice's
+            number in its scan, gaps allowed), ``group`` (str; rows of one group never lie on both sides of a
+            split: the case), ``height`` and ``width`` (int, pixels), ``labelled`` (bool), ``empty`` (bool; no
+            pixel of any class; False where not labelled).
+        classes: names of the K classes, in the order of the masks' last axis.
+        exclusive: True where a pixel has at most one class (a label file), False where classes may overlap.
+        dropped: what was left out of the table, and why.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    exclusive: bool
+    dropped: tuple[Dropped, ...]
+
+    def image(self, row: int) -> AnyArray:
+        """The slice ``[H, W]`` or ``[H, W, C]`` in the file's own depth (uint8, uint16 or float32)."""
+        ...
+
+    def mask(self, row: int) -> MaskArray:
+        """``[H, W, K]`` uint8: 0, 1, or IGNORE. Raises DataError for a row that is not labelled."""
+        ...
+
+
+class Geometry(Protocol):
+    """How one native size is brought to the network's size, and exactly back."""
+
+    def image(self, image: AnyArray) -> AnyArray:
+        """``[H, W, C]`` at native size to ``[h, w, C]``."""
+        ...
+
+    def mask(self, mask: MaskArray) -> MaskArray:
+        """``[H, W, K]`` uint8 at native size to ``[h, w, K]``, nearest neighbour."""
+        ...
+
+    def invert(self, values: FloatArray) -> FloatArray:
+        """``[h, w, K]`` float (probabilities) back to ``[H, W, K]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the training step sees.
+
+    Attributes:
+        images: ``[B, C, H, W]`` float32 on the device.
+        targets: pairs (weight, target), target ``[B, K, H, W]`` float32 in [0, 1], NaN where a pixel is ignored. The
+            loss is ``sum(weight * criterion(logits, target))``; a plain batch has one pair of weight 1.
+        rows: ``[B]`` int64 on the CPU, rows of the dataset's table.
+    """
+
+    images: torch.Tensor
+    targets: tuple[tuple[float, torch.Tensor], ...]
+    rows: torch.Tensor
+
+
+# --- scores -----------------------------------------------------------------------------------------------------
+
+
+class Metric(Protocol):
+    """What a ``[[metric]]`` component returns. Called once a scan, combined once a set: sum, then divide.
+
+    Attributes:
+        convention: one line that says unit, empty policy and normalisation; printed beside every score.
+        higher_is_better: whether the best checkpoint has the highest or the lowest value.
+    """
+
+    convention: str
+    higher_is_better: bool
+
+    def __call__(self, prediction: BoolArray, truth: BoolArray) -> Mapping[str, FloatArray]:
+        """Values of one scan by part, both inputs ``[D, H, W, K]``.
+
+        A part's array is ``[D, K]`` (a value for every slice and class) or ``[K]`` (for the scan and class), NaN where
+        the part is undefined.
+        """
+        ...
+
+    def combine(self, means: Mapping[str, float]) -> float:
+        """The score from each part's mean over every defined value of the whole set."""
+        ...
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What ``fit`` yields after each epoch (numbered from 1).
+
+    Attributes:
+        loss: mean training loss over the epoch's images.
+        scores: validation scores by name (``uwmgi_score``, ``dice``, ``dice/stomach`` ...); empty where not validated.
+        monitored: the value of the score that chooses the best checkpoint, NaN where not validated.
+        best: whether this is the best epoch so far.
+        learning_rate: of the first parameter group, at the epoch's end.
+        seconds, images_per_second: of the training part; peak_memory: bytes, on the device (0 where unknown).
+        state: everything a checkpoint needs to continue, as plain tensors, numbers and dicts.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    scores: Mapping[str, float]
+    monitored: float
+    best: bool
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    peak_memory: int
+    state: Mapping[str, Any] = field(repr=False)
+
+
+class Progress(Protocol):
+    """Shows how far long work has come: wraps an iterable and gives it back item by item."""
+
+    def __call__(self, items: Iterable[T], label: str, total: int) -> Iterable[T]: ...
+
+
+def silent(items: Iterable[T], label: str, total: int) -> Iterable[T]:
+    """The progress that shows nothing; the default of every library function."""
+    return items
+
+
+Scores: TypeAlias = Mapping[str, float]
+Strings: TypeAlias = Sequence[str]

@@ -1,0 +1,16 @@
+"""The plugin's hook and nothing else, so that finding the plugin imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gisegkit import hookimpl
+
+if TYPE_CHECKING:
+    from gisegkit.registry import Adder
+
+
+@hookimpl
+def register_components(add: Adder) -> None:
+    """Register the batch transform ``cutmix``."""
+    add.batch_transform("cutmix", "giseg_cutmix.transform:CutMix")

@@ -1,0 +1,152 @@
+"""Names become objects: what is handed in, and what is said when a factory fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gisegkit.build import build_component, build_data, build_dataset, build_model
+from gisegkit.errors import ComponentError, DataError
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe import ComponentSpec, load_recipe
+from gisegkit.registry import Component, Owner
+
+OWNER = Owner("giseg-test", "1.2")
+
+RECIPE = """
+name = "build"
+[dataset]
+name = "table"
+[input]
+size = [32, 32]
+slices = 3
+[split]
+folds = 2
+[model]
+name = "unet"
+encoder = "tu-test_resnet"
+weights = "none"
+[[loss]]
+name = "bce"
+[optimizer]
+name = "adam"
+"""
+
+
+class Table:
+    """Six slices of three cases."""
+
+    classes = ("a", "b")
+    exclusive = False
+    dropped = ()
+
+    def __init__(self, *, labelled: int = 6, sizes: str = "equal", column: str = "empty"):
+        rows = range(6)
+        height = [20 if sizes == "equal" or row % 2 else 24 for row in rows]
+        columns = {
+            "id": [f"s{row}" for row in rows],
+            "volume": [f"v{row // 2}" for row in rows],
+            "position": [row % 2 for row in rows],
+            "group": [f"g{row // 2}" for row in rows],
+            "height": height,
+            "width": 16,
+            "labelled": [row < labelled for row in rows],
+            "empty": False,
+        }
+        self.table = pd.DataFrame(
+            {name: values for name, values in columns.items() if name != column or column == "empty"}
+        )
+
+    def image(self, row):
+        return np.full((20, 16), row, np.uint8)
+
+    def mask(self, row):
+        return np.zeros((20, 16, 2), np.uint8)
+
+
+def needs_a_number(*, size, factor=1.0):
+    """Fails on some numbers."""
+    if factor < 0:
+        raise ValueError("factor below zero")
+    return size, factor
+
+
+@pytest.fixture
+def registries():
+    found = load_plugins(selection="none").registries
+    found["dataset"].add(Component("dataset", "table", Table, OWNER))
+    found["augmentation"].add(Component("augmentation", "number", needs_a_number, OWNER))
+    found["loss"].add(Component("loss", "lost", "no_such_module_anywhere:Loss", OWNER))
+    return found
+
+
+@pytest.fixture
+def recipe(tmp_path, registries):
+    (tmp_path / "r.toml").write_text(RECIPE)
+    return lambda *sets: load_recipe(tmp_path / "r.toml", registries=registries, overrides=sets)
+
+
+def test_only_what_the_signature_names_is_handed_in(registries):
+    spec = ComponentSpec("augmentation", "number", {"factor": 2.0})
+    assert build_component(spec, registries, size=(1, 2), steps=3) == ((1, 2), 2.0)
+
+
+def test_a_failing_factory_is_named_with_place_owner_and_cause(registries):
+    spec = ComponentSpec("augmentation", "number", {"factor": -1.0}, place="r.toml:7")
+    with pytest.raises(ComponentError, match=r"r.toml:7: augmentation 'number' of giseg-test 1.2 .*factor below zero"):
+        build_component(spec, registries, size=(1, 2))
+
+
+def test_a_target_that_cannot_be_imported_is_named(registries):
+    with pytest.raises(ComponentError, match=r"loss 'lost' of giseg-test 1.2.*no_such_module_anywhere"):
+        build_component(ComponentSpec("loss", "lost"), registries)
+
+
+def test_data(recipe, registries):
+    data = build_data(recipe(), registries)
+    assert data.channels == 3
+    assert sorted([*data.train, *data.validation]) == list(range(6))
+    groups = data.dataset.table["group"]
+    assert not set(groups[data.train]) & set(groups[data.validation])
+    assert len(data.unlabelled) == 0
+
+
+def test_unlabelled_rows(recipe, registries):
+    data = build_data(recipe("dataset.labelled=4"), registries)
+    assert data.unlabelled.tolist() == [4, 5]
+    assert sorted([*data.train, *data.validation]) == [0, 1, 2, 3]
+
+
+def test_nothing_labelled_cannot_train_but_can_predict(recipe, registries):
+    with pytest.raises(DataError, match="no slice is labelled"):
+        build_data(recipe("dataset.labelled=0"), registries)
+    assert len(build_data(recipe("dataset.labelled=0"), registries, training=False).unlabelled) == 6
+
+
+def test_sizes_within_a_scan_must_agree(recipe, registries):
+    with pytest.raises(DataError, match="scan v0 has slices of different sizes"):
+        build_dataset(recipe("dataset.sizes=mixed"), registries)
+
+
+def test_a_table_without_a_column_is_a_component_error(recipe, registries):
+    with pytest.raises(ComponentError, match="no column group"):
+        build_dataset(recipe("dataset.column=group"), registries)
+
+
+def test_initial_weights_derive_from_the_seed(recipe, registries):
+    def first(*sets):
+        model = build_model(recipe(*sets), registries, channels=3, classes=2)
+        return next(model.parameters())
+
+    torch.manual_seed(0)
+    one = first()
+    torch.manual_seed(1)
+    assert torch.equal(one, first())
+    assert not torch.equal(one, first("seed=1"))
+
+
+def test_trained_weights_need_no_download(recipe, registries):
+    model = build_model(recipe("model.weights=imagenet"), registries, channels=3, classes=2, trained=True)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 1000

@@ -1,0 +1,281 @@
+"""The command line as a person meets it: what it prints, where it says results are, and how it answers mistakes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from gisegkit.cli import main, output
+from gisegkit.plugins import load_plugins
+
+RECIPE = """
+name = "cli"
+
+[dataset]
+name = "uwmgi"
+root = "phantom"
+
+[input]
+size = [32, 32]
+
+[split]
+folds = 2
+
+[model]
+name = "unet"
+encoder = "tu-test_resnet"
+weights = "none"
+decoder_channels = [32, 16, 16, 8, 8]
+
+[[loss]]
+name = "bce"
+
+[optimizer]
+name = "adam"
+
+[train]
+epochs = 1
+batch_size = 8
+"""
+
+MISTAKES = """name = "ten mistakes"
+[datasett]
+name = "uwmgi"
+[dataset]
+name = "uwmg"
+[input]
+size = 224
+[split]
+fold = 9
+[model]
+name = "unet"
+encodr = "resnet34"
+classes = 3
+[[loss]]
+name = "tversky"
+alpha = -1.0
+[[postprocess]]
+name = "min_area"
+[optimizer]
+name = "adam"
+lr = "fast"
+[train]
+epoch = 3
+precision = half
+"""
+
+FOUND = [
+    (1, "cannot name a folder"),
+    (2, "unknown table 'datasett'"),
+    (5, "unknown dataset 'uwmg'"),
+    (7, "input.size = 224"),
+    (9, "split.fold = 9"),
+    (12, "unknown parameter 'encodr'"),
+    (13, "'classes' of model 'unet' is settled by the dataset"),
+    (16, "loss.0.alpha = -1.0"),
+    (17, "needs the parameter 'pixels'"),
+    (21, 'optimizer.lr = "fast"'),
+    (23, "unknown key 'epoch' in [train]"),
+    (24, "not TOML"),
+]
+
+
+@pytest.fixture(autouse=True)
+def only_built_ins(monkeypatch, tmp_path):
+    monkeypatch.setenv("GISEG_CACHE", str(tmp_path / "cache"))
+    plugins = load_plugins(selection="none")
+    monkeypatch.setattr("gisegkit.cli.installed", lambda: plugins)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cli.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def giseg(capsys, *arguments, code=0):
+    """Run a command; returns what it printed to standard output and to standard error."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    assert (stop.value.code or 0) == code, printed.out + printed.err
+    assert "Traceback" not in printed.err
+    return printed.out, printed.err
+
+
+def test_help_lists_every_command(capsys):
+    out, _ = giseg(capsys, "--help")
+    for name in (
+        "run",
+        "train",
+        "evaluate",
+        "predict",
+        "check",
+        "data",
+        "phantom",
+        "score",
+        "list-components",
+        "describe",
+    ):
+        assert re.search(rf"^  {name} ", out, re.MULTILINE)
+
+
+def test_the_whole_way_from_data_to_score(here, capsys):
+    out, _ = giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 1)
+    assert out.splitlines()[0].startswith("phantom: phantom")
+    out, _ = giseg(capsys, "data", "cli.toml")
+    assert "3 cases, 3 scans, 30 slices: 20 labelled, 10 not" in out and "0 defects found" in out
+    assert "small_bowel: in" in out and "split: 10 slices train, 10 validate" in out
+    out, _ = giseg(capsys, "check", "cli.toml")
+    assert "model: unet (encoder" in out and "effective batch 8 slices" in out and out.endswith("no mistakes\n")
+    out, _ = giseg(capsys, "run", "cli.toml", "--device", "cpu")
+    assert "epoch 1/1  loss" in out and "run folder: runs/cli\n" in out and "demo" not in out.lower()
+    assert "both empty" in out.lower() or "empty" in out.lower()
+    out, _ = giseg(capsys, "run", "cli.toml", "--device", "cpu", "--resume")
+    assert "continuing behind epoch 1 of 1" in out
+    out, _ = giseg(capsys, "predict", "runs/cli", "--part", "validation", "--out", "fold.csv", "--device", "cpu")
+    assert "submission: fold.csv (10 slices, validation)" in out
+    out, _ = giseg(capsys, "evaluate", "runs/cli", "--root", "phantom", "--device", "cpu")
+    dice = re.search(r"dice (\d\.\d{4})", out)
+    assert dice is not None
+    out, _ = giseg(capsys, "score", "fold.csv", "phantom/train.csv")
+    assert f"  dice {dice[1]}" in out and "not scored: 1 scans" in out and "valid" in out
+    out, _ = giseg(capsys, "score", "fold.csv", "phantom/train.csv", "--json")
+    assert f"{json.loads(out)['scores']['dice']:.4f}" == dice[1]
+    out, _ = giseg(capsys, "score", "runs/cli/predictions/submission.csv", "phantom/test_truth.csv")
+    assert "scores of 10 slices in 1 scans" in out
+
+
+def test_ten_mistakes_and_more_in_one_report(here, capsys):
+    Path("bad.toml").write_text(MISTAKES)
+    _, err = giseg(capsys, "check", "bad.toml", code=2)
+    assert f"bad.toml: {len(FOUND)} mistakes" in err
+    for line, text in FOUND:
+        assert re.search(rf"bad\.toml:{line}: .*{re.escape(text)}", err), (line, text, err)
+    assert "did you mean 'encoder'?" in err and "did you mean 'epochs'?" in err and "did you mean 'uwmgi'?" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["chekc", "cli.toml"], "did you mean 'check'?"),
+        (["check", "clii.toml"], "no such recipe"),
+        (["check", "cli.toml", "--set", "train.epohcs=3"], "did you mean 'epochs'?"),
+        (["check", "cli.toml", "--set", "train.epochs"], "no key=value"),
+        (["describe", "los", "dice"], "did you mean 'loss'?"),
+        (["describe", "loss", "dise"], "did you mean 'dice'?"),
+        (["list-components", "modle"], "did you mean 'model'?"),
+        (["evaluate", "runs/none"], "no run folder"),
+        (["predict", "runs/none"], "no run folder"),
+        (["run", "cli.toml", "--device", "gpu"], "no such device"),
+        (["score", "none.csv", "train.csv"], "train.csv"),
+        (["data", "cli.toml"], "dataset.root="),
+        (["run", "cli.toml"], "--demo"),
+        (["run", "cli.toml"], "kaggle competitions download"),
+    ],
+)
+def test_a_typo_in_every_place_is_answered_in_words(here, capsys, arguments, message):
+    _, err = giseg(capsys, *arguments, code=2)
+    assert message in err
+
+
+def test_debug_shows_the_traceback(here, capsys):
+    from gisegkit.errors import GisegError
+
+    with pytest.raises(GisegError):
+        main(["--debug", "check", "nowhere.toml"])
+
+
+def test_demo_prints_every_value_that_it_overrides(here, capsys):
+    out, _ = giseg(capsys, "check", "cli.toml", "--demo")
+    assert 'demo: dataset.name = "phantom" (the recipe says "uwmgi")' in out
+    assert "demo: train.epochs = " in out and "(the recipe says 1)" in out
+    assert "DEMO: phantoms, not real data" in out
+    assert 'root = "phantom"' not in out  # the parameters of the replaced dataset are gone
+
+
+def test_demo_marks_everything(here, capsys):
+    quick = [
+        "train.epochs=1",
+        "dataset.cases=2",
+        "dataset.days=1",
+        "dataset.slices=10",
+        "split.folds=2",
+        "input.size=[32, 32]",
+    ]
+    sets = [part for value in quick for part in ("--set", value)]
+    out, _ = giseg(capsys, "run", "cli.toml", "--demo", "--device", "cpu", *sets)
+    run = Path("runs/cli-demo")
+    assert "DEMO on phantoms" in out and "runs/cli-demo (demo)" in out
+    assert (run / "DEMO.txt").is_file()
+    assert json.loads((run / "evaluation/scores.json").read_text())["demo"] is True
+    assert "demo = true" in (run / "recipe.toml").read_text()
+    assert "DEMO" in (run / "report.html").read_text()
+    giseg(capsys, "train", "cli.toml", "--demo", "--device", "cpu", *sets)
+    assert Path("runs/cli-demo-2/last.pt").is_file()
+
+
+def test_check_build(here, capsys):
+    giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
+    out, _ = giseg(capsys, "check", "cli.toml", "--build", "--device", "cpu")
+    assert re.search(r"unet: [\d,]+ parameters in \d+ tensors", out)
+    assert "input [B, 1, 32, 32], output [B, 3, 32, 32]" in out
+    assert "one batch of 2: loss" in out
+    assert not Path("runs").exists()
+
+
+def test_a_phantom_in_the_way_is_left_alone(here, capsys):
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    _, err = giseg(capsys, "phantom", "mine", code=2)
+    assert "mine" in err and Path("mine/notes.txt").read_text() == "mine"
+
+
+def test_list_components_json(capsys):
+    out, _ = giseg(capsys, "list-components", "loss", "--json")
+    entries = json.loads(out)
+    assert {entry["name"] for entry in entries} == {"bce", "dice", "tversky"}
+    assert {entry["distribution"] for entry in entries} == {"gisegkit"}
+
+
+def test_describe(capsys):
+    out, _ = giseg(capsys, "describe", "loss", "tversky")
+    assert "[[loss]]" in out and "alpha = " in out and "paper: Salehi" in out and "weight = 1.0" in out
+    out, _ = giseg(capsys, "describe", "model", "unet", "--json")
+    names = [parameter["name"] for parameter in json.loads(out)["parameters"]]
+    assert "encoder" in names and "classes" not in names
+
+
+def test_progress_without_a_terminal_is_plain_lines(capsys, monkeypatch):
+    times = iter([0.0, 1.0, 6.0, 12.0, 13.0])
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(times))
+    assert list(output.progress(range(4), "work", 4)) == [0, 1, 2, 3]
+    assert capsys.readouterr().err == "work: 2/4, 0.17/s, 12 s left\n"
+
+
+def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(output.progress(range(3), "work", 3)) == [0, 1, 2]
+    assert "work:   0%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_clock(seconds, text):
+    assert output.clock(seconds) == text
+
+
+def test_broken_plugin_is_one_line(monkeypatch, capsys):
+    from gisegkit.plugins import Failure
+    from gisegkit.registry import Owner
+
+    plugins = load_plugins(selection="none")
+    plugins.failures.append(Failure(Owner("giseg-bad", "0.3"), "ModuleNotFoundError: No module named 'bad'"))
+    monkeypatch.setattr("gisegkit.cli.installed", lambda: plugins)
+    _, err = giseg(capsys, "list-components", "loss")
+    (line,) = err.splitlines()
+    assert line.startswith("warning: plugin giseg-bad 0.3 does not load: ModuleNotFoundError: No module named 'bad'")

@@ -1,0 +1,98 @@
+"""The registry is the test plan: every registered component passes the contract of its kind."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+from gisegkit import testing
+from gisegkit.components.datasets.folder import Folder
+from gisegkit.plugins import load_plugins
+from gisegkit.registry import KINDS
+
+COMPONENTS = list(load_plugins(selection="none").registries)
+
+SMALL: dict[tuple[str, str], dict[str, Any]] = {
+    ("model", "unet"): {"encoder": "tu-test_resnet", "weights": "none"},
+    ("model", "unetplusplus"): {"encoder": "tu-test_resnet", "weights": "none"},
+    ("optimizer", "adam"): {"lr": 1e-2},
+    ("optimizer", "adamw"): {"lr": 1e-2},
+    ("optimizer", "sgd"): {"lr": 1e-2},
+    ("postprocess", "min_area"): {"pixels": 4},
+    ("dataset", "phantom"): {"cases": 2, "days": 1, "slices": 10},
+}
+"""Parameters that make a component small enough for a test, or that have no default."""
+
+
+def factory(component):
+    return functools.partial(component.load(), **SMALL.get((component.kind, component.name), {}))
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda item: f"{item.kind}-{item.name}")
+def test_contract(component, tmp_path, monkeypatch):
+    monkeypatch.setenv("GISEG_CACHE", str(tmp_path))
+    build = factory(component)
+    if component.kind == "dataset":
+        testing.check_dataset(dataset(component.name, build, tmp_path))
+    elif component.kind in ("model", "augmentation", "optimizer", "schedule"):
+        getattr(testing, f"check_{component.kind}")(build)
+    elif component.kind == "tracker":
+        testing.check_tracker(build, tmp_path / "tracker")
+    else:
+        getattr(testing, f"check_{component.kind}")(build())
+
+
+def dataset(name, build, tmp_path):
+    if name == "phantom":
+        return build()
+    phantom = load_plugins(selection="none").registries["dataset"].get("phantom").load()
+    folder = phantom(cases=2, days=1, slices=10, test_cases=1).root
+    if name == "uwmgi":
+        return build(root=str(folder))
+    return folder_of(folder, tmp_path)
+
+
+def folder_of(phantom_root, tmp_path):
+    """Two slices of the phantom as a folder of images with a file a class."""
+    import cv2
+    import numpy as np
+
+    root = tmp_path / "pairs"
+    for kind in ("images", "masks/ring"):
+        (root / kind).mkdir(parents=True)
+    for number, file in enumerate(sorted(phantom_root.glob("train/*/*/scans/*.png"))[4:6]):
+        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(root / "images" / f"{number}.png"), image)
+        cv2.imwrite(str(root / "masks/ring" / f"{number}.png"), (image > np.median(image)).astype(np.uint8) * 255)
+    return Folder(root=str(root), classes=["ring"])
+
+
+def test_every_kind_is_registered():
+    assert {component.kind for component in COMPONENTS} == set(KINDS)
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda item: f"{item.kind}-{item.name}")
+def test_described(component):
+    """Every component has a summary, and every parameter a type and a help text; keyword-only but for the given."""
+    signature = component.signature()
+    assert signature.summary.endswith(".")
+    for parameter in signature.parameters.values():
+        if parameter.name not in KINDS[component.kind].given:
+            assert parameter.help, parameter.name
+            assert parameter.type.text != "any value", parameter.name
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda item: f"{item.kind}-{item.name}")
+def test_the_read_signature_is_the_real_one(component):
+    """What ``ast`` read equals what Python says after the import."""
+    import inspect
+
+    real = inspect.signature(component.load()).parameters
+    read = component.signature().parameters
+    assert list(read) == list(real)
+    for name, parameter in real.items():
+        assert read[name].required == (parameter.default is inspect.Parameter.empty)
+        if not read[name].required:
+            assert read[name].default == parameter.default

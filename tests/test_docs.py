@@ -1,0 +1,132 @@
+"""The documents are true: their files and commands run, every key, hook, command and component stands in them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gisegkit import hookspecs
+from gisegkit.cli import cli
+from gisegkit.errors import GisegError
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe import SECTIONS, load_recipe
+from gisegkit.registry import KINDS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+
+def files_of(page: Path) -> dict[str, str]:
+    """The blocks of a page that a ``<!-- file: NAME -->`` line stands above."""
+    return dict(re.findall(r"<!-- file: (\S+) -->\n```\w*\n(.*?)```", page.read_text(), re.DOTALL))
+
+
+def section_rows(section: str) -> dict[str, str]:
+    """Key and default of every row of a section's table in docs/recipes.md."""
+    text = (DOCS / "recipes.md").read_text()
+    body = text.split(f"## [{section}]", 1)[1].split("\n## ", 1)[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", body, re.MULTILINE))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_recipe_key_and_default_is_documented(section):
+    from gisegkit.values import show
+
+    expected = {item.name: show(item.default) for item in fields(SECTIONS[section])}
+    assert section_rows(section) == expected
+
+
+def test_every_component_table_is_documented():
+    text = (DOCS / "recipes.md").read_text() + (DOCS / "plugins.md").read_text()
+    for kind in KINDS.values():
+        assert text.count(f"`{kind.table}`") >= 2, kind.table
+        assert f"`add.{kind.name}`" in text
+
+
+def test_every_hook_has_a_heading_with_its_arguments():
+    text = (DOCS / "plugins.md").read_text()
+    hooks = [name for name, value in vars(hookspecs).items() if getattr(value, "gisegkit_spec", None)]
+    assert sorted(hooks) == ["register_commands", "register_components"]
+    for name in hooks:
+        argument = getattr(hookspecs, name).__code__.co_varnames[0]
+        assert f"### {name}({argument})" in text
+
+
+def test_every_command_is_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+    for name in cli.commands:
+        assert f"`giseg {name} " in text or f"`giseg {name}`" in text, name
+
+
+def test_components_page_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("make_components", DOCS / "make_components.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / "components.md").read_text() == module.page(), "run: python docs/make_components.py"
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
+)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["recipes.md", "tutorial.md"])
+def test_recipes_on_pages_load(page, tmp_path):
+    registries = load_plugins(selection="none").registries
+    recipes = {name: text for name, text in files_of(DOCS / page).items() if name.endswith(".toml")}
+    assert recipes
+    for name, text in recipes.items():
+        (tmp_path / name).write_text(text)
+        try:
+            load_recipe(tmp_path / name, registries=registries)
+        except GisegError as error:
+            pytest.fail(str(error))
+
+
+def test_the_plugin_of_the_page_installs_is_found_passes_its_test_and_trains(tmp_path):
+    """docs/plugins.md from its first line to its last command, in folders of its own; pip really installs it."""
+    for name, text in files_of(DOCS / "plugins.md").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    site = tmp_path / "site"
+    environment = os.environ | {"GISEG_CACHE": str(tmp_path / "cache"), "NO_ALBUMENTATIONS_UPDATE": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment.pop("GISEG_PLUGINS", None)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    giseg = [sys.executable, "-c", "from gisegkit.cli import main; main()"]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    run(*pip, "--target", str(site), "./giseg-edge")
+    listed = run(*giseg, "list-components", "loss")
+    assert re.search(r"edge_bce\s+giseg-edge 0\.1\.0\s+Binary cross-entropy with more weight", listed)
+    described = run(*giseg, "describe", "loss", "edge_bce")
+    assert "How far a border reaches" in described and "1 or more" in described
+    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "giseg-edge/tests")
+    recipe = (tmp_path / "edge.toml").read_text().replace('"resnet18"', '"tu-test_resnet"')  # the same, quicker
+    (tmp_path / "edge.toml").write_text(recipe)
+    assert "no mistakes" in run(*giseg, "check", "edge.toml", "--build", "--device", "cpu")
+    run(*giseg, "run", "edge.toml", "--device", "cpu")
+    assert (tmp_path / "runs" / "edge" / "report.html").is_file()
+    assert '"giseg-edge": "0.1.0"' in (tmp_path / "runs" / "edge" / "environment.json").read_text()
+    shutil.rmtree(site)
+    done = subprocess.run(
+        [*giseg, "check", "edge.toml"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "giseg-edge" in done.stderr and "unknown loss 'edge_bce'" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,171 @@
+"""Prediction streams whole scans in order, at native size, whatever the batches are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gisegkit.components.postprocess import MinArea
+from gisegkit.data.loaders import Input
+from gisegkit.data.slices import SliceReader
+from gisegkit.engine.device import pick_device
+from gisegkit.engine.evaluate import score_scans
+from gisegkit.engine.predict import Decision, predict_scans
+from gisegkit.engine.scoring import Scoreboard
+from gisegkit.errors import DataError
+from gisegkit.types import IGNORE
+
+
+class Squares:
+    """Three scans of 5, 1 and 3 slices in two sizes, each slice with one bright square; the last scan unlabelled."""
+
+    classes = ("square",)
+    exclusive = True
+    dropped = ()
+
+    def __init__(self):
+        lengths = [("a", 5, (40, 30)), ("b", 1, (33, 47)), ("c", 3, (40, 30))]
+        rows = [(volume, position, size) for volume, count, size in lengths for position in range(count)]
+        self.table = pd.DataFrame(
+            {
+                "id": [f"{volume}{position}" for volume, position, _ in rows],
+                "volume": [volume for volume, _, _ in rows],
+                "position": [position for _, position, _ in rows],
+                "group": [volume for volume, _, _ in rows],
+                "height": [size[0] for _, _, size in rows],
+                "width": [size[1] for _, _, size in rows],
+                "labelled": [volume != "c" for volume, _, _ in rows],
+                "empty": False,
+            }
+        )
+
+    def square(self, row):
+        entry = self.table.iloc[row]
+        image = np.zeros((entry["height"], entry["width"]), np.uint8)
+        image[4 + row : 16 + row, 6:20] = 200
+        return image
+
+    def image(self, row):
+        return self.square(row)
+
+    def mask(self, row):
+        return (self.square(row) > 0).astype(np.uint8)[:, :, None]
+
+
+class Bright(torch.nn.Module):
+    """Logits that are high where the image is bright."""
+
+    def forward(self, images):
+        return (images[:, :1] - 0.5) * 20
+
+
+@pytest.fixture
+def source():
+    dataset = Squares()
+    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="slice_max")
+    return Input(dataset, reader, size=(96, 96), resize="fit", interpolation="linear")
+
+
+def scans(source, rows, batch_size=4, decide=None, **options):
+    decide = decide or Decision(0.5)
+    return list(
+        predict_scans(
+            Bright(), source, rows, decide=decide, device=pick_device("cpu"), batch_size=batch_size, **options
+        )
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_scans_come_whole_in_order_at_native_size(source, batch_size):
+    result = scans(source, range(9), batch_size)
+    assert [(scan.volume, scan.rows) for scan in result] == [("a", [0, 1, 2, 3, 4]), ("b", [5]), ("c", [6, 7, 8])]
+    assert [scan.prediction.shape for scan in result] == [(5, 40, 30, 1), (1, 33, 47, 1), (3, 40, 30, 1)]
+    assert [scan.truth is None for scan in result] == [False, False, True]
+
+
+def test_predictions_lie_on_the_squares(source):
+    for scan in scans(source, range(9)):
+        for d, row in enumerate(scan.rows):
+            wrong = (scan.prediction[d, :, :, 0] != (source.dataset.square(row) > 0)).sum()
+            assert wrong <= 8  # a square of 12 x 14 pixels may lose its corners to interpolation
+
+
+def test_rows_may_come_in_any_order(source):
+    assert [scan.rows for scan in scans(source, [8, 2, 5, 0])] == [[0, 2], [5], [8]]
+
+
+def test_no_rows_no_scans(source):
+    assert scans(source, []) == []
+
+
+def test_one_scan_at_a_time(source):
+    """The first scan comes before the last slices are read: memory does not grow with the number of scans."""
+    read = []
+    original = source.dataset.image
+    source.dataset.image = lambda row: read.append(row) or original(row)
+    stream = predict_scans(Bright(), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    next(stream)
+    assert max(read) < 8
+    stream.close()
+
+
+def test_training_mode_comes_back(source):
+    model = Bright().train()
+    stream = predict_scans(model, source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    next(stream)
+    assert not model.training
+    stream.close()
+    assert model.training
+
+
+def test_decision_applies_steps_before_and_after_the_threshold():
+    class Halve:
+        stage = "probabilities"
+
+        def __call__(self, volume):
+            return volume / 2
+
+    probabilities = np.zeros((1, 8, 8, 1), np.float32)
+    probabilities[0, :3, :3] = 1.0
+    probabilities[0, 7, 7] = 1.0
+    assert Decision(0.5)(probabilities).sum() == 10
+    assert Decision(0.5, (MinArea(pixels=4),))(probabilities).sum() == 9
+    assert Decision(0.51, (MinArea(pixels=4), Halve()))(probabilities).sum() == 0
+
+
+class Count:
+    convention = "pixels of the prediction and of the truth"
+    higher_is_better = True
+
+    def __call__(self, prediction, truth):
+        return {
+            "predicted": prediction.sum(axis=(1, 2)).astype(float),
+            "true": truth.sum(axis=(1, 2)).astype(float),
+        }
+
+    def combine(self, means):
+        return means["predicted"] / means["true"]
+
+
+def test_ignored_pixels_count_in_no_score(source):
+    original = source.dataset.mask
+
+    def mask(row):
+        values = original(row)
+        values[:, :10] = IGNORE
+        return values
+
+    source.dataset.mask = mask
+    board = Scoreboard({"count": Count()}, ["square"])
+    list(score_scans(scans(source, range(5)), board, source.dataset))
+    expected = (source.dataset.square(0)[:, 10:] > 0).sum()
+    assert board.scores()["count/true"] == expected
+    assert board.scores()["count/predicted"] == pytest.approx(expected, abs=4)
+
+
+def test_unlabelled_scans_cannot_be_scored(source):
+    board = Scoreboard({"count": Count()}, ["square"])
+    with pytest.raises(DataError, match="scan c"):
+        list(score_scans(scans(source, range(9)), board, source.dataset))

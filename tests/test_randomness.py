@@ -1,0 +1,32 @@
+"""Derived generators: equal for equal keys, different for different ones, and global ones stay as they were."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from gisegkit.data.randomness import BATCH, NETWORK, SAMPLE, generator, seeded
+
+
+def test_equal_keys_equal_draws():
+    assert generator(1, SAMPLE, 2, 3).random() == generator(1, SAMPLE, 2, 3).random()
+
+
+def test_different_keys_different_draws():
+    keys = [key for purpose in (SAMPLE, BATCH) for key in itertools.product((0, 1), (purpose,), (1, 2), (0, 1))]
+    draws = {generator(*key).random() for key in keys}
+    assert len(draws) == len(keys)
+
+
+def test_seeded_repeats_and_restores():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    with seeded(0, NETWORK, 1, 2):
+        first = torch.rand(4)
+    with seeded(0, NETWORK, 1, 2):
+        assert torch.equal(first, torch.rand(4))
+    with seeded(0, NETWORK, 1, 3):
+        assert not torch.equal(first, torch.rand(4))
+    assert torch.equal(torch.rand(2), expected)

@@ -1,0 +1,89 @@
+"""What ``giseg data`` counts, on a dataset small enough to count by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gisegkit.data.survey import describe, survey
+from gisegkit.errors import DataError
+from gisegkit.types import IGNORE, Dropped
+
+
+class Tiny:
+    """Four slices: both classes overlapping, one class, none, and one that cannot be read."""
+
+    classes = ("a", "b")
+    exclusive = False
+    dropped = (Dropped("known bad scans", 7),)
+
+    def __init__(self):
+        self.table = pd.DataFrame(
+            {
+                "id": ["s0", "s1", "s2", "s3", "s4"],
+                "volume": ["v0", "v0", "v1", "v1", "v2"],
+                "position": [0, 1, 0, 1, 0],
+                "group": ["g0", "g0", "g1", "g1", "g2"],
+                "height": 4,
+                "width": [5, 5, 5, 5, 6],
+                "labelled": [True, True, True, True, False],
+                "empty": [False, False, True, False, False],
+            }
+        )
+
+    def image(self, row):
+        if row == 3:
+            raise DataError("s3.png: cannot be decoded; copy it again")
+        image = np.full((4, int(self.table["width"][row])), 10 * (row + 1), np.uint16)
+        return image if row != 2 else np.zeros_like(image)
+
+    def mask(self, row):
+        mask = np.zeros((4, 5, 2), np.uint8)
+        if row == 0:
+            mask[:2, :, 0] = 1
+            mask[1:3, :, 1] = 1
+        if row == 1:
+            mask[0, 0, 0] = 1
+            mask[3] = IGNORE
+        return mask
+
+    def defects(self):
+        yield "id s9 of train.csv has no file"
+
+
+@pytest.fixture
+def found():
+    return survey(Tiny())
+
+
+def test_counts(found):
+    assert found.slices_with == {"a": 2, "b": 1}
+    assert found.pixels_with == {"a": 11, "b": 10}
+    assert found.overlaps == {("a", "b"): 1}
+    assert found.ignored == 5
+    assert found.labelled_pixels == 60
+    assert found.ranges == {(4, 5, "uint16"): (0.0, 20.0), (4, 6, "uint16"): (50.0, 50.0)}
+
+
+def test_every_defect_is_listed_and_stops_nothing(found):
+    assert found.defects == [
+        "s2: the image is black",
+        "s3.png: cannot be decoded; copy it again",
+        "id s9 of train.csv has no file",
+    ]
+
+
+def test_lines(found):
+    text = "\n".join(describe(Tiny(), found))
+    assert "3 cases, 3 scans, 5 slices: 4 labelled, 1 not" in text
+    assert "4 x 5: 4, 4 x 6: 1" in text
+    assert "left out: 7 slices (known bad scans)" in text
+    assert "without any class: 1 (25.0%)" in text
+    assert "a: in 2 slices (50.0%), 18.33% of all pixels" in text
+    assert "overlap of a and b: in 1 slices" in text
+    assert "ignored pixels: 5" in text
+
+
+def test_quick_lines_need_no_survey():
+    assert "sizes" in "\n".join(describe(Tiny(), None))

@@ -1,0 +1,155 @@
+"""The contract checks find what they are there to find: each is shown a component that breaks its contract."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gisegkit.testing import (
+    ContractError,
+    check_augmentation,
+    check_batch_transform,
+    check_loss,
+    check_metric,
+    check_model,
+    check_optimizer,
+    check_postprocess,
+    check_schedule,
+)
+from gisegkit.types import Batch
+
+
+class Loss(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, logits, target):
+        return self.function(logits, target)
+
+
+def bce(logits, target):
+    return F.binary_cross_entropy_with_logits(logits.float(), target)
+
+
+def soft_dice(logits, target, *, detach=False):
+    p = logits.float().sigmoid()
+    below = (p.detach() if detach else p).sum((0, 2, 3)) + target.sum((0, 2, 3)) + 1
+    return 1 - ((2 * (p * target).sum((0, 2, 3)) + 1) / below).mean()
+
+
+def in_place(logits, target):
+    target.clamp_(0.1, 0.9)
+    return bce(logits, target)
+
+
+@pytest.mark.parametrize("function", [bce, soft_dice, lambda a, b: 100 * bce(a, b), lambda a, b: 1e-3 * bce(a, b)])
+def test_right_losses_pass(function):
+    check_loss(Loss(function))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda a, b: soft_dice(a, b, detach=True), "gradient is wrong"),
+        (lambda a, b: F.binary_cross_entropy_with_logits(a.float(), b, reduction="none"), "no scalar"),
+        (lambda a, b: -bce(a, b), "a right prediction costs"),
+        (lambda a, b: torch.tensor(bce(a, b).item()), "no gradient"),
+        (lambda a, b: bce(a, b) / b.sum().sqrt(), "the loss is inf|not finite"),
+        (lambda a, b: bce(a.float().exp().exp(), b), "confident logits"),
+        (in_place, "in place"),
+    ],
+)
+def test_wrong_losses_are_found(function, message):
+    with pytest.raises(ContractError, match=message):
+        check_loss(Loss(function))
+
+
+def test_model_of_the_wrong_size_is_found():
+    with pytest.raises(ContractError, match="logits"):
+        check_model(lambda in_channels, classes: torch.nn.Conv2d(in_channels, classes, 3))
+
+
+def test_model_that_evaluates_at_random_is_found():
+    class Noisy(torch.nn.Conv2d):
+        def forward(self, images):
+            return super().forward(images) + torch.rand(1)
+
+    with pytest.raises(ContractError, match="two outputs"):
+        check_model(lambda in_channels, classes: Noisy(in_channels, classes, 1))
+
+
+class GlobalFlip:
+    def __call__(self, image, mask, rng):
+        if torch.rand(1) < 0.5:
+            return image[:, ::-1].copy(), mask[:, ::-1].copy()
+        return image, mask
+
+
+class Blur:
+    def __call__(self, image, mask, rng):
+        return image, np.full_like(mask, 7)
+
+
+@pytest.mark.parametrize(("policy", "message"), [(GlobalFlip(), "two results"), (Blur(), "mask has values")])
+def test_wrong_augmentations_are_found(policy, message):
+    with pytest.raises(ContractError, match=message):
+        for _ in range(20):
+            check_augmentation(lambda size: policy)
+
+
+def test_batch_transform_that_loses_weight_is_found():
+    def half(batch, rng):
+        return Batch(batch.images, tuple((0.5 * w, t) for w, t in batch.targets), batch.rows)
+
+    with pytest.raises(ContractError, match="sum to 0.5"):
+        check_batch_transform(half)
+
+
+def test_optimizer_that_climbs_is_found():
+    with pytest.raises(ContractError, match="20 steps"):
+        check_optimizer(lambda params: torch.optim.SGD(params, lr=0.1, maximize=True))
+
+
+def test_schedule_without_a_state_is_found():
+    class Forgetful(torch.optim.lr_scheduler.LambdaLR):
+        def __init__(self, optimizer):
+            super().__init__(optimizer, lambda step: 1 / (1 + step))
+
+        def load_state_dict(self, state_dict):
+            pass
+
+    with pytest.raises(ContractError, match="other rates"):
+        check_schedule(lambda optimizer, steps: Forgetful(optimizer))
+
+
+class Distance:
+    """A distance that forgets to say that lower is better."""
+
+    convention = "pixels that differ"
+    higher_is_better = True
+
+    def __call__(self, prediction, truth):
+        return {"distance": (prediction != truth).mean(axis=(1, 2)).astype(float)}
+
+    def combine(self, means):
+        return means["distance"]
+
+
+def test_metric_with_the_wrong_direction_is_found():
+    with pytest.raises(ContractError, match="higher_is_better"):
+        check_metric(Distance())
+
+
+def test_postprocess_that_changes_its_input_is_found():
+    class Clear:
+        stage = "masks"
+
+        def __call__(self, volume):
+            volume[:] = False
+            return volume
+
+    with pytest.raises(ContractError, match="in place"):
+        check_postprocess(Clear())
