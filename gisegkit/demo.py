@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from gisegkit.recipe_text import Document
+from gisegkit.recipe_text import Document, parse_value
 from gisegkit.registry import Registries
+from gisegkit.values import show
 
 ORIGIN = "--demo"
 
@@ -23,14 +25,25 @@ SMALL: dict[str, Any] = {
     "train.validate_every": 4,
     "evaluate.batch_size": 32,
 }
-"""What a demo run sets; chosen by measurement, see docs/demo in the recipes' page."""
+"""What a demo run sets; chosen by measurement."""
 
 
-def demo_settings(document: Document, registries: Registries) -> list[tuple[str, Any, str]]:
-    """(key, value, origin) that turn a recipe into its demo: the phantom, random weights, a small size, few epochs."""
+def demo_settings(
+    document: Document, registries: Registries, overrides: Sequence[str] = ()
+) -> list[tuple[str, Any, str]]:
+    """(key, value, origin) that turn a recipe into its demo: the phantom, random weights, a small size, few epochs.
+
+    Args:
+        document: the recipe.
+        registries: where its model is looked up.
+        overrides: the texts given with ``--set``, which may name another model.
+    """
     settings = [("demo", True, ORIGIN), *((key, value, ORIGIN) for key, value in SMALL.items())]
     model = document.data.get("model")
     name = model.get("name") if isinstance(model, dict) else None
+    for text in overrides:
+        key, _, value = text.partition("=")
+        name = parse_value(value.strip()) if key.strip() == "model.name" else name
     if isinstance(name, str) and name in registries["model"]:
         parameters = registries["model"].get(name).signature().parameters
         if "weights" in parameters:
@@ -46,11 +59,6 @@ def overridden(document: Document, settings: list[tuple[str, Any, str]]) -> list
         for part in key.split("."):
             node = node.get(part) if isinstance(node, dict) else None
         if node != value:
-            lines.append(f"demo: {key} = {_text(value)}" + (f" (the recipe says {_text(node)})" if node is not None else ""))
+            said = "" if node is None else f" (the recipe says {show(node)})"
+            lines.append(f"demo: {key} = {show(value)}{said}")
     return lines
-
-
-def _text(value: Any) -> str:
-    from gisegkit.values import show
-
-    return show(value)

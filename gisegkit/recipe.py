@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gisegkit.errors import Mistake, RecipeError
-from gisegkit.recipe_text import Document, dump, parse_value, read
+from gisegkit.recipe_text import Document, dump, override, parse_value, read
 from gisegkit.registry import KINDS, Registries
 from gisegkit.types import AtLeast, Between
 
@@ -197,9 +197,10 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """The filled recipe as data, in the order in which it is written."""
-        data: dict[str, Any] = {"name": self.name, "seed": self.seed, "requires": list(self.requires), "demo": self.demo}
-        order = ["dataset", "input", "split", "model", "loss", "augmentation", "batch_transform", "optimizer", "schedule"]
-        for key in [*order, "train", "metric", "evaluate", "postprocess", "predict", "tracker"]:
+        data: dict[str, Any] = {"name": self.name, "seed": self.seed}
+        data |= {"requires": list(self.requires), "demo": self.demo}
+        order = "dataset input split model loss augmentation batch_transform optimizer schedule"
+        for key in [*order.split(), "train", "metric", "evaluate", "postprocess", "predict", "tracker"]:
             value = getattr(self, key)
             if isinstance(value, ComponentSpec):
                 data[key] = value.as_dict()
@@ -263,39 +264,7 @@ def read_document(path: Path | str) -> Document:
         near = sorted(str(file) for file in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         remedy = "recipes there: " + ", ".join(near) if near else "the path is relative to the current folder"
         raise RecipeError(str(path), [Mistake(str(path), "no such recipe", remedy)]) from None
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
-        raise RecipeError(str(path), [Mistake(str(path), f"cannot be read: {error}")]) from None
+    except (OSError, ValueError) as error:
+        remedy = "a recipe is a text file in UTF-8, such as those in recipes/"
+        raise RecipeError(str(path), [Mistake(str(path), f"cannot be read: {error}", remedy)]) from None
     return document
-
-
-def override(document: Document, key: str, value: Any, origin: str) -> None:
-    """Set one value in a document; a component whose name changes loses the parameters of the old one."""
-    parts: tuple[str | int, ...] = tuple(int(part) if part.isdigit() else part for part in key.split("."))
-    node: Any = document.data
-    for depth, part in enumerate(parts[:-1]):
-        child: Any = [] if depth + 1 < len(parts) and isinstance(parts[depth + 1], int) else {}
-        node = _enter(node, part, child)
-        if node is None:
-            found = f"{'.'.join(map(str, parts[: depth + 1]))} cannot be reached"
-            document.mistakes.append(Mistake(origin, found, "indices count from 0; the next free one appends"))
-            return
-    last = parts[-1]
-    if not isinstance(node, dict) or isinstance(last, int):
-        document.mistakes.append(Mistake(origin, f"{key} names no value", "write section.key=value"))
-        return
-    if last == "name" and parts[0] in KINDS and node.get("name", value) != value:
-        for old in [name for name in node if name != "weight"]:
-            del node[old]
-            document.lines.pop((*parts[:-1], old), None)
-    node[str(last)] = value
-    document.overrides[parts] = origin
-
-
-def _enter(node: Any, part: str | int, child: Any) -> Any:
-    if isinstance(part, int):
-        if not isinstance(node, list) or part > len(node):
-            return None
-        if part == len(node):
-            node.append({})
-        return node[part]
-    return node.setdefault(part, child) if isinstance(node, dict) else None

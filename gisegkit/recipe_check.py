@@ -7,14 +7,13 @@ import functools
 import inspect
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from gisegkit.errors import ComponentError, Mistake, did_you_mean
 from gisegkit.recipe import SECTIONS, ComponentSpec, Recipe
 from gisegkit.recipe_text import Document, Path
 from gisegkit.registry import KINDS, Component, Kind, Registries
-from gisegkit.signatures import REQUIRED, Signature, Unspoken
+from gisegkit.signatures import REQUIRED, Parameter, Signature, Unspoken
 from gisegkit.values import ValueType, parse_annotation, show
 
 TOP: dict[str, ValueType] = {
@@ -62,8 +61,10 @@ class _Checker:
         self.document = document
         self.registries = registries
         self.mistakes = list(document.mistakes)
+        self.wrong: set[Path] = set(document.unread)
 
     def note(self, path: Path, found: str, remedy: str = "") -> None:
+        self.wrong.add(path)
         self.mistakes.append(Mistake(self.document.place(path), found, remedy))
 
     def recipe(self) -> Recipe | None:
@@ -81,16 +82,17 @@ class _Checker:
         self.across(sections, components)
         if self.mistakes:
             return None
-        parts: dict[str, Any] = {name: tuple(specs) if KINDS[name].many else specs[0] for name, specs in components.items()}
+        parts: dict[str, Any] = {
+            name: tuple(specs) if KINDS[name].many else specs[0] for name, specs in components.items()
+        }
         top["requires"] = tuple(top.get("requires", ()))
-        return Recipe(
-            **top, **sections, **parts, source=self.document.source, header=_header(self.document.source)
-        )
+        source = self.document.source
+        return Recipe(**top, **sections, **parts, source=source, header=_header(source))
 
     def top(self, top: Mapping[str, Any]) -> None:
         name = top.get("name")
-        if "name" not in self.document.data:
-            self.note((), 'the recipe has no name', 'write name = "my_recipe" at its top')
+        if "name" not in self.document.data and ("name",) not in self.wrong:
+            self.note(("name",), "the recipe has no name", 'write name = "my_recipe" at its top')
         elif isinstance(name, str) and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
             self.note(("name",), f"{show(name)} cannot name a folder", "use letters, digits, _ and -")
         for text, reason in _unmet(top.get("requires") or ()):
@@ -128,10 +130,12 @@ class _Checker:
         tables = self.document.data.get(kind.name)
         if tables is None:
             if kind.name in NEEDED:
-                self.note((), f"the recipe has no {kind.table}", f"There are: {', '.join(self.registries[kind.name])}.")
+                found = f"the recipe has no {kind.table}"
+                self.note((kind.name,), found, f"There are: {', '.join(self.registries[kind.name])}.")
             return [self.filled(kind, {"name": name}, (kind.name,)) for name in DEFAULTS.get(kind.name, [])]
         if kind.many != isinstance(tables, list) or not isinstance(tables, list | dict):
-            self.note((kind.name,), f"{kind.name} is not written as {kind.table}", f"write {kind.table} above its lines")
+            remedy = f"write {kind.table} above its lines, or --set {kind.name}{'.0' if kind.many else ''}.name=..."
+            self.note((kind.name,), f"{kind.name} is not written as {kind.table}", remedy)
             return []
         if isinstance(tables, dict):
             return [self.filled(kind, tables, (kind.name,))]
@@ -141,8 +145,8 @@ class _Checker:
                 specs.append(self.filled(kind, table, (kind.name, index)))
             else:
                 self.note((kind.name,), f"{kind.name} = {show(tables)}", f"write {kind.table} above its lines")
-        if kind.name == "loss" and tables == []:
-            self.note((kind.name,), "no loss", "write [[loss]] and a name")
+        if kind.name in ("loss", "metric") and tables == []:
+            self.note((kind.name,), f"no {kind.name}", f"write {kind.table} and a name")
         return specs
 
     def filled(self, kind: Kind, table: Mapping[str, Any], path: Path) -> ComponentSpec:
@@ -151,7 +155,8 @@ class _Checker:
         empty = ComponentSpec(kind.name, str(name))
         if not isinstance(name, str):
             found = f"{kind.table} has no name" if name is None else f"{kind.name}.name = {show(name)}"
-            self.note((*path, "name"), found, f"There are: {', '.join(self.registries[kind.name])}.")
+            if (*path, "name") not in self.wrong:
+                self.note((*path, "name"), found, f"There are: {', '.join(self.registries[kind.name])}.")
             return empty
         if name not in self.registries[kind.name]:
             advice = self.registries[kind.name].advice(name)
@@ -163,8 +168,13 @@ class _Checker:
         except ComponentError as error:
             self.note((*path, "name"), str(error), "its plugin is defective")
             return empty
+        own = {"name", "weight"} if kind.name == "loss" else {"name"}
+        if own & signature.parameters.keys():
+            taken = min(own & signature.parameters.keys())
+            found = f"{kind.name} {name!r} of {component.owner} has a parameter {taken!r}"
+            self.note((*path, "name"), found, "a recipe means something else by that; its plugin must rename it")
         weight = self.value((*path, "weight"), table.get("weight", 1.0), WEIGHT) if kind.name == "loss" else 1.0
-        given = {key: value for key, value in table.items() if key != "name" and (kind.name, key) != ("loss", "weight")}
+        given = {key: value for key, value in table.items() if key not in own}
         params = self.params(component, signature, given, path)
         return ComponentSpec(kind.name, name, params, 0.0 if weight is None else weight, self.document.place(path))
 
@@ -183,40 +193,59 @@ class _Checker:
             elif signature.open:
                 values[key] = value
             else:
-                self.unknown((*path, key), f"unknown parameter {key!r} of {label}", key, open_parameters)
+                valid = [*open_parameters, *(["weight"] if component.kind == "loss" else [])]
+                self.unknown((*path, key), f"unknown parameter {key!r} of {label}", key, valid)
         for key, parameter in open_parameters.items():
-            if key in given:
+            if key in given or (*path, key) in self.wrong:
                 continue
             if parameter.default is REQUIRED:
-                self.note(path, f"{label} needs the parameter {key!r}", f"write {key} = ... ({parameter.type.text})")
+                place = (*path, "name") if (*path, "name") in self.document.overrides else path
+                self.note(place, f"{label} needs the parameter {key!r}", f"write {key} = ... ({parameter.type.text})")
             elif parameter.default is not None and not isinstance(parameter.default, Unspoken):
-                values[key] = parameter.default
+                values[key] = self.default(parameter)
         order = [*open_parameters, *(key for key in values if key not in open_parameters)]
-        return {key: values[key] for key in order if key in values}
+        return {key: values[key] for key in order if values.get(key) is not None}
+
+    @staticmethod
+    def default(parameter: Parameter) -> Any:
+        """A default as a recipe would give it; None, which leaves it to the factory, where a recipe may not."""
+        try:
+            return parameter.type.convert(parameter.default)
+        except ValueError:
+            return None
 
     def across(self, sections: Mapping[str, Any], components: Mapping[str, list[ComponentSpec]]) -> None:
         """What holds between keys."""
         split, train, input_ = sections["split"], sections["train"], sections["input"]
-        if split.fold >= split.folds:
+        right = self.right
+        if split.fold >= split.folds and right("split.folds", "split.fold"):
             valid = f"Valid: 0 to {split.folds - 1}, because split.folds = {split.folds}."
             self.note(("split", "fold"), f"split.fold = {split.fold}", valid)
         if input_.slices % 2 == 0:
-            self.note(("input", "slices"), f"input.slices = {input_.slices}", "Valid: an odd number, so that one is central.")
-        if train.micro_batch > train.batch_size:
+            valid = "Valid: an odd number, so that one is central."
+            self.note(("input", "slices"), f"input.slices = {input_.slices}", valid)
+        if train.micro_batch > train.batch_size and right("train.batch_size", "train.micro_batch"):
             remedy = f"Valid: up to train.batch_size = {train.batch_size}; 0 is the whole batch."
             self.note(("train", "micro_batch"), f"train.micro_batch = {train.micro_batch}", remedy)
         names = [spec.name for spec in components["metric"]]
         for index, name in enumerate(names):
             if name in names[:index]:
                 self.note(("metric", index, "name"), f"metric {name!r} stands here twice", "keep one of them")
+        if any(path[:1] == ("metric",) for path in self.wrong):
+            return
         if train.monitor and train.monitor.split("/")[0] not in names:
-            self.unknown(("train", "monitor"), f"train.monitor = {show(train.monitor)} is no metric", train.monitor, names)
+            found = f"train.monitor = {show(train.monitor)} is no metric"
+            self.unknown(("train", "monitor"), found, train.monitor, names)
+
+    def right(self, *keys: str) -> bool:
+        """Whether none of these keys was found wrong; else a default stands in its place, and a comparison misleads."""
+        return not any(tuple(key.split(".")) in self.wrong for key in keys)
 
 
 def _header(source: str) -> str:
     """The comment lines that the recipe's file opens with."""
     lines = []
-    with open(source, encoding="utf-8") as file:
+    with open(source, encoding="utf-8-sig") as file:
         for line in file:
             if not line.startswith("#"):
                 break

@@ -1,4 +1,4 @@
-"""A recipe's text and its data: TOML read with the line of every key, and written back.
+"""A recipe's text and its data: TOML read with the line of every key, changed by overrides, and written back.
 
 The standard library's ``tomllib`` decides what is TOML; reading statement by statement tells where each key stands and
 lets one report hold every mistake, those of syntax included.
@@ -7,6 +7,7 @@ lets one report hold every mistake, those of syntax included.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from datetime import date, time
 from typing import Any
 
 from gisegkit.errors import Mistake
+from gisegkit.registry import KINDS
 
 Path = tuple[str | int, ...]
 
@@ -64,8 +66,9 @@ def read(text: str, source: str) -> Document:
         document.data = tomllib.loads(text)
     except ValueError as error:
         if not document.mistakes:  # statements that are TOML one by one, but not together
-            message, _, at = str(error).partition(" (at line ")
-            place = f"{source}:{at.partition(',')[0] or 1}"
+            message, _, at = str(error).partition(" (at ")
+            found = re.search(r"line (\d+)", at)
+            place = f"{source}:{found[1] if found else len(text.splitlines())}"
             document.mistakes.append(Mistake(place, f"not TOML: {message}", "give every table and key once"))
     else:
         document.mistakes.clear()
@@ -137,7 +140,7 @@ def _open(document: Document, parsed: dict[str, Any], line: int, *, is_list: boo
                 return {}, (*path, "?")
             document.lines.setdefault(path, line)
             entries.append({})
-        elif last and not fresh and path in document.lines:
+        elif last and not fresh and path in document.lines and isinstance(table[name], dict | list):
             found = f"[{'.'.join(names)}] stands here and at line {document.lines[path]}"
             document.mistakes.append(Mistake(f"{document.source}:{line}", found, "keep one of them"))
         table = table.setdefault(name, {})
@@ -171,6 +174,48 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except ValueError:
         return text
+
+
+def override(document: Document, key: str, value: Any, origin: str) -> None:
+    """Set one value in a document; a component whose name changes loses the old one's parameters in the file."""
+    parts: Path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+    node: Any = document.data
+    for depth, part in enumerate(parts[:-1]):
+        child: Any = [] if isinstance(parts[depth + 1], int) else {}
+        node = _enter(node, part, child)
+        if node is child:
+            document.overrides[parts[: depth + 1]] = origin
+        if node is None:
+            found = f"{'.'.join(map(str, parts[: depth + 1]))} cannot be reached"
+            document.mistakes.append(Mistake(origin, found, "indices count from 0; the next free one appends"))
+            return
+    last = parts[-1]
+    if not isinstance(node, dict) or isinstance(last, int):
+        remedy = "write section.key=value"
+        if isinstance(node, list) and isinstance(last, str):
+            remedy = f"write {'.'.join(map(str, parts[:-1]))}.0.{last}=value"
+        document.mistakes.append(Mistake(origin, f"{key} names no value", remedy))
+        return
+    if last == "name" and parts[0] in KINDS and len(parts) <= 3 and node.get("name", value) != value:
+        kept = {"weight"} if parts[0] == "loss" else set()
+        for old in [name for name in node if name not in kept and (*parts[:-1], name) not in document.overrides]:
+            del node[old]
+            document.lines.pop((*parts[:-1], old), None)
+    node[str(last)] = value
+    for known in [path for path in (*document.lines, *document.overrides) if path[: len(parts)] == parts]:
+        document.lines.pop(known, None)
+        document.overrides.pop(known, None)
+    document.overrides[parts] = origin
+
+
+def _enter(node: Any, part: str | int, child: Any) -> Any:
+    if isinstance(part, int):
+        if not isinstance(node, list) or part > len(node):
+            return None
+        if part == len(node):
+            node.append(child)
+        return node[part]
+    return node.setdefault(part, child) if isinstance(node, dict) else None
 
 
 def dump(data: Mapping[str, Any]) -> str:

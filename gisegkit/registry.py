@@ -174,7 +174,8 @@ class Registries:
         """
         if kind not in self.by_kind:
             nearest = did_you_mean(kind, self.by_kind)
-            raise ComponentError(f"there is no kind {kind!r}; {nearest + ' ' if nearest else ''}Kinds: {', '.join(KINDS)}")
+            advice = " ".join(filter(None, [nearest, f"Kinds: {', '.join(KINDS)}"]))
+            raise ComponentError(f"there is no kind {kind!r}; {advice}")
         return self.by_kind[kind]
 
     def __iter__(self) -> Iterator[Component]:

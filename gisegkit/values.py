@@ -129,7 +129,7 @@ def _str(value: Any) -> str:
     return value
 
 
-ANYTHING = ValueType("any value", lambda value: value)
+ANYTHING = ValueType("any value", lambda value: list(value) if isinstance(value, tuple) else value)
 SIMPLE = {
     "bool": ValueType("true or false", _bool),
     "int": ValueType("a whole number", _int),

@@ -50,7 +50,7 @@ def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, dem
     from gisegkit.demo import demo_settings, overridden
 
     document = read_document(path)
-    settings = demo_settings(document, registries)
+    settings = demo_settings(document, registries, overrides)
     lines = overridden(document, settings)
     recipe = load_recipe(path, registries=registries, overrides=overrides, preset=settings)
     for line in lines:

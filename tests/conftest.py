@@ -1,0 +1,264 @@
+"""What several test files share: modules written for one test, toy components, the built-ins, recipes in files."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import pytest
+
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe import load_recipe
+from gisegkit.registry import Adder, Owner, Registries
+
+TOYS = '''
+"""Components that check recipes in tests and cannot be built: importing them fails."""
+
+raise RuntimeError("this module must be read, never imported")
+
+
+def data(*, root: str, cases: Annotated[int, AtLeast(1)] = 4, labels: dict[str, int] | None = None):
+    """A data set.
+
+    Args:
+        root: folder of the data.
+        cases: number of cases.
+    """
+
+
+def network(*, in_channels: int, classes: int, encoder: str = "resnet34", depth: Annotated[int, Between(3, 5)] = 5,
+            weights: Literal["imagenet", "none"] = "imagenet", channels: list[int] = (64, 32)):
+    """A network."""
+
+
+def other_network(*, in_channels: int, classes: int, width: int = 8):
+    """Another network."""
+
+
+class BCE:
+    """A loss."""
+
+    def __init__(self, *, smooth: Annotated[float, Between(0, 1)] = 0.0, reduce: Literal["mean", "sum"] = "mean"):
+        pass
+
+
+class Tversky:
+    """A loss with a parameter that has no default."""
+
+    def __init__(self, *, alpha: float):
+        pass
+
+
+def plain(*, size):
+    """Nothing."""
+
+
+def adam(params, *, lr: Annotated[float, Above(0)] = 1e-3):
+    """An optimizer."""
+
+
+def constant(optimizer, *, steps, warmup: float = 0):
+    """A schedule."""
+
+
+class Metric:
+    """A metric."""
+
+
+def anything(**options):
+    """Takes whatever it is given."""
+'''
+
+MINIMAL = """\
+name = "small"
+
+[dataset]
+name = "toy"
+root = "data"
+
+[model]
+name = "net"
+
+[[loss]]
+name = "bce"
+
+[optimizer]
+name = "adam"
+"""
+
+
+@pytest.fixture
+def make_module(tmp_path, monkeypatch):
+    """Writes a module for this test and gives its name, which no other test uses."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    numbers = itertools.count()
+    before = set(sys.modules)
+
+    def write(text: str) -> str:
+        name = f"written_{abs(hash(str(tmp_path))):x}_{next(numbers)}"
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+        return name
+
+    yield write
+    for name in set(sys.modules) - before:
+        if name.startswith("written_"):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def registries():
+    """The built-in components."""
+    return load_plugins(selection="none").registries
+
+
+@pytest.fixture
+def toys(make_module):
+    """Registries of toy components that are only ever read."""
+    module = make_module(TOYS)
+    add = Adder(Owner("toys", "1.0"))
+    add.dataset("toy", f"{module}:data")
+    add.model("net", f"{module}:network")
+    add.model("other", f"{module}:other_network")
+    add.loss("bce", f"{module}:BCE")
+    add.loss("tversky", f"{module}:Tversky")
+    add.augmentation("none", f"{module}:plain")
+    add.optimizer("adam", f"{module}:adam")
+    add.schedule("constant", f"{module}:constant")
+    add.metric("dice", f"{module}:Metric")
+    add.metric("iou", f"{module}:Metric")
+    add.tracker("anything", f"{module}:anything")
+    registries = Registries()
+    for component in add.components:
+        registries[component.kind].add(component)
+    return registries
+
+
+@pytest.fixture
+def write_recipe(tmp_path):
+    """Writes a recipe (default: the smallest that the toys allow) and gives its path."""
+
+    def write(text: str = MINIMAL, name: str = "recipe.toml"):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def load(write_recipe, toys):
+    """Loads a recipe's text with the toy components."""
+
+    def load(text: str = MINIMAL, *overrides: str, preset=()):
+        return load_recipe(write_recipe(text), registries=toys, overrides=overrides, preset=preset)
+
+    load.minimal = MINIMAL
+    return load
+
+
+TINY = """
+# A tiny run for tests.
+
+name = "tiny"
+
+[dataset]
+name = "phantom"
+cases = 3
+days = 1
+slices = 10
+test_cases = 1
+cache = "{cache}"
+
+[input]
+size = [32, 32]
+slices = 3
+
+[split]
+folds = 3
+
+[model]
+name = "unet"
+encoder = "tu-test_resnet"
+weights = "none"
+decoder_channels = [32, 16, 16, 8, 8]
+
+[[loss]]
+name = "bce"
+weight = 0.5
+
+[[loss]]
+name = "tversky"
+weight = 0.5
+
+[augmentation]
+name = "baseline"
+
+[[batch_transform]]
+name = "mixup"
+alpha = 0.4
+
+[optimizer]
+name = "adam"
+lr = 2e-3
+
+[schedule]
+name = "cosine"
+warmup = 0.1
+
+[train]
+epochs = 3
+batch_size = 8
+clip_norm = 1.0
+
+[[metric]]
+name = "uwmgi_score"
+
+[[metric]]
+name = "dice"
+
+[[postprocess]]
+name = "min_area"
+pixels = 3
+
+[[tracker]]
+name = "csv"
+
+[evaluate]
+batch_size = 7
+"""
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A folder with the tiny recipe and its phantom."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.toml").write_text(TINY.format(cache=(folder / "cache").as_posix()))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def session():
+    """A session on the CPU with the built-in components."""
+    from gisegkit.session import Session
+
+    return Session(load_plugins(selection="none"), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def recipe(home, session):
+    """The tiny recipe with overrides."""
+
+    def load(*overrides: str):
+        return load_recipe(home / "tiny.toml", registries=session.plugins.registries, overrides=overrides)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def finished(home, session, recipe):
+    """A run of the tiny recipe and its scores."""
+    from gisegkit.run import run_recipe
+
+    return run_recipe(recipe(), home / "finished", session)

@@ -1,0 +1,138 @@
+"""The house stands: who imports whom, one home for each third party, every file small and with a purpose."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "gisegkit"
+
+LEVELS = (  # from the ground up: a module imports from its own level or from below
+    ("errors",),
+    ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
+    ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check"),
+    ("components", "data", "plugins", "testing"),
+    ("build", "demo"),
+    ("report", "engine", "rundir", "environment"),
+    ("session",),
+    ("results",),
+    ("run", "score"),
+    ("cli",),
+)
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+
+STRANGERS = {  # (room, what it never imports although both are on one level)
+    ("data", "components"),
+    *itertools.permutations(("engine", "report", "rundir"), 2),
+}
+
+HOMES = {
+    "segmentation_models_pytorch": ("components/models.py",),
+    "albumentations": ("components/augmentation.py",),
+    "click": ("cli/",),
+    "pluggy": ("hookspecs.py", "plugins.py"),
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {file.relative_to(PACKAGE).with_suffix("").as_posix().removesuffix("__init__").rstrip("/") for file in FILES}
+
+
+def imports(tree: ast.AST) -> list[tuple[str, bool]]:
+    """(what is imported with dots, whether only for the type checker) of every import, wherever it stands."""
+    found = []
+
+    def walk(node: ast.AST, typing: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, typing) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a name comes from"
+            found.extend((f"{node.module}.{alias.name}", typing) for alias in node.names)
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for child in node.body:
+                walk(child, True)
+            for child in node.orelse:
+                walk(child, typing)
+        else:
+            for child in ast.iter_child_nodes(node):
+                walk(child, typing)
+
+    walk(tree, False)
+    return found
+
+
+def room(name: str) -> str:
+    """``gisegkit.data.rle.decode`` to ``data``; a name out of gisegkit/__init__.py to an empty text."""
+    first = [*name.split("."), ""][1]
+    return first if any(module.split("/")[0] == first for module in MODULES) else ""
+
+
+def trespasses(file: str, source: str) -> list[str]:
+    """What a file imports although it must not."""
+    own = file.removesuffix(".py").split("/")[0].removesuffix("__init__")
+    wrong = []
+    for name, typing in imports(ast.parse(source)):
+        party = name.split(".")[0]
+        if party in HOMES and not file.startswith(HOMES[party]):
+            wrong.append(f"{party} is at home in {HOMES[party]}")
+        if party != "gisegkit" or typing:
+            continue
+        other = room(name)
+        if LEVEL[other] > LEVEL[own] or (own, other) in STRANGERS:
+            wrong.append(f"{own or 'gisegkit'} may not import {name}")
+    return wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_down_and_third_parties_stay_at_home(path):
+    assert trespasses(path.relative_to(PACKAGE).as_posix(), path.read_text()) == []
+
+
+def test_every_module_has_a_level_and_every_level_has_its_modules():
+    rooms = {module.split("/")[0] for module in MODULES}
+    assert rooms == set(LEVEL), "a new module needs a level here, one that is gone needs none"
+
+
+def test_every_home_is_used():
+    for party, homes in HOMES.items():
+        sources = [file.read_text() for file in FILES if file.relative_to(PACKAGE).as_posix().startswith(homes)]
+        assert any(name.split(".")[0] == party for source in sources for name, _ in imports(ast.parse(source))), party
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "allowed"),
+    [
+        ("data/rle.py", "from gisegkit.errors import DataError", True),
+        ("data/rle.py", "from gisegkit.data import folds", True),
+        ("data/rle.py", "from gisegkit import IGNORE", True),
+        ("data/rle.py", "from gisegkit.components.losses import BCE", False),
+        ("data/rle.py", "def f():\n    from gisegkit import components", False),
+        ("components/losses.py", "from gisegkit.data import rle", True),
+        ("components/losses.py", "import gisegkit.build", False),
+        ("components/losses.py", "import albumentations as A", False),
+        ("components/losses.py", "if TYPE_CHECKING:\n    import albumentations", False),
+        ("components/augmentation.py", "def f():\n    import albumentations.core", True),
+        ("hookspecs.py", "if TYPE_CHECKING:\n    from gisegkit.registry import Adder", True),
+        ("hookspecs.py", "from gisegkit.registry import Adder", False),
+        ("errors.py", "from gisegkit import IGNORE", False),
+        ("engine/fit.py", "from gisegkit.rundir import RunDir", False),
+        ("report/page.py", "try:\n    import gisegkit.engine.fit\nexcept ImportError: ...", False),
+        ("engine/fit.py", "from gisegkit.environment import environment", True),
+        ("run.py", "import click", False),
+        ("cli/run.py", "import click", True),
+        ("plugins.py", "import gisegkit.components", True),
+        ("plugins.py", "from gisegkit import build", False),
+        ("recipe.py", "import pluggy", False),
+    ],
+)
+def test_the_test_itself_sees_a_trespass(file, source, allowed):
+    assert (trespasses(file, source) == []) is allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_every_file_says_what_it_is_for_and_is_small(path):
+    text = path.read_text()
+    assert len((ast.get_docstring(ast.parse(text)) or "").split()) >= 4, "a module docstring that says what it is for"
+    assert len(text.splitlines()) <= 320
