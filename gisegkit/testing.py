@@ -216,7 +216,7 @@ def check_optimizer(build: Callable[..., torch.optim.Optimizer]) -> None:
     start = float(parameter.detach().square().sum())
     for _ in range(20):
         optimizer.zero_grad()
-        parameter.square().sum().backward()
+        parameter.square().sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     end = float(parameter.detach().square().sum())
     expect(end < start, f"20 steps on x² lead from {start} to {end}")

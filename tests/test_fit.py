@@ -183,7 +183,9 @@ def test_split_keeps_targets_with_images():
     assert torch.equal(torch.cat([part.images for _, part in parts]), images)
 
 
-@pytest.mark.parametrize(("count", "size", "sizes"), [(4, 3, [2, 2]), (8, 8, [8]), (9, 4, [3, 3, 3]), (3, 1, [1, 1, 1])])
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(4, 3, [2, 2]), (8, 8, [8]), (9, 4, [3, 3, 3]), (3, 1, [1, 1, 1])]
+)
 def test_micro_batches_are_as_equal_as_can_be(count, size, sizes):
     images = torch.zeros(count, 1, 1, 1)
     assert [len(part.images) for _, part in split(Batch(images, ((1.0, images),), torch.arange(count)), size)] == sizes

@@ -11,11 +11,7 @@ from gisegkit.components.postprocess import MinArea
 from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
 from gisegkit.engine.device import pick_device
-from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.predict import Decision, predict_scans
-from gisegkit.engine.scoring import Scoreboard
-from gisegkit.errors import DataError
-from gisegkit.types import IGNORE
 
 
 class Squares:
@@ -133,39 +129,3 @@ def test_decision_applies_steps_before_and_after_the_threshold():
     assert Decision(0.5)(probabilities).sum() == 10
     assert Decision(0.5, (MinArea(pixels=4),))(probabilities).sum() == 9
     assert Decision(0.51, (MinArea(pixels=4), Halve()))(probabilities).sum() == 0
-
-
-class Count:
-    convention = "pixels of the prediction and of the truth"
-    higher_is_better = True
-
-    def __call__(self, prediction, truth):
-        return {
-            "predicted": prediction.sum(axis=(1, 2)).astype(float),
-            "true": truth.sum(axis=(1, 2)).astype(float),
-        }
-
-    def combine(self, means):
-        return means["predicted"] / means["true"]
-
-
-def test_ignored_pixels_count_in_no_score(source):
-    original = source.dataset.mask
-
-    def mask(row):
-        values = original(row)
-        values[:, :10] = IGNORE
-        return values
-
-    source.dataset.mask = mask
-    board = Scoreboard({"count": Count()}, ["square"])
-    list(score_scans(scans(source, range(5)), board, source.dataset))
-    expected = (source.dataset.square(0)[:, 10:] > 0).sum()
-    assert board.scores()["count/true"] == expected
-    assert board.scores()["count/predicted"] == pytest.approx(expected, abs=4)
-
-
-def test_unlabelled_scans_cannot_be_scored(source):
-    board = Scoreboard({"count": Count()}, ["square"])
-    with pytest.raises(DataError, match="scan c"):
-        list(score_scans(scans(source, range(9)), board, source.dataset))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gisegkit.report.drawing import AMBER, shorten, text_width
+from gisegkit.report.drawing import AMBER
 from gisegkit.report.preview import PALETTE, TILE, Panel, color_of, draw, encode_png, outlined, pick_rows
 
 
@@ -270,12 +270,3 @@ def test_the_png_holds_the_same_pixels():
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     np.testing.assert_array_equal(decoded[..., ::-1], picture)
-
-
-def test_long_titles_lose_their_middle():
-    title = "case123_day20_" * 10 + "slice_0001"
-    short = shorten(title, TILE, 0.46)
-    assert text_width(short, 0.46) <= TILE
-    assert short.startswith("case123")
-    assert short.endswith("slice_0001")
-    assert shorten("short", TILE, 0.46) == "short"

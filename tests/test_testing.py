@@ -81,11 +81,14 @@ def test_model_that_evaluates_at_random_is_found():
         check_model(lambda in_channels, classes: Noisy(in_channels, classes, 1))
 
 
-class GlobalFlip:
+class Stateful:
+    """Flips every second image, whatever generator it is handed."""
+
+    calls = 0
+
     def __call__(self, image, mask, rng):
-        if torch.rand(1) < 0.5:
-            return image[:, ::-1].copy(), mask[:, ::-1].copy()
-        return image, mask
+        self.calls += 1
+        return (image[:, ::-1].copy(), mask[:, ::-1].copy()) if self.calls % 2 else (image, mask)
 
 
 class Blur:
@@ -93,18 +96,17 @@ class Blur:
         return image, np.full_like(mask, 7)
 
 
-@pytest.mark.parametrize(("policy", "message"), [(GlobalFlip(), "two results"), (Blur(), "mask has values")])
+@pytest.mark.parametrize(("policy", "message"), [(Stateful(), "two results"), (Blur(), "mask has values")])
 def test_wrong_augmentations_are_found(policy, message):
     with pytest.raises(ContractError, match=message):
-        for _ in range(20):
-            check_augmentation(lambda size: policy)
+        check_augmentation(lambda size: policy)
 
 
 def test_batch_transform_that_loses_weight_is_found():
     def half(batch, rng):
         return Batch(batch.images, tuple((0.5 * w, t) for w, t in batch.targets), batch.rows)
 
-    with pytest.raises(ContractError, match="sum to 0.5"):
+    with pytest.raises(ContractError, match=r"sum to 0\.5"):
         check_batch_transform(half)
 
 

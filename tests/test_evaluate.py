@@ -1,0 +1,66 @@
+"""Scans are scored while they pass by: ignored pixels in no score, unlabelled scans refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gisegkit.engine.evaluate import score_scans
+from gisegkit.engine.predict import Scan
+from gisegkit.engine.scoring import Scoreboard
+from gisegkit.errors import DataError
+from gisegkit.types import IGNORE
+
+
+class Count:
+    convention = "pixels of the prediction and of the truth"
+    higher_is_better = True
+
+    def __call__(self, prediction, truth):
+        return {
+            "predicted": prediction.sum(axis=(1, 2)).astype(float),
+            "true": truth.sum(axis=(1, 2)).astype(float),
+        }
+
+    def combine(self, means):
+        return means["predicted"] / means["true"]
+
+
+class Named:
+    table = pd.DataFrame({"id": ["a0", "a1", "b0"]})
+
+
+def scan(volume, rows, truth):
+    prediction = np.zeros((len(rows), 6, 8, 1), bool)
+    prediction[:, :4] = True
+    return Scan(volume, rows, prediction, truth)
+
+
+def truth(depth):
+    mask = np.zeros((depth, 6, 8, 1), np.uint8)
+    mask[:, 2:] = 1
+    return mask
+
+
+def test_scans_pass_through_and_are_scored():
+    board = Scoreboard({"count": Count()}, ["square"])
+    scans = [scan("a", [0, 1], truth(2)), scan("b", [2], truth(1))]
+    assert list(score_scans(scans, board, Named())) == scans
+    assert board.scores()["count/predicted"] == 32 and board.scores()["count/true"] == 32
+    assert board.tables()["by_slice"]["id"].tolist() == ["a0", "a1", "b0"]
+
+
+def test_ignored_pixels_count_in_no_score():
+    mask = truth(2)
+    mask[:, :, :3] = IGNORE
+    board = Scoreboard({"count": Count()}, ["square"])
+    list(score_scans([scan("a", [0, 1], mask)], board, Named()))
+    assert board.scores()["count/true"] == 4 * 5
+    assert board.scores()["count/predicted"] == 4 * 5
+
+
+def test_unlabelled_scans_cannot_be_scored():
+    board = Scoreboard({"count": Count()}, ["square"])
+    with pytest.raises(DataError, match="scan b"):
+        list(score_scans([scan("a", [0, 1], truth(2)), scan("b", [2], None)], board, Named()))
