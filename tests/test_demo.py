@@ -33,9 +33,11 @@ def demo(toys, make_module, write_recipe):
 def test_the_demo_replaces_data_weights_and_size_and_says_so(load, demo):
     recipe, lines = demo(load.minimal + "[train]\nepochs = 50\nbatch_size = 8\nclip_norm = 0.5\n")
     assert recipe.demo
-    assert recipe.dataset.as_dict() == {"name": "phantom", "cases": 6, "days": 2, "slices": 24}
+    assert recipe.dataset.as_dict() == {
+        key.removeprefix("dataset."): value for key, value in SMALL.items() if key.startswith("dataset.")
+    }
     assert recipe.model.params["weights"] == "none"
-    assert (recipe.input.size, recipe.train.epochs) == ((96, 96), SMALL["train.epochs"])
+    assert (recipe.input.size, recipe.train.epochs) == (tuple(SMALL["input.size"]), SMALL["train.epochs"])
     assert recipe.train.clip_norm == 0.5
     assert 'demo: dataset.name = "phantom" (the recipe says "toy")' in lines
     assert f"demo: train.epochs = {SMALL['train.epochs']} (the recipe says 50)" in lines

@@ -170,15 +170,16 @@ def test_rehearse_writes_nothing(home, session, recipe):
     assert set(home.iterdir()) == before
 
 
-def test_a_plugin_loss_with_a_wrong_gradient_is_refused_before_training(home, recipe):
+def test_a_plugin_loss_with_a_wrong_gradient_is_refused_before_training(home):
     plugins = load_plugins(selection="none")
     adder = Adder(Owner("giseg-wrong", "0.1"))
     adder.loss("wrong", WrongGradient)
     for component in adder.components:
         plugins.registries[component.kind].add(component)
     session = Session(plugins, device="cpu")
+    wrong = load_recipe(home / "tiny.toml", registries=plugins.registries, overrides=["loss.0.name=wrong"])
     with pytest.raises(ComponentError, match=r"tiny.toml:\d+: loss 'wrong' of giseg-wrong 0.1: .*gradient is wrong"):
-        train(recipe("loss.0.name=wrong"), home / "wrong", session)
+        train(wrong, home / "wrong", session)
     assert not (home / "wrong").exists()
 
 
