@@ -211,3 +211,34 @@ def test_no_global_generator_is_touched(home, session, recipe):
     train(recipe("train.epochs=1"), home / "global", session)
     assert torch.equal(torch.rand(3), expected[0])
     assert np.array_equal(np.random.rand(3), expected[1])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precision):
+    """The gradient scaler's state is part of what a run goes on from."""
+    sets = [f"train.precision={precision}", "train.epochs=2"]
+    whole = train(recipe(*sets), home / f"whole-{precision}", session)
+    assert all(np.isfinite(entry["loss"]) for entry in whole.metrics())
+
+    class Killed(RuntimeError):
+        pass
+
+    def die(line):
+        if line.startswith("epoch 1/"):
+            raise Killed
+
+    folder = home / f"killed-{precision}"
+    with pytest.raises(Killed):
+        train(recipe(*sets), folder, Session(session.plugins, "cpu", say=die))
+    assert same(weights(whole), weights(train(recipe(*sets), folder, session, resume=True)))
+
+
+def test_micro_batches_with_clipping_train(home, session, recipe):
+    run = train(recipe("train.micro_batch=4", "train.epochs=2"), home / "micro", session)
+    losses = [entry["loss"] for entry in run.metrics()]
+    assert losses[1] < losses[0]
+
+
+def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(home, session, recipe):
+    with pytest.raises(TrainingError, match=r"Raise train\.micro_batch"):
+        train(recipe("train.micro_batch=1"), home / "single", session)

@@ -102,9 +102,16 @@ def fit(
         training.sampler.epoch = epoch
         training.device.reset_peak()
         start = time.perf_counter()
-        loss, images = train_epoch(
-            training, progress(loader, f"epoch {epoch}/{training.epochs}", len(loader)), scaler, epoch
-        )
+        batches = progress(loader, f"epoch {epoch}/{training.epochs}", len(loader))
+        try:
+            loss, images = train_epoch(training, batches, scaler, epoch)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise TrainingError(
+                "batch normalisation cannot train on a single value a channel: this network shrinks a slice to one "
+                "pixel, and a micro-batch held one slice. Raise train.micro_batch, train.batch_size or input.size"
+            ) from error
         seconds = time.perf_counter() - start
         validated = epoch % training.validate_every == 0 or epoch == training.epochs
         scores = training.validate() if validated else {}
