@@ -12,7 +12,7 @@ from gisegkit.types import IGNORE, Dropped
 
 
 class Tiny:
-    """Four slices: both classes overlapping, one class, none, and one that cannot be read."""
+    """Five slices: both classes overlapping, one class, none, one whose image cannot be read, one unlabelled."""
 
     classes = ("a", "b")
     exclusive = False
@@ -62,7 +62,7 @@ def test_counts(found):
     assert found.pixels_with == {"a": 11, "b": 10}
     assert found.overlaps == {("a", "b"): 1}
     assert found.ignored == 5
-    assert found.labelled_pixels == 60
+    assert found.labelled_pixels == 80
     assert found.ranges == {(4, 5, "uint16"): (0.0, 20.0), (4, 6, "uint16"): (50.0, 50.0)}
 
 
@@ -80,7 +80,7 @@ def test_lines(found):
     assert "4 x 5: 4, 4 x 6: 1" in text
     assert "left out: 7 slices (known bad scans)" in text
     assert "without any class: 1 (25.0%)" in text
-    assert "a: in 2 slices (50.0%), 18.33% of all pixels" in text
+    assert "a: in 2 slices (50.0%), 13.75% of all pixels" in text
     assert "overlap of a and b: in 1 slices" in text
     assert "ignored pixels: 5" in text
 

@@ -14,6 +14,7 @@ import pytest
 
 from gisegkit.components.datasets.uwmgi import CLASSES, EXCLUSIONS, UWMGI
 from gisegkit.data import rle
+from gisegkit.data.survey import survey
 from gisegkit.errors import DataError
 from gisegkit.testing import check_dataset
 
@@ -277,7 +278,7 @@ def test_wrong_classes(root, classes):
 
 
 def test_a_clean_folder_has_no_defects(root):
-    assert list(UWMGI(root=str(root)).defects()) == []
+    assert survey(UWMGI(root=str(root))).defects == []
 
 
 def test_defects(root):
@@ -293,7 +294,7 @@ def test_defects(root):
     cut = slice_file(root, "case2_day0", 3)
     cut.write_bytes(cut.read_bytes()[:-30])
     slice_file(root, "case2_day5", 4, height=7)
-    found = list(UWMGI(root=str(root)).defects())
+    found = survey(UWMGI(root=str(root))).defects
     expected = [
         "case2_day5: 1 ids of train.csv have no file",
         "case2_day0: 1 slices have no rows in train.csv",

@@ -42,25 +42,27 @@ def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
     table = dataset.table
     maxima: dict[str, tuple[tuple[int, int, str], float]] = {}
     for row in progress(range(len(table)), "read slices", len(table)):
-        volume = str(table["volume"].iat[row])
         try:
             image = dataset.image(row)
-            mask = dataset.mask(row) if bool(table["labelled"].iat[row]) else None
         except DataError as error:
-            found.defects.append(str(error))
-            continue
-        key = (image.shape[0], image.shape[1], str(image.dtype))
-        top = float(image.max())
-        if top <= 0:
-            found.defects.append(f"{table['id'].iat[row]}: the image is black")
-        maxima[volume] = (key, max(top, maxima.get(volume, (key, 0.0))[1]))
-        if mask is not None:
-            _count(found, mask, dataset.classes)
+            found.defects += str(error).splitlines()
+        else:
+            volume = str(table["volume"].iat[row])
+            key = (image.shape[0], image.shape[1], str(image.dtype))
+            top = float(image.max())
+            if top <= 0:
+                found.defects.append(f"{table['id'].iat[row]}: the image is black")
+            maxima[volume] = (key, max(top, maxima.get(volume, (key, 0.0))[1]))
+        if bool(table["labelled"].iat[row]):
+            try:
+                _count(found, dataset.mask(row), dataset.classes)
+            except DataError as error:
+                found.defects += str(error).splitlines()
     for key, top in maxima.values():
         low, high = found.ranges.get(key, (top, top))
         found.ranges[key] = (min(low, top), max(high, top))
-    known = set(found.defects)
-    found.defects += [line for line in _own_defects(dataset) if line not in known]
+    look = getattr(dataset, "defects", None)  # a dataset may find what reading its slices does not show
+    found.defects += [] if look is None else look()
     return found
 
 
@@ -75,13 +77,6 @@ def _count(found: Survey, mask: MaskArray, classes: tuple[str, ...]) -> None:
             found.overlaps[classes[a], classes[b]] += 1
     found.ignored += int((mask == IGNORE).any(axis=2).sum())
     found.labelled_pixels += mask.shape[0] * mask.shape[1]
-
-
-def _own_defects(dataset: Dataset) -> Iterator[str]:
-    """What the dataset itself finds wrong with its files, where it looks for that."""
-    look = getattr(dataset, "defects", None)
-    if look is not None:
-        yield from look()
 
 
 def describe(dataset: Dataset, found: Survey | None) -> Iterator[str]:
