@@ -21,7 +21,7 @@ from gisegkit.errors import ComponentError, DataError, GisegError
 from gisegkit.recipe import ComponentSpec, Recipe
 from gisegkit.registry import Registries
 from gisegkit.testing import ContractError, check_loss
-from gisegkit.types import Dataset, Metric
+from gisegkit.types import COLUMNS, Dataset, Metric
 
 Rows = NDArray[np.int64]
 
@@ -109,8 +109,7 @@ def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:
     """
     dataset: Dataset = build_component(recipe.dataset, registries)
     table = dataset.table
-    columns = ["id", "volume", "position", "group", "height", "width", "labelled", "empty"]
-    missing = [column for column in columns if column not in table.columns]
+    missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise ComponentError(f"dataset {recipe.dataset.name!r}: its table has no column {', '.join(missing)}")
     if table.empty:

@@ -22,13 +22,16 @@ GROUP = hookspecs.PROJECT
 VARIABLE = "GISEG_PLUGINS"
 
 
+NOT_LOADED = "does not load"
+
+
 @dataclass(frozen=True)
 class Failure:
     """A plugin that did not load (it is left out), or could not add its commands."""
 
     owner: Owner
     cause: str
-    what: str = "does not load"
+    what: str = NOT_LOADED
 
     def __str__(self) -> str:
         return f"plugin {self.owner} {self.what}: {self.cause}"
@@ -65,7 +68,7 @@ class Plugins:
     def warnings(self) -> list[str]:
         """One line a thing that the user should know about the plugins."""
         return [
-            *(f"{failure} (it is left out)" for failure in self.failures),
+            *(f"{failure}{' (it is left out)' if failure.what == NOT_LOADED else ''}" for failure in self.failures),
             *(f"{VARIABLE} names {name!r}, but no such plugin is installed" for name in self.unmatched),
         ]
 

@@ -21,9 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gisegkit.types import IGNORE, Batch, Dataset, EpochReport, Metric
-
-COLUMNS = ("id", "volume", "position", "group", "height", "width", "labelled", "empty")
+from gisegkit.types import COLUMNS, IGNORE, Batch, Dataset, EpochReport, Metric
 
 
 class ContractError(AssertionError):
@@ -67,8 +65,7 @@ def check_loss(loss: nn.Module, *, classes: int = 3) -> None:
     for dtype in (torch.bfloat16, torch.float16):
         value = loss(logits.to(dtype), hard)
         expect(bool(torch.isfinite(value)), f"the loss of {dtype} logits is {float(value)}")
-    right, wrong = loss((hard - 0.5) * 20, hard), loss((0.5 - hard) * 20, hard)
-    for value in (right, wrong):
+    for value in (right := loss((hard - 0.5) * 20, hard), wrong := loss((0.5 - hard) * 20, hard)):
         expect(bool(torch.isfinite(value)), f"the loss of confident logits (10 and -10) is {float(value)}")
     expect(float(right) < float(wrong), f"a right prediction costs {float(right):.4g}, the opposite {float(wrong):.4g}")
 
@@ -100,9 +97,8 @@ def _check_gradient(loss: nn.Module, logits: torch.Tensor, target: torch.Tensor,
 
 def _slope(loss: nn.Module, logits: torch.Tensor, target: torch.Tensor, direction: torch.Tensor, step: float) -> float:
     with torch.no_grad():
-        ahead = loss(logits + step * direction, target)
-        behind = loss(logits - step * direction, target)
-    return (float(ahead) - float(behind)) / (2 * step)
+        ahead, behind = (float(loss(logits + sign * step * direction, target)) for sign in (1, -1))
+    return (ahead - behind) / (2 * step)
 
 
 def _shape(value: Any) -> str:
@@ -126,10 +122,7 @@ def check_model(build: Callable[..., nn.Module], *, size: tuple[int, int] = (64,
         model = build(in_channels=channels, classes=classes)
         images = torch.rand(2, channels, *size, generator=torch.Generator().manual_seed(0))
         logits = model.train()(images)
-        expect(
-            tuple(logits.shape) == (2, classes, *size),
-            f"logits of {_shape(images)} for {classes} classes: {_shape(logits)}",
-        )
+        expect(logits.shape == (2, classes, *size), f"logits of {_shape(images)}, {classes} classes: {_shape(logits)}")
         logits.square().mean().backward()
         reached = [parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad]
         expect(any(reached), "no parameter receives a gradient")
@@ -165,9 +158,8 @@ def check_augmentation(build: Callable[..., Any]) -> None:
         kept = image.copy(), mask.copy()
         first = policy(image, mask, np.random.default_rng(7))
         second = policy(image, mask, np.random.default_rng(7))
-        expect(
-            all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)), "equal generators give two results"
-        )
+        repeats = all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+        expect(repeats, "equal generators give two results")
         expect(np.array_equal(image, kept[0]) and np.array_equal(mask, kept[1]), "it changes its input in place")
         expect(first[0].shape == image.shape and first[0].dtype == image.dtype, f"image becomes {first[0].shape}")
         expect(first[1].shape == mask.shape and first[1].dtype == mask.dtype, f"mask becomes {first[1].shape}")
@@ -321,9 +313,8 @@ def check_dataset(dataset: Dataset) -> None:
         if entry["labelled"]:
             mask = dataset.mask(int(row))
             expected = (entry["height"], entry["width"], len(dataset.classes))
-            expect(
-                mask.shape == expected and mask.dtype == np.uint8, f"mask of {entry['id']}: {mask.shape} {mask.dtype}"
-            )
+            fits = mask.shape == expected and mask.dtype == np.uint8
+            expect(fits, f"mask of {entry['id']}: {mask.shape} {mask.dtype}")
             expect(set(np.unique(mask).tolist()) <= {0, 1, IGNORE}, f"mask of {entry['id']} has other values")
             expect(bool(entry["empty"]) == (not (mask == 1).any()), f"'empty' of {entry['id']} is wrong")
             expect(not dataset.exclusive or bool(((mask == 1).sum(axis=2) <= 1).all()), f"{entry['id']} overlaps")

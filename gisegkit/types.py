@@ -87,6 +87,10 @@ class Dropped:
     slices: int
 
 
+COLUMNS = ("id", "volume", "position", "group", "height", "width", "labelled", "empty")
+"""The columns that every dataset's table has; see Dataset."""
+
+
 class Dataset(Protocol):
     """What a ``[dataset]`` component returns: a table of slices and readers for one row of it.
 

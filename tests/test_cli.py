@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,7 @@ def only_built_ins(monkeypatch, tmp_path):
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("cli.toml").write_text(RECIPE)
+    Path("true.csv").write_text("id,class,segmentation,width,height\na,organ,1 2,4,4\n")
     return tmp_path
 
 
@@ -174,6 +176,7 @@ def test_ten_mistakes_and_more_in_one_report(here, capsys):
         (["predict", "runs/none"], "no run folder"),
         (["run", "cli.toml", "--device", "gpu"], "no such device"),
         (["score", "none.csv", "train.csv"], "train.csv"),
+        (["score", "none.csv", "true.csv"], "none.csv"),
         (["data", "cli.toml"], "dataset.root="),
         (["run", "cli.toml"], "--demo"),
         (["run", "cli.toml"], "kaggle competitions download"),
@@ -258,10 +261,11 @@ def test_progress_without_a_terminal_is_plain_lines(capsys, monkeypatch):
     assert capsys.readouterr().err == "work: 2/4, 0.17/s, 12 s left\n"
 
 
-def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
+def test_progress_on_a_terminal_is_a_bar_with_rate_and_time_left(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert list(output.progress(range(3), "work", 3)) == [0, 1, 2]
-    assert "work:   0%" in capsys.readouterr().err
+    for _ in output.progress(range(4), "work", 4):
+        time.sleep(0.15)
+    assert re.search(r"work: +(50|75)%.* [23]/4 \[00:00<00:00, .*it/s\]", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
@@ -277,5 +281,6 @@ def test_broken_plugin_is_one_line(monkeypatch, capsys):
     plugins.failures.append(Failure(Owner("giseg-bad", "0.3"), "ModuleNotFoundError: No module named 'bad'"))
     monkeypatch.setattr("gisegkit.cli.installed", lambda: plugins)
     _, err = giseg(capsys, "list-components", "loss")
-    (line,) = err.splitlines()
-    assert line.startswith("warning: plugin giseg-bad 0.3 does not load: ModuleNotFoundError: No module named 'bad'")
+    assert err == (
+        "warning: plugin giseg-bad 0.3 does not load: ModuleNotFoundError: No module named 'bad' (it is left out)\n"
+    )

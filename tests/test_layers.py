@@ -135,7 +135,7 @@ def test_the_test_itself_sees_a_trespass(file, source, allowed):
 def test_every_file_says_what_it_is_for_and_is_small(path):
     text = path.read_text()
     assert len((ast.get_docstring(ast.parse(text)) or "").split()) >= 4, "a module docstring that says what it is for"
-    assert len(text.splitlines()) <= 330
+    assert len(text.splitlines()) <= 320
 
 
 def test_every_module_has_a_test_file():

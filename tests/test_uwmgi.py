@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisegkit.components.datasets.uwmgi import CLASSES, EXCLUSIONS, UWMGI
+from gisegkit.components.datasets.uwmgi import CLASSES, UWMGI
 from gisegkit.data import rle
 from gisegkit.data.survey import survey
 from gisegkit.errors import DataError
@@ -111,13 +111,6 @@ def test_exclusion_is_named_and_counted(root):
     assert own.table["volume"].unique().tolist() == ["case2_day0", "case7_day0"]
     assert sum(dropped.slices for dropped in own.dropped) == 6
     assert np.array_equal(own.mask(1), masks_of("case2_day0", 2))  # texts follow their rows
-
-
-def test_the_named_lists():
-    assert set(EXCLUSIONS["standard"]) == {"case7_day0", "case81_day30"}
-    assert len(set(EXCLUSIONS["third_place"])) == 5
-    assert len(set(EXCLUSIONS["host"])) == 12
-    assert set(EXCLUSIONS["standard"]) < set(EXCLUSIONS["third_place"]) < set(EXCLUSIONS["host"])
 
 
 @pytest.mark.parametrize("exclude", ["standart", ["case7"], ["case7_day0_slice_0001"], ["standard"]])

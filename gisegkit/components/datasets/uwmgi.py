@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
+from gisegkit.components.datasets.exclusions import SCAN, excluded_scans
 from gisegkit.data import rle
 from gisegkit.data.files import no_data, png_header, read_image
 from gisegkit.errors import DataError, did_you_mean
@@ -22,24 +23,10 @@ if TYPE_CHECKING:
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 
-STANDARD = ("case7_day0", "case81_day30")
-EXCLUSIONS: dict[str, tuple[str, ...]] = {
-    "standard": STANDARD,
-    "third_place": (*STANDARD, "case138_day0", "case43_day18", "case43_day26"),
-    "host": (
-        *STANDARD, "case138_day0", "case43_day18", "case43_day26", "case61_day14", "case9_day27", "case34_day20",
-        "case124_day19", "case144_day15", "case83_day11", "case13_day0",
-    ),
-    "none": (),
-}  # fmt: skip
-"""Scans with known faults in their annotations: the two that nearly every solution leaves out, those that the third
-place left out, and the organisers' own list."""
-
 DOWNLOAD = (
     "get the data: kaggle competitions download -c uw-madison-gi-tract-image-segmentation, unzip, and let dataset.root "
     "be the folder that holds train.csv"
 )
-SCAN = re.compile(r"(case\d+)_day\d+")
 SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png")
 SliceRow = tuple[str, str, int, str, int, int, float, float, str]
 COLUMNS = ["id", "volume", "position", "group", "height", "width", "spacing_y", "spacing_x", "path"]
@@ -80,7 +67,7 @@ class UWMGI:
         self.classes = tuple(classes)
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise DataError(f"dataset.classes = {classes}: give one class at least, and none twice")
-        left_out = _excluded_scans(exclude)
+        left_out = excluded_scans(exclude)
         _check_root(self.root)
         train, test = (_list_slices(self.root, part) for part in ("train", "test"))
         table = pd.DataFrame(train + test, columns=COLUMNS).sort_values(["volume", "position"], ignore_index=True)
@@ -244,21 +231,6 @@ class UWMGI:
         partial = table["id"][some & ~np.asarray(known.all(axis=1))]
         for name in partial:
             self._notes.append(f"{name}: train.csv lacks a row for some class; the class counts as absent")
-
-
-def _excluded_scans(exclude: str | list[str]) -> dict[str, str]:
-    """The scans to leave out, each with the reason."""
-    if isinstance(exclude, str):
-        if exclude not in EXCLUSIONS:
-            raise DataError(
-                f"dataset.exclude = {exclude!r}: valid is {', '.join(EXCLUSIONS)} or a list of scans such as "
-                f'["case7_day0"]; {did_you_mean(exclude, EXCLUSIONS)}'.rstrip("; ")
-            )
-        return {scan: f"list {exclude!r}: scan {scan}, known faults in its annotation" for scan in EXCLUSIONS[exclude]}
-    for scan in exclude:
-        if not SCAN.fullmatch(scan):
-            raise DataError(f"dataset.exclude: {scan!r} is no scan; write case and day, such as 'case7_day0'")
-    return {scan: f"named in dataset.exclude: scan {scan}" for scan in exclude}
 
 
 def _check_root(root: Path) -> None:
