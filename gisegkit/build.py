@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from gisegkit.components.losses import Criterion
+from gisegkit.components.criterion import Criterion
 from gisegkit.data.folds import split_rows
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet
 from gisegkit.data.randomness import INITIAL, seeded

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gisegkit.components.batch_transforms import Mixup
-from gisegkit.components.losses import Criterion
+from gisegkit.components.criterion import Criterion
 from gisegkit.data.loaders import EpochSampler, Loaded, TrainingSet
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.fit import Standing, Training, fit, split, to_device
