@@ -178,7 +178,8 @@ def build_metrics(recipe: Recipe, registries: Registries) -> dict[str, Metric]:
 
 def build_criterion(recipe: Recipe, registries: Registries) -> Criterion:
     """The weighted sum of the recipe's losses."""
-    return Criterion([(spec.name, spec.weight, build_component(spec, registries)) for spec in recipe.loss])
+    terms = [(spec.name, spec.weight, build_component(spec, registries)) for spec in recipe.loss]
+    return Criterion(terms, epochs=[(spec.start_epoch, spec.end_epoch) for spec in recipe.loss])
 
 
 def verify_losses(recipe: Recipe, registries: Registries) -> None:

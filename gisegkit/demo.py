@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "split.fold": 0,
     "train.epochs": 28,
     "train.batch_size": 8,
-    "train.micro_batch": 0,
+    "train.micro_batch": "auto",
     "train.validate_every": 7,
     "evaluate.batch_size": 32,
 }

@@ -69,8 +69,11 @@ class Train:
     Args:
         epochs: passes over the training slices.
         batch_size: slices that one optimizer step learns from.
-        micro_batch: slices that are on the device at once; gradients are accumulated over the batch. 0: the whole
-            batch.
+        micro_batch: slices that are on the device at once; gradients are accumulated over the batch. auto: the largest
+            number that fits memory; 0: the whole batch.
+        memory: what a step may take, 16GiB say; auto is what the device has free.
+        activation_checkpointing: compute activations again for the backward pass, which saves memory and costs time;
+            auto does where a micro-batch of 8 would not fit otherwise.
         precision: of the forward pass; auto is bf16 or fp16 on a GPU that has it and fp32 on a CPU.
         clip_norm: largest gradient norm; 0 does not clip.
         channels_last: memory layout that convolutions like.
@@ -79,11 +82,14 @@ class Train:
         monitor: the score whose best epoch is kept; empty is the first metric.
         patience: stop after so many validations without a better score; 0 never stops early.
         validate_every: epochs between two validations; the last epoch is always validated.
+        init_from: the folder of another run, whose best weights training starts from; empty starts as [model] says.
     """
 
     epochs: Annotated[int, AtLeast(1)] = 15
     batch_size: Annotated[int, AtLeast(1)] = 64
-    micro_batch: Annotated[int, AtLeast(0)] = 0
+    micro_batch: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"
+    memory: str = "auto"
+    activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     clip_norm: Annotated[float, AtLeast(0)] = 0.0
     channels_last: bool = True
@@ -91,6 +97,7 @@ class Train:
     monitor: str = ""
     patience: Annotated[int, AtLeast(0)] = 0
     validate_every: Annotated[int, AtLeast(1)] = 1
+    init_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,10 @@ class Predict:
     part: Literal["auto", "unlabelled", "validation", "all"] = "auto"
 
 
+LOSS_KEYS = ("weight", "start_epoch", "end_epoch")
+"""What a recipe says of every loss, whichever it is."""
+
+
 @dataclass(frozen=True)
 class ComponentSpec:
     """A component as a recipe names it.
@@ -124,6 +135,7 @@ class ComponentSpec:
     Attributes:
         params: every parameter with a value, defaults included, without those that gisegkit hands in.
         weight: of a loss in the sum; 1.0 for other kinds.
+        start_epoch, end_epoch: of a loss, the first and last epoch that it counts in; 0 is the last of the run.
         place: ``file:line`` of its table, for messages while it is built.
     """
 
@@ -131,12 +143,18 @@ class ComponentSpec:
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     weight: float = 1.0
+    start_epoch: int = 1
+    end_epoch: int = 0
     place: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The table that describes it."""
-        weight = {"weight": self.weight} if self.kind == "loss" else {}
-        return {"name": self.name, **weight, **self.params}
+        own = {key: getattr(self, key) for key in LOSS_KEYS} if self.kind == "loss" else {}
+        return {"name": self.name, **own, **self.params}
+
+    def counts_in(self, epoch: int) -> bool:
+        """Whether a loss counts in an epoch, numbered from 1."""
+        return self.start_epoch <= epoch and (epoch <= self.end_epoch or not self.end_epoch)
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -178,11 +196,6 @@ class Recipe:
     predict: Predict = field(default_factory=Predict)
     source: str = ""
     header: str = ""
-
-    @property
-    def micro_batch(self) -> int:
-        """Slices on the device at once while training."""
-        return min(self.train.micro_batch or self.train.batch_size, self.train.batch_size)
 
     @property
     def monitor(self) -> str:

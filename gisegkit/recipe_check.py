@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gisegkit.errors import ComponentError, Mistake, did_you_mean
@@ -14,6 +14,7 @@ from gisegkit.recipe import SECTIONS, ComponentSpec, Recipe
 from gisegkit.recipe_text import Document, Path
 from gisegkit.registry import KINDS, Component, Kind, Registries
 from gisegkit.signatures import REQUIRED, Parameter, Signature, Unspoken
+from gisegkit.sizes import parse_size
 from gisegkit.values import ValueType, parse_annotation, show
 
 TOP: dict[str, ValueType] = {
@@ -26,7 +27,11 @@ DEFAULTS: dict[str, list[str]] = {"augmentation": ["none"], "schedule": ["consta
 """Components that a recipe need not name."""
 
 NEEDED = ("dataset", "model", "loss", "optimizer")
-WEIGHT = parse_annotation("Annotated[float, AtLeast(0)]")
+LOSS_TYPES: dict[str, ValueType] = {
+    "weight": parse_annotation("Annotated[float, AtLeast(0)]"),
+    "start_epoch": parse_annotation("Annotated[int, AtLeast(1)]"),
+    "end_epoch": parse_annotation("Annotated[int, AtLeast(0)]"),
+}
 
 
 def check(document: Document, registries: Registries) -> tuple[Recipe | None, list[Mistake]]:
@@ -168,15 +173,16 @@ class _Checker:
         except ComponentError as error:
             self.note((*path, "name"), str(error), "its plugin is defective")
             return empty
-        own = {"name", "weight"} if kind.name == "loss" else {"name"}
+        own = {"name", *LOSS_TYPES} if kind.name == "loss" else {"name"}
         if own & signature.parameters.keys():
             taken = min(own & signature.parameters.keys())
             found = f"{kind.name} {name!r} of {component.owner} has a parameter {taken!r}"
             self.note((*path, "name"), found, "a recipe means something else by that; its plugin must rename it")
-        weight = self.value((*path, "weight"), table.get("weight", 1.0), WEIGHT) if kind.name == "loss" else 1.0
         given = {key: value for key, value in table.items() if key not in own}
         params = self.params(component, signature, given, path)
-        return ComponentSpec(kind.name, name, params, 0.0 if weight is None else weight, self.document.place(path))
+        common = {key: self.value((*path, key), table[key], LOSS_TYPES[key]) for key in table if key in own - {"name"}}
+        common = {key: value for key, value in common.items() if value is not None}
+        return ComponentSpec(kind.name, name, params, **common, place=self.document.place(path))
 
     def params(
         self, component: Component, signature: Signature, given: Mapping[str, Any], path: Path
@@ -193,7 +199,7 @@ class _Checker:
             elif signature.open:
                 values[key] = value
             else:
-                valid = [*open_parameters, *(["weight"] if component.kind == "loss" else [])]
+                valid = [*open_parameters, *(LOSS_TYPES if component.kind == "loss" else [])]
                 self.unknown((*path, key), f"unknown parameter {key!r} of {label}", key, valid)
         for key, parameter in open_parameters.items():
             if key in given or (*path, key) in self.wrong:
@@ -224,7 +230,10 @@ class _Checker:
         if input_.slices % 2 == 0:
             valid = "Valid: an odd number, so that one is central."
             self.note(("input", "slices"), f"input.slices = {input_.slices}", valid)
-        if train.micro_batch > train.batch_size and right("train.batch_size", "train.micro_batch"):
+        self.memory(train)
+        self.epochs(train.epochs, components["loss"])
+        explicit = 0 if train.micro_batch == "auto" else train.micro_batch
+        if explicit > train.batch_size and right("train.batch_size", "train.micro_batch"):
             remedy = f"Valid: up to train.batch_size = {train.batch_size}; 0 is the whole batch."
             self.note(("train", "micro_batch"), f"train.micro_batch = {train.micro_batch}", remedy)
         names = [spec.name for spec in components["metric"]]
@@ -236,6 +245,30 @@ class _Checker:
         if train.monitor and train.monitor.split("/")[0] not in names:
             found = f"train.monitor = {show(train.monitor)} is no metric"
             self.unknown(("train", "monitor"), found, train.monitor, names)
+
+    def memory(self, train: Any) -> None:
+        """``train.memory`` is a size."""
+        try:
+            if train.memory != "auto":
+                parse_size(train.memory)
+        except ValueError as error:
+            self.note(("train", "memory"), f"train.memory = {show(train.memory)}", f'Valid: "auto" or {error}.')
+
+    def epochs(self, epochs: int, losses: Sequence[ComponentSpec]) -> None:
+        """Every loss counts in some epoch, and every epoch has a loss that counts."""
+        if any(path[:1] == ("loss",) for path in self.wrong) or not self.right("train.epochs"):
+            return
+        for index, spec in enumerate(losses):
+            if 0 < spec.end_epoch < spec.start_epoch:
+                found = f"loss {spec.name!r} ends in epoch {spec.end_epoch}, before it starts in {spec.start_epoch}"
+                self.note(("loss", index, "end_epoch"), found, f"Valid: {spec.start_epoch} or more; 0 is the last.")
+            elif spec.start_epoch > epochs:
+                found = f"loss {spec.name!r} starts in epoch {spec.start_epoch}, and train.epochs = {epochs}"
+                self.note(("loss", index, "start_epoch"), found, f"Valid: 1 to {epochs}.")
+        idle = [epoch for epoch in range(1, epochs + 1) if not any(spec.counts_in(epoch) for spec in losses)]
+        if losses and idle and not any(path[:1] == ("loss",) for path in self.wrong):
+            found = f"no loss counts in epoch {idle[0]}" + (f" and {len(idle) - 1} others" if len(idle) > 1 else "")
+            self.note(("loss",), found, "let start_epoch and end_epoch of the losses cover every epoch")
 
     def right(self, *keys: str) -> bool:
         """Whether none of these keys was found wrong; else a default stands in its place, and a comparison misleads."""

@@ -16,8 +16,10 @@ import pandas as pd
 from gisegkit.build import Data, build_component, build_training, verify_losses
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.engine.fit import Training, fit
+from gisegkit.engine.plan import Plan
 from gisegkit.environment import describe_environment
 from gisegkit.errors import RunError
+from gisegkit.planning import cut, simulate
 from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.results import evaluate, predict
 from gisegkit.rundir import RunDir
@@ -38,9 +40,10 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
         RunDir.check_free(out)
     verify_losses(recipe, session.plugins.registries)
     ready = get_ready(recipe, session, training=True)
-    training = assemble(ready, session)
+    training, plan = assemble(ready, session)
     if run is None:
         environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
+        environment["memory"] = plan.as_dict() if plan else None
         run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo)
         run.write_split(split_table(ready.data))
     count = sum(parameter.numel() for parameter in ready.model.parameters())
@@ -63,17 +66,30 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
             run.record(report, ready.facts)
             for tracker in trackers:
                 tracker.report(report)
+            for note in report.notes:
+                session.say(note)
             session.say(epoch_line(report, recipe.monitor))
     return run
 
 
-def assemble(ready: Ready, session: Session) -> Training:
-    """The built parts as ``fit`` takes them."""
-    recipe, device = ready.recipe, ready.device
-    parts = build_training(recipe, session.plugins.registries, ready.data, ready.model)
+def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
+    """The built parts as ``fit`` takes them, and the plan that its batches are cut by."""
+    recipe, device, registries = ready.recipe, ready.device, session.plugins.registries
+    parts = build_training(recipe, registries, ready.data, ready.model)
     name = recipe.monitor.split("/")[0]
-
-    return Training(
+    simulation = simulate(
+        recipe,
+        registries,
+        model=ready.model,
+        criterion=parts.criterion,
+        channels=ready.data.channels,
+        classes=len(ready.data.dataset.classes),
+        device=device,
+    )
+    cutting, plan, line = cut(recipe, simulation, device)
+    if line:
+        session.say(line)
+    training = Training(
         model=ready.model,
         criterion=parts.criterion,
         optimizer=parts.optimizer,
@@ -85,7 +101,7 @@ def assemble(ready: Ready, session: Session) -> Training:
         device=device,
         seed=recipe.seed,
         epochs=recipe.train.epochs,
-        micro_batch=recipe.micro_batch,
+        cutting=cutting,
         clip_norm=recipe.train.clip_norm,
         channels_last=recipe.train.channels_last,
         workers=device.workers(recipe.train.workers),
@@ -94,6 +110,7 @@ def assemble(ready: Ready, session: Session) -> Training:
         patience=recipe.train.patience,
         validate_every=recipe.train.validate_every,
     )
+    return training, plan
 
 
 def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
@@ -105,7 +122,8 @@ def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
     stored = load_recipe(run.recipe, registries=session.plugins.registries).as_dict()
     wanted = recipe.as_dict()
     for data in (stored, wanted):
-        data["train"].pop("workers")  # changes no result
+        for key in ("workers", "memory"):  # what changes no result, or only how the batches are cut
+            data["train"].pop(key)
     differences = [
         f"{key}: {stored.get(key)!r} in the run, {wanted.get(key)!r} now"
         for key in {**stored, **wanted}
@@ -165,7 +183,7 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
     rows = ready.data.train[:2]
     validation = ready.data.validation[:1]
     training = replace(
-        assemble(ready, session),
+        assemble(ready, session)[0],
         sampler=EpochSampler(rows, batch_size=2, seed=recipe.seed),
         validate=lambda: score_all(ready, validation, silent).scores(),
         epochs=1,

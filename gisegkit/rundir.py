@@ -106,12 +106,14 @@ class RunDir:
         line = {
             "epoch": report.epoch,
             "loss": report.loss,
+            "losses": dict(report.losses),
             "learning_rate": report.learning_rate,
             "seconds": round(report.seconds, 3),
             "images_per_second": round(report.images_per_second, 2),
             "peak_memory": report.peak_memory,
             "best": report.best,
             "scores": dict(report.scores),
+            "notes": list(report.notes),
         }
         earlier = [entry for entry in self.metrics() if entry["epoch"] < report.epoch]
         text = "".join(json.dumps(jsonable(entry)) + "\n" for entry in [*earlier, line])

@@ -183,12 +183,13 @@ class EpochReport:
     """What ``fit`` yields after each epoch (numbered from 1).
 
     Attributes:
-        loss: mean training loss over the epoch's images.
+        loss: mean training loss over the epoch's images; losses: that of each of its terms by name, not weighted.
         scores: validation scores by name (``uwmgi_score``, ``dice``, ``dice/stomach`` ...); empty where not validated.
         monitored: the value of the score that chooses the best checkpoint, NaN where not validated.
         best: whether this is the best epoch so far.
         learning_rate: of the first parameter group, at the epoch's end.
         seconds, images_per_second: of the training part; peak_memory: bytes, on the device (0 where unknown).
+        notes: lines about what the epoch had to change, such as the micro-batch when memory ran out.
         state: everything a checkpoint needs to continue, as plain tensors, numbers and dicts.
     """
 
@@ -203,6 +204,8 @@ class EpochReport:
     images_per_second: float
     peak_memory: int
     state: Mapping[str, Any] = field(repr=False)
+    losses: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Progress(Protocol):

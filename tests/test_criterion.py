@@ -110,3 +110,24 @@ def test_other_shapes_are_refused_with_both_named():
 def test_a_criterion_needs_a_loss():
     with pytest.raises(ComponentError, match="at least one loss"):
         Criterion([])
+
+
+def test_terms_have_names_of_their_own_and_count_in_their_epochs():
+    logits, target = inputs()
+    terms = [("dice", 2.0, DiceLoss()), ("bce", 0.5, BCE()), ("dice", 1.0, DiceLoss(over="image"))]
+    criterion = Criterion(terms, epochs=[(1, 0), (2, 3), (3, 0)])
+    assert criterion.names == ("dice", "bce", "dice_2")
+    values = [float(loss(logits, target)) for _, _, loss in terms]
+    for epoch, active in (
+        (1, (True, False, False)),
+        (2, (True, True, False)),
+        (3, (True,) * 3),
+        (4, (True, False, True)),
+    ):
+        criterion.epoch = epoch
+        assert criterion.active == active
+        assert criterion.terms(logits, target).tolist() == pytest.approx(
+            [value if counts else 0.0 for value, counts in zip(values, active, strict=True)], abs=1e-12
+        )
+        expected = sum(w * v for (_, w, _), v, counts in zip(terms, values, active, strict=True) if counts)
+        assert float(criterion(logits, target)) == pytest.approx(expected, abs=1e-12)

@@ -11,11 +11,11 @@ import torch
 
 from gisegkit.components.batch_transforms import Mixup
 from gisegkit.components.criterion import Criterion
-from gisegkit.data.loaders import EpochSampler, Loaded, TrainingSet
+from gisegkit.data.loaders import EpochSampler, TrainingSet
 from gisegkit.engine.device import pick_device
-from gisegkit.engine.fit import Standing, Training, fit, split, to_device
+from gisegkit.engine.fit import Standing, Training, fit
+from gisegkit.engine.step import Cutting
 from gisegkit.errors import TrainingError
-from gisegkit.types import IGNORE, Batch
 
 
 class Points(TrainingSet):
@@ -52,7 +52,7 @@ def training(*, epochs=2, micro_batch=4, scores=None, **changes):
         device=pick_device("cpu"),
         seed=0,
         epochs=epochs,
-        micro_batch=micro_batch,
+        cutting=Cutting(micro_batch),
         clip_norm=0.0,
         channels_last=False,
         workers=0,
@@ -159,33 +159,5 @@ def test_not_finite_names_epoch_and_step():
         def forward(self, logits, target):
             return logits.sum() * math.inf
 
-    with pytest.raises(TrainingError, match="epoch 1, step 1"):
-        list(fit(training(criterion=Explode())))
-
-
-def test_ignored_pixels_become_nan():
-    masks = torch.tensor([[[[0, 1], [IGNORE, 1]]]], dtype=torch.uint8)
-    loaded = Loaded(torch.zeros(1, 1, 2, 2), masks, torch.tensor([7]))
-    batch = to_device(loaded, pick_device("cpu"), channels_last=False)
-    ((weight, target),) = batch.targets
-    assert weight == 1.0
-    assert target.flatten().nan_to_num(-1).tolist() == [0.0, 1.0, -1.0, 1.0]
-
-
-def test_split_keeps_targets_with_images():
-    images = torch.arange(5.0).view(5, 1, 1, 1)
-    batch = Batch(images, ((0.3, images + 10), (0.7, images + 20)), torch.arange(5))
-    parts = list(split(batch, 2))
-    assert [share for share, _ in parts] == [0.4, 0.2, 0.4]
-    for _, part in parts:
-        assert torch.equal(part.targets[0][1], part.images + 10)
-        assert torch.equal(part.targets[1][1], part.images + 20)
-    assert torch.equal(torch.cat([part.images for _, part in parts]), images)
-
-
-@pytest.mark.parametrize(
-    ("count", "size", "sizes"), [(4, 3, [2, 2]), (8, 8, [8]), (9, 4, [3, 3, 3]), (3, 1, [1, 1, 1])]
-)
-def test_micro_batches_are_as_equal_as_can_be(count, size, sizes):
-    images = torch.zeros(count, 1, 1, 1)
-    assert [len(part.images) for _, part in split(Batch(images, ((1.0, images),), torch.arange(count)), size)] == sizes
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1: boom (inf|nan|-inf)"):
+        list(fit(training(criterion=Criterion([("boom", 1.0, Explode())]))))

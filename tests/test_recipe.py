@@ -26,10 +26,11 @@ def test_the_smallest_recipe_is_filled(load):
         "model",
         "net",
         {"encoder": "resnet34", "depth": 5, "weights": "imagenet", "channels": [64, 32]},
-        1.0,
-        f"{recipe.source}:7",
+        place=f"{recipe.source}:7",
     )
-    assert [spec.as_dict() for spec in recipe.loss] == [{"name": "bce", "weight": 1.0, "smooth": 0.0, "reduce": "mean"}]
+    assert [spec.as_dict() for spec in recipe.loss] == [
+        {"name": "bce", "weight": 1.0, "start_epoch": 1, "end_epoch": 0, "smooth": 0.0, "reduce": "mean"}
+    ]
     assert recipe.augmentation.as_dict() == {"name": "none"}
     assert recipe.schedule.as_dict() == {"name": "constant", "warmup": 0.0}
     assert [spec.name for spec in recipe.metric] == ["dice"]
@@ -56,8 +57,8 @@ def test_values_are_converted(load):
 
 
 def test_micro_batch_and_monitor(load):
-    assert load().micro_batch == 64
-    assert load(load.minimal, "train.micro_batch=8").micro_batch == 8
+    assert load().train.micro_batch == "auto"
+    assert load(load.minimal, "train.micro_batch=8").train.micro_batch == 8
     assert load().monitor == "dice"
     two = ("metric.0.name=iou", "metric.1.name=dice")
     assert load(load.minimal, *two).monitor == "iou"

@@ -117,6 +117,18 @@ def test_file_mistakes_come_in_order_and_overrides_behind(load):
             "train.micro_batch = 128",
             "Valid: up to train.batch_size = 64; 0 is the whole",
         ),
+        (
+            "[train]\nmemory = '16'",
+            16,
+            'train.memory = "16"',
+            'Valid: "auto" or a number with its unit, such as "16GiB"',
+        ),
+        (
+            "[train]\nmicro_batch = 'all'",
+            16,
+            'train.micro_batch = "all"',
+            'Valid: one of "auto" or a whole number 0 or more',
+        ),
         ("[train]\nclip_norm = nan", 16, "train.clip_norm = nan", "Valid: a number 0 or more."),
         ("[train]\nmonitor = 'iou'", 16, 'train.monitor = "iou" is no metric', "Valid: dice."),
         ("[[metric]]\nname = 'iou'\n[[metric]]\nname = 'iou'", 18, "metric 'iou' stands here twice", "keep one"),
@@ -267,3 +279,35 @@ def test_defaults_are_written_as_a_recipe_would_give_them_or_left_to_the_factory
     assert recipe.loss[0].params == {"a": [1, 2], "b": (3, 4), "c": 1.0}
     again = load_recipe(write_recipe(recipe.text()), registries=toys)
     assert again.loss[0].params == recipe.loss[0].params
+
+
+# --- losses by epoch ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("added", "found", "remedy"),
+    [
+        ("start_epoch = 5\nend_epoch = 3", "loss 'bce' ends in epoch 3, before it starts in 5", "5 or more"),
+        ("start_epoch = 99", "loss 'bce' starts in epoch 99, and train.epochs = 15", "Valid: 1 to 15."),
+        ("start_epoch = 0", "loss.0.start_epoch = 0", "Valid: a whole number 1 or more."),
+        ("end_epoch = 10", "no loss counts in epoch 11 and 4 others", "cover every epoch"),
+        ("start_epoch = 2", "no loss counts in epoch 1", "cover every epoch"),
+        ("start_epochs = 2", "unknown parameter 'start_epochs' of loss 'bce'", "did you mean 'start_epoch'?"),
+    ],
+)
+def test_every_epoch_has_a_loss_and_every_loss_an_epoch(load, added, found, remedy):
+    text = load.minimal.replace('name = "bce"\n', f'name = "bce"\n{added}\n')
+    with pytest.raises(RecipeError) as caught:
+        load(text)
+    (mistake,) = caught.value.mistakes
+    assert found in mistake.found
+    assert remedy in mistake.remedy
+
+
+def test_cross_entropy_first_and_then_another_is_two_lines(load):
+    text = load.minimal.replace('name = "bce"\n', 'name = "bce"\nend_epoch = 10\n')
+    text += '[[loss]]\nname = "tversky"\nalpha = 0.3\nstart_epoch = 11\n'
+    first, second = load(text).loss
+    assert [first.counts_in(epoch) for epoch in (1, 10, 11)] == [True, True, False]
+    assert [second.counts_in(epoch) for epoch in (1, 10, 11, 15)] == [False, False, True, True]
+    assert "start_epoch" not in second.params

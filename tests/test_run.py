@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from gisegkit.errors import ComponentError, RunError, TrainingError
 from gisegkit.plugins import load_plugins
@@ -242,3 +243,138 @@ def test_micro_batches_with_clipping_train(home, session, recipe):
 def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(home, session, recipe):
     with pytest.raises(TrainingError, match=r"Raise train\.micro_batch"):
         train(recipe("train.micro_batch=1"), home / "single", session)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def trained_with_faults(monkeypatch, recipe, folder, session, *, faults):
+    """A run whose n-th backward passes run out of memory; also every batch that a step ended up with."""
+    import gisegkit.engine.step as module
+
+    calls, batches, backward, split = [0], {}, torch.Tensor.backward, module.split
+
+    def failing(self, *args, **keywords):
+        backward(self, *args, **keywords)
+        calls[0] += not isinstance(self, FakeTensor)  # those belong to the prediction of memory
+        if calls[0] in faults:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    def recording(batch, size, **keywords):
+        key = tuple(batch.rows.tolist())
+        content = (batch.images.sum().item(), [(weight, target.nansum().item()) for weight, target in batch.targets])
+        assert batches.setdefault((len(state_of(folder)), key), content) == content, "a repetition saw other data"
+        return split(batch, size, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "backward", failing)
+        patch.setattr(module, "split", recording)
+        lines = []
+
+        def say(line):
+            lines.append(line)
+            session.say(line)
+
+        run = train(recipe, folder, Session(session.plugins, "cpu", say=say))
+    return run, list(batches.items()), lines
+
+
+def state_of(folder):
+    file = folder / "metrics.jsonl"
+    return file.read_text().splitlines() if file.is_file() else []
+
+
+@pytest.fixture(scope="module")
+def faultless(home, session, recipe):
+    """The tiny recipe without a fault."""
+    with pytest.MonkeyPatch.context() as patch:
+        return trained_with_faults(patch, recipe(), home / "faultless", session, faults=())
+
+
+@pytest.mark.parametrize("fault", range(1, 10))
+def test_memory_that_runs_out_at_any_step_changes_neither_data_nor_draws_nor_steps(
+    monkeypatch, home, session, recipe, faultless, fault
+):
+    plain, expected, _ = faultless
+    run, seen, lines = trained_with_faults(monkeypatch, recipe(), home / f"fault-{fault}", session, faults=(fault,))
+    assert len(expected) == 9, "three steps in each of three epochs"
+    assert seen == expected
+    notes = [line for line in lines if line.startswith("memory ran out")]
+    epoch, step = (fault - 1) // 3 + 1, (fault - 1) % 3 + 1
+    assert len(notes) == 1 and f"epoch {epoch}, step {step}:" in notes[0]
+    assert run.metrics()[epoch - 1]["notes"] == notes
+    clean, faulty = plain.state(), run.state()
+    assert faulty["schedule"]["last_epoch"] == clean["schedule"]["last_epoch"] == 9
+    assert faulty["optimizer"]["state"][0]["step"] == 9
+
+
+def test_a_resumed_run_keeps_the_micro_batch_that_memory_left(monkeypatch, home, session, recipe):
+    settings = recipe("train.epochs=2")
+    whole, _, _ = trained_with_faults(monkeypatch, settings, home / "fault-whole", session, faults=(1,))
+    assert whole.state()["recomputing"] is True  # 8 is the whole batch; a healthy one, so recomputing comes first
+
+    class Killed(Exception):
+        pass
+
+    def die(line):
+        if line.startswith("epoch 1/"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained_with_faults(
+            monkeypatch, settings, home / "fault-killed", Session(session.plugins, "cpu", say=die), faults=(1,)
+        )
+    resumed = train(settings, home / "fault-killed", session, resume=True)
+    assert same(weights(whole), weights(resumed))
+    assert resumed.state()["recomputing"] is True
+
+
+def test_memory_that_runs_out_in_the_optimizer_is_no_step_to_repeat(monkeypatch, home, session, recipe):
+    step = torch.optim.Adam.step
+
+    def failing(self, *args, **keywords):
+        if len(self.param_groups[0]["params"]) > 1:  # not the trial on a single weight that planning makes
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(self, *args, **keywords)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", failing)
+    with pytest.raises(TrainingError, match=r"optimizer updated the weights, at epoch 1, step 1.*--resume"):
+        train(recipe(), home / "optimizer-fault", session)
+
+
+def test_the_plan_is_kept_and_a_small_budget_is_met(home, session, recipe):
+    lines = []
+    speaking = Session(session.plugins, "cpu", say=lines.append)
+    run = train(recipe("train.epochs=1"), home / "planned", speaking)
+    plan = run.environment()["memory"]
+    assert plan["micro_batch"] == 8 and plan["predicted"] < plan["budget"]
+    assert sum(plan["parts"].values()) == plan["predicted"]
+    assert any(line.startswith("memory: all 8 slices at once: ") for line in lines)
+    fixed = plan["predicted"] - plan["parts"]["activations"] - plan["parts"]["workspace"]
+    budget = fixed + (plan["predicted"] - fixed) // 2
+    small = train(recipe("train.epochs=1", f"train.memory={budget}B"), home / "small-memory", speaking)
+    planned = small.environment()["memory"]
+    assert planned["predicted"] <= budget
+    assert planned["checkpointing"] or planned["micro_batch"] < 8
+
+
+def test_a_budget_that_nothing_fits_is_refused_with_ways_out(home, session, recipe):
+    with pytest.raises(TrainingError, match=r"(?s)predicted to take .*train\.memory.*What would help.*encoder.*--set"):
+        train(recipe("train.memory=200KB"), home / "no-memory", session)
+    assert not (home / "no-memory").exists()
+
+
+# --- losses by epoch ------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_may_begin_and_end_and_each_is_logged_by_name(home, session, recipe):
+    run = train(recipe("loss.0.end_epoch=2", "loss.1.start_epoch=2", "loss.1.weight=2.0"), home / "schedule", session)
+    entries = run.metrics()
+    assert [list(entry["losses"]) for entry in entries] == [["bce"], ["bce", "tversky"], ["tversky"]]
+    assert entries[0]["loss"] == pytest.approx(0.5 * entries[0]["losses"]["bce"])
+    assert entries[1]["loss"] == pytest.approx(
+        0.5 * entries[1]["losses"]["bce"] + 2.0 * entries[1]["losses"]["tversky"]
+    )
+    assert entries[2]["loss"] == pytest.approx(2.0 * entries[2]["losses"]["tversky"])
+    history = (run.trackers / "history.csv").read_text().splitlines()
+    assert "loss/bce" in history[0] and "loss/tversky" in history[0]

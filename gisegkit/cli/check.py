@@ -10,6 +10,7 @@ from gisegkit.cli.options import demo_option, device_option, read_recipe, recipe
 from gisegkit.cli.output import say
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import ComponentSpec, Recipe
+from gisegkit.sizes import parse_size
 from gisegkit.values import show
 
 
@@ -18,10 +19,24 @@ from gisegkit.values import show
 @set_option
 @demo_option
 @click.option("--build", is_flag=True, help="Also build the parts and push one tiny batch through them.")
+@click.option("--memory", is_flag=True, help="Also predict the memory of a training step, and plan its micro-batches.")
+@click.option(
+    "--budget", help="Memory to plan for, 16GiB say: of a GPU, unless --device cpu.  [default: this machine's]"
+)
 @device_option
 @click.pass_obj
-def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool, build: bool, device: str) -> None:
+def command(
+    plugins: Plugins,
+    recipe: Path,
+    overrides: tuple[str, ...],
+    demo: bool,
+    build: bool,
+    memory: bool,
+    budget: str | None,
+    device: str,
+) -> None:
     """Check a recipe: print every mistake, or what it will do."""
+    size = _budget(budget)
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     for line in in_words(parsed, plugins):
         say(line)
@@ -30,15 +45,30 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
 
         for line in rehearse(parsed, session(plugins, device)):
             say(line)
+    if memory or size is not None:
+        from gisegkit.planning import Named, memory_lines
+
+        for line in memory_lines(parsed, plugins.registries, Named(size, device)):
+            say(line)
     say(f"{recipe}: no mistakes")
+
+
+def _budget(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is no size; write {error}", param_hint="--budget") from None
 
 
 def in_words(recipe: Recipe, plugins: Plugins) -> list[str]:
     """The filled recipe as a person would tell it."""
     train, inputs, split = recipe.train, recipe.input, recipe.split
-    passes = -(-train.batch_size // recipe.micro_batch)
     effective = f"{train.batch_size} slices a step"
-    effective += f" in {passes} passes of up to {recipe.micro_batch}" if passes > 1 else " in one pass"
+    if train.micro_batch == "auto":
+        effective += f" in as few passes as fit {'the free memory' if train.memory == 'auto' else train.memory}"
+    else:
+        passes = -(-train.batch_size // (train.micro_batch or train.batch_size))
+        effective += f" in {passes} passes of up to {train.micro_batch}" if passes > 1 else " in one pass"
     height, width = inputs.size
     stack = (
         f"{inputs.slices} neighbouring slices, stride {inputs.stride}, {inputs.edge}"

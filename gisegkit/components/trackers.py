@@ -38,6 +38,7 @@ class CSVTracker:
             "peak_memory": report.peak_memory,
             "monitored": report.monitored,
             "best": int(report.best),
+            **{f"loss/{name}": value for name, value in report.losses.items()},
             **report.scores,
         }
         cells = {name: "" if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}

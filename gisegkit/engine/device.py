@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from gisegkit.errors import TrainingError
+
+CPU_SHARE = 0.8
+"""Of the free main memory; the rest is for loaders, scoring, and other programs."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -45,6 +51,22 @@ class Device:
         if setting != "auto":
             return int(setting)
         return 0 if self.device.type == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
+
+    def release(self) -> None:
+        """Give memory that nothing uses back to the device."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+    def available(self) -> int:
+        """Bytes that this process can have on the device, what its tensors take already included."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.device)[0]) + torch.cuda.memory_reserved(self.device)
+        if self.device.type == "mps":
+            return int(torch.mps.recommended_max_memory())
+        return int(free_memory() * CPU_SHARE)
 
     def reset_peak(self) -> None:
         """Start measuring peak memory anew."""
@@ -89,3 +111,16 @@ def pick_device(name: str = "auto", precision: str = "auto") -> Device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return Device(device, PRECISIONS[precision])
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can be had: what the system says, and what the process's control group leaves."""
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+        available = int(found[1]) * 1024 if found else available
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and limit.read_text().strip().isdigit():
+        available = min(available, int(limit.read_text()) - int(used.read_text()))
+    return max(available, 0)

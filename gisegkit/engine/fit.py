@@ -6,25 +6,19 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from gisegkit.data.loaders import EpochSampler, Loaded, TrainingSet, training_loader
-from gisegkit.data.randomness import BATCH, NETWORK, generator, seeded
+from gisegkit.components.criterion import Criterion
+from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
+from gisegkit.engine.checkpointing import enable
 from gisegkit.engine.device import Device
+from gisegkit.engine.step import BatchTransform, Cutting, accumulate, is_out_of_memory
 from gisegkit.errors import TrainingError
-from gisegkit.types import IGNORE, Batch, EpochReport, Progress, silent
-
-
-class BatchTransform(Protocol):
-    """What a ``[[batch_transform]]`` component returns."""
-
-    def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch: ...
+from gisegkit.types import EpochReport, Progress, silent
 
 
 @dataclass
@@ -32,7 +26,7 @@ class Training:
     """Everything that ``fit`` works with, built and on the device."""
 
     model: nn.Module
-    criterion: nn.Module
+    criterion: Criterion
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     samples: TrainingSet
@@ -42,7 +36,7 @@ class Training:
     device: Device
     seed: int
     epochs: int
-    micro_batch: int
+    cutting: Cutting
     clip_norm: float
     channels_last: bool
     workers: int
@@ -104,7 +98,7 @@ def fit(
         start = time.perf_counter()
         batches = progress(loader, f"epoch {epoch}/{training.epochs}", len(loader))
         try:
-            loss, images = train_epoch(training, batches, scaler, epoch)
+            loss, losses, images = train_epoch(training, batches, scaler, epoch)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -121,6 +115,7 @@ def fit(
             epoch=epoch,
             epochs=training.epochs,
             loss=loss,
+            losses=losses,
             scores=scores,
             monitored=monitored,
             best=best,
@@ -128,59 +123,69 @@ def fit(
             seconds=seconds,
             images_per_second=images / seconds,
             peak_memory=training.device.peak(),
+            notes=tuple(training.cutting.notes),
             state=capture(training, scaler, standing, epoch),
         )
+        training.cutting.notes.clear()
 
 
-def train_epoch(training: Training, batches: Any, scaler: torch.amp.GradScaler, epoch: int) -> tuple[float, int]:
-    """One pass over the training slices; returns the mean loss of an image and the number of images."""
+def train_epoch(
+    training: Training, batches: Any, scaler: torch.amp.GradScaler, epoch: int
+) -> tuple[float, dict[str, float], int]:
+    """One pass over the training slices; returns the mean loss of an image, that of each term, and the images."""
+    criterion = training.criterion
+    criterion.epoch = epoch
     training.model.train()
-    total, images = 0.0, 0
+    total, images = torch.zeros(len(criterion.names), dtype=torch.float64), 0
     for step, loaded in enumerate(batches):
-        batch = to_device(loaded, training.device, channels_last=training.channels_last)
-        rng = generator(training.seed, BATCH, epoch, step)
-        for transform in training.transforms:
-            batch = transform(batch, rng)
-        loss = 0.0
-        with seeded(training.seed, NETWORK, epoch, step):
-            for share, part in split(batch, training.micro_batch):
-                with training.device.autocast():
-                    logits = training.model(part.images)
-                part_loss = share * sum(weight * training.criterion(logits, target) for weight, target in part.targets)
-                scaler.scale(part_loss).backward()
-                loss += float(part_loss.detach())
-        if not math.isfinite(loss):
-            raise TrainingError(_not_finite(training, loss, epoch, step))
+        terms = accumulate(
+            loaded,
+            model=training.model,
+            criterion=criterion,
+            transforms=training.transforms,
+            cutting=training.cutting,
+            device=training.device,
+            channels_last=training.channels_last,
+            seed=training.seed,
+            place=(epoch, step),
+            backward=lambda loss: scaler.scale(loss).backward(),  # type: ignore[no-untyped-call]
+        )
+        if not torch.isfinite(terms).all():
+            raise TrainingError(_not_finite(training, terms, epoch, step))
         scaler.unscale_(training.optimizer)
         if training.clip_norm:
             nn.utils.clip_grad_norm_(training.model.parameters(), training.clip_norm)
         scale = scaler.get_scale()
-        scaler.step(training.optimizer)
-        scaler.update()
+        update(training, scaler, epoch, step)
         training.optimizer.zero_grad(set_to_none=True)
         if scaler.get_scale() >= scale:  # else float16 gradients overflowed and the scaler left the step out
             training.schedule.step()
-        total += loss * len(batch.images)
-        images += len(batch.images)
-    return total / images, images
+        total += terms * len(loaded.images)
+        images += len(loaded.images)
+    means = total / images
+    values = {
+        name: float(mean) for name, mean, active in zip(criterion.names, means, criterion.active, strict=True) if active
+    }
+    return float(criterion.total(means)), values, images
 
 
-def to_device(loaded: Loaded, device: Device, *, channels_last: bool) -> Batch:
-    """A loaded batch as the training step wants it: float targets with NaN at ignored pixels."""
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    images = loaded.images.to(device.device, non_blocking=True, memory_format=memory_format)
-    masks = loaded.masks.to(device.device, non_blocking=True)
-    target = masks.float().masked_fill_(masks == IGNORE, math.nan)
-    return Batch(images, ((1.0, target),), loaded.rows)
+def update(training: Training, scaler: torch.amp.GradScaler, epoch: int, step: int) -> None:
+    """The optimizer's step.
 
-
-def split(batch: Batch, size: int) -> Iterator[tuple[float, Batch]]:
-    """Micro-batches of at most ``size`` images, as equal as can be, each with its share of the batch."""
-    count = len(batch.images)
-    edges = np.linspace(0, count, -(-count // size) + 1).round().astype(int).tolist()
-    for start, stop in pairwise(edges):
-        targets = tuple((weight, target[start:stop]) for weight, target in batch.targets)
-        yield (stop - start) / count, Batch(batch.images[start:stop], targets, batch.rows[start:stop])
+    Raises:
+        TrainingError: if memory runs out in it; which weights it had changed is not known, so it is not repeated.
+    """
+    try:
+        scaler.step(training.optimizer)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"memory ran out while the optimizer updated the weights, at epoch {epoch}, step {step + 1}: what it "
+            "remembers of each weight did not fit beside them. Take a smaller network, an optimizer that remembers "
+            "less (sgd), or free memory; then go on with --resume: last.pt holds the last epoch"
+        ) from error
+    scaler.update()
 
 
 def capture(training: Training, scaler: torch.amp.GradScaler, standing: Standing, epoch: int) -> dict[str, Any]:
@@ -194,6 +199,8 @@ def capture(training: Training, scaler: torch.amp.GradScaler, standing: Standing
         "best": standing.best,
         "since": standing.since,
         "validations": standing.count,
+        "micro_batch": training.cutting.micro_batch,
+        "recomputing": training.cutting.recomputing,
     }
 
 
@@ -205,13 +212,20 @@ def restore(training: Training, scaler: torch.amp.GradScaler, standing: Standing
     scaler.load_state_dict(state["scaler"])
     standing.best, standing.since = float(state["best"]), int(state["since"])
     standing.count = int(state["validations"])
+    training.cutting.micro_batch = int(state["micro_batch"])
+    if state["recomputing"]:
+        enable(training.cutting.blocks)
     return int(state["epoch"])
 
 
-def _not_finite(training: Training, loss: float, epoch: int, step: int) -> str:
+def _not_finite(training: Training, terms: torch.Tensor, epoch: int, step: int) -> str:
     rate = training.optimizer.param_groups[0]["lr"]
+    values = ", ".join(
+        f"{name} {value:g}" for name, value in zip(training.criterion.names, terms.tolist(), strict=True)
+    )
     return (
-        f"the loss is {loss} at epoch {epoch}, step {step + 1} (learning rate {rate:g}, {training.device}). Lower "
-        "the learning rate (--set optimizer.lr=...), clip gradients (--set train.clip_norm=1.0) or compute in float32 "
-        "(--set train.precision=fp32); last.pt holds the last finished epoch."
+        f"the loss is not finite at epoch {epoch}, step {step + 1}: {values} (learning rate {rate:g}, "
+        f"{training.device}). Lower the learning rate (--set optimizer.lr=...), clip gradients "
+        "(--set train.clip_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt holds the last "
+        "finished epoch."
     )

@@ -1,0 +1,170 @@
+"""One optimizer step's forward and backward passes: micro-batches, weighted targets, and what to do without memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from gisegkit.components.criterion import Criterion
+from gisegkit.data.loaders import Loaded
+from gisegkit.data.randomness import BATCH, NETWORK, generator, seeded
+from gisegkit.engine.checkpointing import enable, is_enabled
+from gisegkit.engine.device import Device
+from gisegkit.engine.plan import HEALTHY, even
+from gisegkit.errors import TrainingError
+from gisegkit.types import IGNORE, Batch
+
+
+class BatchTransform(Protocol):
+    """What a ``[[batch_transform]]`` component returns."""
+
+    def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch: ...
+
+
+@dataclass
+class Cutting:
+    """How a batch is cut into micro-batches; changed only when memory runs out.
+
+    Attributes:
+        micro_batch: slices on the device at once.
+        least: the fewest that a micro-batch may have, because of batch normalisation.
+        blocks: blocks of the network whose activations may be recomputed, where that is allowed.
+        notes: what was changed and when, a line each; taken out by the epoch's report.
+    """
+
+    micro_batch: int
+    least: int = 1
+    blocks: Sequence[nn.Module] = ()
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def recomputing(self) -> bool:
+        """Whether activations are recomputed."""
+        return any(is_enabled(block) for block in self.blocks)
+
+    def relieve(self, batch_size: int, where: str) -> None:
+        """Take less memory from now on.
+
+        Raises:
+            TrainingError: if nothing is left to do.
+        """
+        size = min(self.micro_batch, batch_size)
+        half = even(batch_size, -(-size // 2))
+        spare = bool(self.blocks) and not self.recomputing
+        if size > self.least and half >= self.least and (half >= HEALTHY or not spare):
+            self.micro_batch = half
+            what = f"in micro-batches of {half} instead of {size}"
+        elif spare:
+            enable(self.blocks)
+            what = f"recomputing activations, in micro-batches of {size}"
+        else:
+            raise TrainingError(
+                f"memory ran out at {where} with a micro-batch of {size}, the smallest possible"
+                f"{', and activations recomputed' if self.recomputing else ''}. Make the images smaller "
+                "(--set input.size=...; half the side takes a quarter of the activations), take a smaller encoder, or "
+                "free memory; giseg check --memory RECIPE says how much each takes. last.pt holds the last epoch"
+            )
+        self.notes.append(f"memory ran out at {where}: the step is repeated {what}, and so are all that follow")
+
+
+def accumulate(
+    loaded: Loaded,
+    *,
+    model: nn.Module,
+    criterion: Criterion,
+    transforms: Sequence[BatchTransform],
+    cutting: Cutting,
+    device: Device,
+    channels_last: bool,
+    seed: int,
+    place: tuple[int, int],
+    backward: Callable[[torch.Tensor], Any],
+) -> torch.Tensor:
+    """The gradients of one batch, added to those of the weights; repeated in smaller pieces while memory runs out.
+
+    A repetition has the same data and the same random draws, and starts from the buffers (running statistics) that
+    the first attempt started from.
+
+    Args:
+        place: epoch (from 1) and step (from 0); the draws derive from them.
+        backward: called with each micro-batch's loss, a scalar.
+
+    Returns:
+        The mean value of each of the criterion's terms, ``[T]``, float64, on the CPU.
+
+    Raises:
+        TrainingError: if memory runs out and nothing is left to do.
+    """
+    epoch, step = place
+    buffers = list(model.buffers())
+    before = [buffer.clone() for buffer in buffers]
+
+    def attempt() -> torch.Tensor:
+        batch = to_device(loaded, device, channels_last=channels_last)
+        rng = generator(seed, BATCH, epoch, step)
+        for transform in transforms:
+            batch = transform(batch, rng)
+        values = torch.zeros(len(criterion.names), dtype=torch.float64)
+        with seeded(seed, NETWORK, epoch, step):
+            for share, part in split(batch, cutting.micro_batch, least=cutting.least):
+                with device.autocast():
+                    logits = model(part.images)
+                pairs = part.targets
+                terms = share * torch.stack([w * criterion.terms(logits, t) for w, t in pairs]).sum(0)  # [T]
+                backward(criterion.total(terms))
+                values += terms.detach().double().cpu()
+        return values
+
+    while True:
+        try:
+            return attempt()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Behind the handler: in it, the error's traceback keeps the tensors of the failed attempt alive.
+        cutting.relieve(len(loaded.images), f"epoch {epoch}, step {step + 1}")
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, kept in zip(buffers, before, strict=True):
+                buffer.copy_(kept)
+        device.release()
+
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What the allocators of CUDA, MPS, the CPU and CUDA's libraries say."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of whichever device."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+    )
+
+
+def to_device(loaded: Loaded, device: Device, *, channels_last: bool) -> Batch:
+    """A loaded batch as the training step wants it: float targets with NaN at ignored pixels."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    images = loaded.images.to(device.device, non_blocking=True, memory_format=memory_format)
+    masks = loaded.masks.to(device.device, non_blocking=True)
+    target = masks.float().masked_fill_(masks == IGNORE, math.nan)
+    return Batch(images, ((1.0, target),), loaded.rows)
+
+
+def split(batch: Batch, size: int, *, least: int = 1) -> Iterator[tuple[float, Batch]]:
+    """Micro-batches of at most ``size`` images, as equal as can be, each with its share of the batch.
+
+    Where a piece would have fewer than ``least`` images there is one piece less, and the others are larger.
+    """
+    count = len(batch.images)
+    pieces = max(1, min(-(-count // size), count // least))
+    edges = np.linspace(0, count, pieces + 1).round().astype(int).tolist()
+    for start, stop in pairwise(edges):
+        targets = tuple((weight, target[start:stop]) for weight, target in batch.targets)
+        yield (stop - start) / count, Batch(batch.images[start:stop], targets, batch.rows[start:stop])
