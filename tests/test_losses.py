@@ -359,6 +359,16 @@ def test_the_choice_changes_nothing_where_no_class_is_empty(build, over):
     assert values[0] == values[1] == values[2] > 0
 
 
+@pytest.mark.parametrize("build", [DiceLoss, Jaccard, Tversky, FocalTversky])
+@pytest.mark.parametrize("amount", [1.0, 0.01])
+def test_a_class_of_one_pixel_is_not_empty(build, amount):
+    logits, target = inputs()
+    target[:, 1] = 0
+    target[0, 1, 2, 2] = amount
+    values = [float(build(empty=choice)(logits, target)) for choice in CHOICES]
+    assert values[0] == values[1] == values[2] > 0
+
+
 def test_an_empty_class_by_hand():
     # 16 pixels of probability 1/4, none in the class: FP = 4, so 1 - smooth / (alpha FP + smooth), or FP / 16.
     logits, target = torch.full((1, 1, 4, 4), -math.log(3), dtype=torch.float64), torch.zeros(1, 1, 4, 4)
