@@ -24,7 +24,12 @@ def register_components(add: Adder) -> None:
 
     add.loss("bce", f"{HERE}.losses:BCE")
     add.loss("dice", f"{HERE}.losses:DiceLoss")
+    add.loss("jaccard", f"{HERE}.losses:Jaccard")
     add.loss("tversky", f"{HERE}.losses:Tversky")
+    add.loss("lovasz", f"{HERE}.lovasz:Lovasz")
+    add.loss("focal", f"{HERE}.focal:Focal")
+    add.loss("focal_tversky", f"{HERE}.focal:FocalTversky")
+    add.loss("ce", f"{HERE}.cross_entropy:CrossEntropy")
 
     add.augmentation("none", f"{HERE}.augmentation:none")
     add.augmentation("baseline", f"{HERE}.augmentation:baseline")

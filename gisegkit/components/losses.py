@@ -1,7 +1,8 @@
-"""Built-in losses; criterion.py sums them.
+"""The losses of the deck and what all losses share: bce, dice, jaccard, tversky; criterion.py sums them.
 
 Each loss maps logits and targets in [0, 1], both ``[B, K, H, W]``, to a scalar, computed in float32 (float64 for
-float64 logits) whatever the precision of the network. Soft targets are welcome.
+float64 logits) whatever the precision of the network. Soft targets are welcome. ``valid`` (``[B, K, H, W]`` bool) says
+which pixels count; the criterion hands over the others as logit -1e4 and target 0. docs/losses.md compares all losses.
 """
 
 from __future__ import annotations
@@ -25,42 +26,13 @@ class BCE(nn.Module):
     def forward(self, logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
         """The mean over the pixels that are valid (``[B, K, H, W]`` bool), 0 where none is."""
         logits, target = prepare(logits, target)
-        if valid is None:
-            return functional.binary_cross_entropy_with_logits(logits, target)
-        values = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        return torch.where(valid, values, 0.0).sum() / valid.sum().clamp_min(1)
-
-
-class DiceLoss(nn.Module):
-    """Soft Dice loss: 1 - (2 TP + 2 smooth) / (|P| + |T| + 2 smooth), a mean over classes.
-
-    The Tversky loss with alpha = beta = 0.5. Where a class is empty and nothing is predicted the loss is 0; pixels
-    predicted of an empty class cost up to 1, with a gradient wherever smooth is above 0.
-
-    Args:
-        over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
-            ratios of all classes and images are averaged, by batch those of all classes.
-        smooth: pixels added to numerator and denominator; the larger, the less a small or empty class weighs.
-
-    Paper: Milletari et al., V-Net, arXiv:1606.04797 (there with squares in the denominator)
-    """
-
-    def __init__(
-        self, *, over: Literal["image", "batch"] = "batch", smooth: Annotated[float, AtLeast(0)] = 1.0
-    ) -> None:
-        super().__init__()
-        self.over = over
-        self.smooth = smooth
-
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return _tversky(logits, target, alpha=0.5, beta=0.5, over=self.over, smooth=self.smooth)
+        return average(functional.binary_cross_entropy_with_logits(logits, target, reduction="none"), valid)
 
 
 class Tversky(nn.Module):
     """Tversky loss: 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth), a mean over classes.
 
-    For class imbalance. Where a class is empty and nothing is predicted the loss is 0; pixels predicted of an empty
-    class cost up to 1, with a gradient wherever alpha and smooth are above 0.
+    For class imbalance. TP, FP and FN are sums of probabilities: p t, p (1 - t) and (1 - p) t.
 
     Args:
         alpha: weight of false positives (predicted, not in the truth).
@@ -68,6 +40,8 @@ class Tversky(nn.Module):
         over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
             ratios of all classes and images are averaged, by batch those of all classes.
         smooth: pixels added to numerator and denominator; the larger, the less a small or empty class weighs.
+        empty: what a ratio costs whose class is empty: its false positives up to 1 (penalize), nothing (skip, as in
+            segmentation-models-pytorch), or their mean probability over the ratio's pixels (mean_probability).
 
     Paper: Salehi et al., Tversky loss function for image segmentation, arXiv:1706.05721
     """
@@ -79,15 +53,89 @@ class Tversky(nn.Module):
         beta: Annotated[float, AtLeast(0)] = 0.5,
         over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
+        empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.beta = beta
         self.over = over
         self.smooth = smooth
+        self.empty = empty
 
-    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return _tversky(logits, target, alpha=self.alpha, beta=self.beta, over=self.over, smooth=self.smooth)
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
+        """The mean over the ratios that have a valid pixel (``[B, K, H, W]`` bool), 0 where none has."""
+        return average(*self.ratios(logits, target, valid))
+
+    def ratios(
+        self, logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """1 - index of every ratio, and whether it counts, both ``[B, K]`` or over the batch ``[K]``."""
+        logits, target = prepare(logits, target)
+        pixels = (2, 3) if self.over == "image" else (0, 2, 3)
+        size = (torch.ones_like(logits, dtype=torch.bool) if valid is None else valid).sum(pixels)
+        probability = logits.sigmoid()
+        true_positive = (probability * target).sum(pixels)  # [B, K] or [K]
+        false_positive = (probability * (1 - target)).sum(pixels)
+        false_negative = ((1 - probability) * target).sum(pixels)
+        smooth = max(self.smooth, 1e-7)  # so that a class that is empty and not predicted costs 0, not 0 / 0
+        wrong = self.alpha * false_positive + self.beta * false_negative
+        # The same as 1 - index, but never below 0, and exact where the index is nearly 1.
+        values = wrong / (true_positive + wrong + smooth)
+        values = where_empty(self.empty, target.sum(pixels) == 0, values, false_positive / size.clamp_min(1))
+        return values, size > 0
+
+
+class DiceLoss(Tversky):
+    """Soft Dice loss: 1 - (2 TP + 2 smooth) / (|P| + |T| + 2 smooth), a mean over classes.
+
+    The Tversky loss with alpha = beta = 0.5.
+
+    Args:
+        over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
+            ratios of all classes and images are averaged, by batch those of all classes.
+        smooth: pixels added to truth and prediction alike; the larger, the less a small or empty class weighs.
+        empty: what a ratio costs whose class is empty: its false positives up to 1 (penalize), nothing (skip, as in
+            segmentation-models-pytorch), or their mean probability over the ratio's pixels (mean_probability).
+
+    Paper: Milletari et al., V-Net, arXiv:1606.04797 (there with squares in the denominator)
+    """
+
+    def __init__(
+        self,
+        *,
+        over: Literal["image", "batch"] = "batch",
+        smooth: Annotated[float, AtLeast(0)] = 1.0,
+        empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
+    ) -> None:
+        super().__init__(alpha=0.5, beta=0.5, over=over, smooth=smooth, empty=empty)
+
+
+class Jaccard(Tversky):
+    """Soft Jaccard loss: 1 - (TP + smooth) / (|P| + |T| - TP + smooth), a mean over classes.
+
+    Intersection over union; the Tversky loss with alpha = beta = 1.
+
+    Args:
+        over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
+            ratios of all classes and images are averaged, by batch those of all classes.
+        smooth: pixels added to intersection and union; the larger, the less a small or empty class weighs.
+        empty: what a ratio costs whose class is empty: its false positives up to 1 (penalize), nothing (skip, as in
+            segmentation-models-pytorch), or their mean probability over the ratio's pixels (mean_probability).
+
+    Paper: Rahman and Wang, Optimizing intersection-over-union in deep neural networks for image segmentation, ISVC 2016
+    """
+
+    def __init__(
+        self,
+        *,
+        over: Literal["image", "batch"] = "batch",
+        smooth: Annotated[float, AtLeast(0)] = 1.0,
+        empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
+    ) -> None:
+        super().__init__(alpha=1.0, beta=1.0, over=over, smooth=smooth, empty=empty)
+
+
+# --- what the losses share ------------------------------------------------------------------------------------------
 
 
 def prepare(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,15 +153,15 @@ def prepare(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, t
     return logits, target.to(logits.dtype)
 
 
-def _tversky(
-    logits: torch.Tensor, target: torch.Tensor, *, alpha: float, beta: float, over: str, smooth: float
-) -> torch.Tensor:
-    logits, target = prepare(logits, target)
-    probability = logits.sigmoid()
-    pixels = (2, 3) if over == "image" else (0, 2, 3)
-    true_positive = (probability * target).sum(pixels)  # [B, K] or [K]
-    false_positive = (probability * (1 - target)).sum(pixels)
-    false_negative = ((1 - probability) * target).sum(pixels)
-    smooth = max(smooth, 1e-7)  # so that a class that is empty and not predicted costs 0, not 0 / 0
-    index = (true_positive + smooth) / (true_positive + alpha * false_positive + beta * false_negative + smooth)
-    return 1 - index.mean()
+def average(values: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor:
+    """The mean of the values that count (bool, of the same shape; None is all), 0 where none does."""
+    if counts is None:
+        return values.mean()
+    return torch.where(counts, values, 0.0).sum() / counts.sum().clamp_min(1)
+
+
+def where_empty(choice: str, empty: torch.Tensor, values: torch.Tensor, mean_probability: torch.Tensor) -> torch.Tensor:
+    """The values of all ratios, with the recipe's choice for those whose class is empty (bool, of the same shape)."""
+    if choice == "penalize":
+        return values
+    return torch.where(empty, mean_probability if choice == "mean_probability" else 0.0, values)
