@@ -64,15 +64,22 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Batches:
+    """What makes the batches of training; needs no model."""
+
+    samples: TrainingSet
+    sampler: EpochSampler
+    transforms: list[Any]
+
+
+@dataclass(frozen=True)
 class TrainingParts:
     """What training needs besides model and data."""
 
     criterion: Criterion
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
-    samples: TrainingSet
-    sampler: EpochSampler
-    transforms: list[Any]
+    batches: Batches
 
 
 def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -> Any:
@@ -198,20 +205,26 @@ def verify_losses(recipe: Recipe, registries: Registries) -> None:
             raise ComponentError(f"{spec.place}: loss {spec.name!r} of {owner}: {error} ({remedy})") from error
 
 
+def build_batches(recipe: Recipe, registries: Registries, data: Data) -> Batches:
+    """Samples, their order and the batch transforms."""
+    augmentation = build_component(recipe.augmentation, registries, size=recipe.input.size)
+    return Batches(
+        samples=TrainingSet(data.source, augmentation, seed=recipe.seed),
+        sampler=EpochSampler(data.train, batch_size=recipe.train.batch_size, seed=recipe.seed),
+        transforms=[build_component(spec, registries) for spec in recipe.batch_transform],
+    )
+
+
 def build_training(recipe: Recipe, registries: Registries, data: Data, model: nn.Module) -> TrainingParts:
     """Losses, optimizer, schedule, samples and batch transforms for a model that is already on its device."""
-    augmentation = build_component(recipe.augmentation, registries, size=recipe.input.size)
-    samples = TrainingSet(data.source, augmentation, seed=recipe.seed)
-    sampler = EpochSampler(data.train, batch_size=recipe.train.batch_size, seed=recipe.seed)
+    batches = build_batches(recipe, registries, data)
     optimizer = build_component(recipe.optimizer, registries, params=model.parameters())
-    steps = len(sampler) * recipe.train.epochs
+    steps = len(batches.sampler) * recipe.train.epochs
     return TrainingParts(
         criterion=build_criterion(recipe, registries),
         optimizer=optimizer,
         schedule=build_component(recipe.schedule, registries, optimizer=optimizer, steps=steps),
-        samples=samples,
-        sampler=sampler,
-        transforms=[build_component(spec, registries) for spec in recipe.batch_transform],
+        batches=batches,
     )
 
 

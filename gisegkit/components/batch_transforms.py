@@ -35,6 +35,8 @@ class Mixup:
     ) -> None:
         self.alpha = alpha
         self.p = p
+        self.record = False
+        self.drawn: list[str] = []
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The mixed batch; the batch that is handed in keeps its tensors as they were.
@@ -46,11 +48,15 @@ class Mixup:
         Returns:
             A batch with twice as many weighted targets, whose weights have the same sum.
         """
+        self.drawn = []
         count = len(batch.images)
         if count < 2 or rng.random() >= self.p:
             return batch
         lam = float(rng.beta(self.alpha, self.alpha))
-        partner = torch.from_numpy(rng.permutation(count)).to(batch.images.device)
+        order = rng.permutation(count)
+        if self.record:
+            self.drawn = [f"lambda {lam:.4g}; partners of slices 1 to {count}: {' '.join(map(str, order + 1))}"]
+        partner = torch.from_numpy(order).to(batch.images.device)
         targets = [
             pair
             for weight, target in batch.targets

@@ -137,10 +137,8 @@ def train_epoch(training: Training, batches: Any, scaler: torch.amp.GradScaler, 
     training.model.train()
     total, images = 0.0, 0
     for step, loaded in enumerate(batches):
-        batch = to_device(loaded, training.device, channels_last=training.channels_last)
         rng = generator(training.seed, BATCH, epoch, step)
-        for transform in training.transforms:
-            batch = transform(batch, rng)
+        batch = feed(loaded, training.transforms, training.device, rng, channels_last=training.channels_last)
         loss = 0.0
         with seeded(training.seed, NETWORK, epoch, step):
             for share, part in split(batch, training.micro_batch):
@@ -163,6 +161,21 @@ def train_epoch(training: Training, batches: Any, scaler: torch.amp.GradScaler, 
         total += loss * len(batch.images)
         images += len(batch.images)
     return total / images, images
+
+
+def feed(
+    loaded: Loaded,
+    transforms: Sequence[BatchTransform],
+    device: Device,
+    rng: np.random.Generator,
+    *,
+    channels_last: bool,
+) -> Batch:
+    """A loaded batch as the network gets it: on the device, the batch transforms applied in their order."""
+    batch = to_device(loaded, device, channels_last=channels_last)
+    for transform in transforms:
+        batch = transform(batch, rng)
+    return batch
 
 
 def to_device(loaded: Loaded, device: Device, *, channels_last: bool) -> Batch:

@@ -1,4 +1,4 @@
-"""Text and layout for the preview: smooth lettering, rows of labelled samples, tiles side by side. RGB throughout."""
+"""Text and layout for pictures: smooth lettering, rows of labelled samples, tiles side by side. RGB throughout."""
 
 from __future__ import annotations
 
@@ -94,6 +94,23 @@ def flow(items: Sequence[Item], width: int, *, margin: int = MARGIN, scale: floa
         put_text(lines[-1], text, (x + sample, 17 if margin else 13), scale, item.color)
         x += needed + gap
     return np.concatenate([*lines, blank(8, width)])
+
+
+def paragraph(text: str, width: int, *, scale: float = 0.42, color: Color = INK, margin: int = 0) -> Picture:
+    """A text in as many lines as it needs, broken between words; a word that is too wide loses its middle."""
+    room = width - 2 * margin
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, scale) > room:
+            lines.append(shorten(word, room, scale))
+        else:
+            lines[-1] = shorten(longer, room, scale)
+    rows = []
+    for line in lines:
+        rows.append(blank(18, width))
+        put_text(rows[-1], line, (margin, 13), scale, color)
+    return np.concatenate(rows)
 
 
 def stack(tiles: Sequence[Picture], width: int) -> Picture:
