@@ -58,7 +58,7 @@ class NotedTransform:
         """The transform's own result."""
         result = self.transform(batch, rng)
         if result is not batch:
-            self.said = "; ".join(getattr(self.transform, "drawn", [])) or "this batch"
+            self.said = "; ".join(getattr(self.transform, "drawn", [])) or "applied"
         return result
 
 

@@ -22,7 +22,9 @@ from gisegkit.report.drawing import (
     flow,
     paragraph,
     put_text,
+    shorten,
     stack,
+    text_width,
 )
 from gisegkit.report.outlines import (
     THICK,
@@ -113,21 +115,20 @@ def draw_batch(
     wide = blocks[0].shape[1] + 2 * MARGIN
     columns = min(len(blocks), max(1, (LINE_WIDTH - MARGIN) // wide))
     columns = -(-len(blocks) // -(-len(blocks) // columns))  # as evenly filled lines as can be
-    width = max(columns * wide + MARGIN, 640)
+    width = max(columns * wide + MARGIN, min(text_width(heading, 0.75) + 3 * MARGIN, LINE_WIDTH))
     parts = [banner(DEMO, width)] if demo else []
     parts += [blank(MARGIN, width), _bold(heading, width, scale=0.75, margin=MARGIN)]
     parts += [paragraph(note, width, scale=0.48, color=MUTED, margin=MARGIN) for note in notes]
     parts += [blank(6, width), flow(_legend(samples, classes), width)]
     for start in range(0, len(blocks), columns):
-        padded = [
-            np.pad(block, ((0, 0), (0, MARGIN), (0, 0)), mode="edge") for block in blocks[start : start + columns]
-        ]
-        parts += [stack(padded, width), blank(MARGIN, width)]
+        line = [np.concatenate([block, blank(len(block), MARGIN)], axis=1) for block in blocks[start : start + columns]]
+        parts += [stack(line, width), blank(MARGIN, width)]
     return np.concatenate(parts)
 
 
 def _bold(text: str, width: int, *, scale: float, margin: int) -> Picture:
     row = blank(round(45 * scale), width)
+    text = shorten(text, width - 2 * margin, scale)
     put_text(row, text, (margin, round(29 * scale)), scale, INK, bold=True)
     return row
 
@@ -153,9 +154,10 @@ def _block(sample: Sample) -> Picture:
     """The stages of a slice side by side, its title above, what was drawn for it below."""
     limits = black_and_white(np.concatenate([stage.image.reshape(-1) for stage in sample.stages]))
     tiles = [_tile(stage, limits) for stage in sample.stages]
-    gap = blank(len(tiles[0]), BETWEEN)
-    line = [part for tile in tiles for part in (gap, tile)][1:]
-    row = np.concatenate(line, axis=1)
+    height, width = max(map(len, tiles)), tiles[0].shape[1] + BETWEEN
+    row = blank(height, len(tiles) * width - BETWEEN)
+    for index, tile in enumerate(tiles):
+        row[: len(tile), index * width : index * width + tile.shape[1]] = tile
     width = row.shape[1]
     texts = [paragraph(text, width, color=MUTED) for text in sample.drawn]
     return np.concatenate([_bold(sample.title, width, scale=0.5, margin=0), row, *texts])
@@ -207,7 +209,7 @@ def _lay(picture: Picture, border: list[list[Points]], order: int, share: float,
     """
     broken = BROKEN[min(order, len(BROKEN) - 1)]
     lines = [paths if broken is None else dashes(paths, *broken) for paths in border]
-    thick = 1 if broken is None or share < 1 else THICK  # a broken line needs more to look as strong as a solid one
+    thick = 1 if broken is None else THICK  # a broken line needs more to look as strong as a solid one
     halo, drawn = np.zeros(picture.shape[:2], dtype=np.uint8), picture.copy()
     for paths in lines:
         cv2.polylines(halo, paths, broken is None, 255, thick + 1)

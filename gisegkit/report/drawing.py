@@ -98,7 +98,7 @@ def flow(items: Sequence[Item], width: int, *, margin: int = MARGIN, scale: floa
 
 def paragraph(text: str, width: int, *, scale: float = 0.42, color: Color = INK, margin: int = 0) -> Picture:
     """A text in as many lines as it needs, broken between words; a word that is too wide loses its middle."""
-    room = width - 2 * margin
+    room = width - 2 * margin - 2  # letters reach a little beyond their measured width
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
