@@ -95,9 +95,9 @@ def see_batch(recipe: Recipe, session: Session, *, epoch: int, batch: int, count
     Raises:
         TrainingError: if training has no such epoch or batch.
     """
+    _within("epoch", epoch, recipe.train.epochs, "training")
     data = build_data(recipe, session.plugins.registries)
     parts = build_batches(recipe, session.plugins.registries, data)
-    _within("epoch", epoch, recipe.train.epochs, "training")
     _within("batch", batch, len(parts.sampler), "an epoch of these data")
     policy = NotedPolicy(parts.samples.augmentation, count=count)
     transforms = [NotedTransform(transform) for transform in parts.transforms]
@@ -136,7 +136,8 @@ def _within(option: str, number: int, last: int, whole: str) -> None:
 
 
 def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
+    plural = "batches" if noun == "batch" else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

@@ -18,13 +18,17 @@ class Mixup:
 
     One blending weight lam is drawn a batch from Beta(alpha, alpha). Every (weight, target) of the batch becomes
     (weight * lam, target) and (weight * (1 - lam), target of the partner): the losses are mixed, not the masks, which
-    is the same for binary cross-entropy but not for Dice. A batch of one image stays as it is.
+    is the same for binary cross-entropy but not for Dice by image or by micro-batch. A batch of one image stays as it
+    is.
 
     Args:
         alpha: shape of the Beta distribution: near 0 most batches stay almost unmixed, 1 is uniform.
         p: probability that a batch is mixed.
 
     Paper: Zhang et al., mixup: beyond empirical risk minimization, arXiv:1710.09412
+
+    Attributes:
+        record, drawn: whether to say what is drawn, and what the last call drew; for ``giseg show``.
     """
 
     def __init__(

@@ -27,6 +27,9 @@ class CutMix:
 
     Paper: Yun et al., CutMix: regularization strategy to train strong classifiers with localizable features,
         arXiv:1905.04899
+
+    Attributes:
+        record, drawn: whether to say what is drawn, and what the last call drew; for ``giseg show``.
     """
 
     def __init__(
