@@ -108,7 +108,7 @@ def see_batch(recipe: Recipe, session: Session, *, epoch: int, batch: int, count
     rng = generator(recipe.seed, BATCH, epoch, batch - 1)
     fed = feed(loaded, transforms, pick_device("cpu"), rng, channels_last=recipe.train.channels_last)
     size = len(keys)
-    shown = "" if size <= count else f", the first {count} shown"
+    shown = "" if size <= count else ", the first shown" if count == 1 else f", the first {count} shown"
     return Seen(
         title=f"{recipe.name}: epoch {epoch}, batch {batch} of {len(parts.sampler)}, {_counted(size, 'slice')}{shown}",
         samples=tuple(_samples(data, recipe, policy, loaded, fed if transforms else None)),

@@ -55,7 +55,7 @@ SIDE = 240
 WIDEST, HIGHEST, NARROWEST = 480, 400, 200
 """A tile is at most so wide and high; a narrower slice stands in the middle of a tile of the least width."""
 
-LINE_WIDTH = 1560
+LINE_WIDTH = 1600
 """As many slices as fit into this width stand side by side, one at least."""
 
 BETWEEN = 8
