@@ -64,15 +64,22 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Batches:
+    """What makes the batches of training; needs no model."""
+
+    samples: TrainingSet
+    sampler: EpochSampler
+    transforms: list[Any]
+
+
+@dataclass(frozen=True)
 class TrainingParts:
     """What training needs besides model and data."""
 
     criterion: Criterion
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
-    samples: TrainingSet
-    sampler: EpochSampler
-    transforms: list[Any]
+    batches: Batches
 
 
 def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -> Any:
@@ -182,6 +189,27 @@ def build_criterion(recipe: Recipe, registries: Registries) -> Criterion:
     return Criterion(terms, epochs=[(spec.start_epoch, spec.end_epoch) for spec in recipe.loss])
 
 
+def uses_softmax(recipe: Recipe, registries: Registries) -> bool:
+    """Whether a loss of the last epoch trains the classes as exclusive ones, by its attribute ``activation``."""
+    last = [spec for spec in recipe.loss if spec.counts_in(recipe.train.epochs)]
+    return any(getattr(registries["loss"].get(spec.name).load(), "activation", "") == "softmax" for spec in last)
+
+
+def refuse_overlaps(recipe: Recipe, registries: Registries, dataset: Dataset) -> None:
+    """Check that no loss for exclusive classes meets classes that may overlap.
+
+    Raises:
+        ComponentError: if one does; names place and reason.
+    """
+    for spec in recipe.loss:
+        if getattr(registries["loss"].get(spec.name).load(), "exclusive_only", False) and not dataset.exclusive:
+            raise ComponentError(
+                f"{spec.place}: loss {spec.name!r} gives each pixel one class at most, and the classes of dataset "
+                f"{recipe.dataset.name!r} ({', '.join(dataset.classes)}) may overlap; use bce, which judges each class "
+                "by itself"
+            )
+
+
 def verify_losses(recipe: Recipe, registries: Registries) -> None:
     """Check every loss that comes from a plugin against its contract; gisegkit's own are checked by its tests.
 
@@ -199,20 +227,27 @@ def verify_losses(recipe: Recipe, registries: Registries) -> None:
             raise ComponentError(f"{spec.place}: loss {spec.name!r} of {owner}: {error} ({remedy})") from error
 
 
+def build_batches(recipe: Recipe, registries: Registries, data: Data) -> Batches:
+    """Samples, their order and the batch transforms."""
+    augmentation = build_component(recipe.augmentation, registries, size=recipe.input.size)
+    return Batches(
+        samples=TrainingSet(data.source, augmentation, seed=recipe.seed),
+        sampler=EpochSampler(data.train, batch_size=recipe.train.batch_size, seed=recipe.seed),
+        transforms=[build_component(spec, registries) for spec in recipe.batch_transform],
+    )
+
+
 def build_training(recipe: Recipe, registries: Registries, data: Data, model: nn.Module) -> TrainingParts:
     """Losses, optimizer, schedule, samples and batch transforms for a model that is already on its device."""
-    augmentation = build_component(recipe.augmentation, registries, size=recipe.input.size)
-    samples = TrainingSet(data.source, augmentation, seed=recipe.seed)
-    sampler = EpochSampler(data.train, batch_size=recipe.train.batch_size, seed=recipe.seed)
+    refuse_overlaps(recipe, registries, data.dataset)
+    batches = build_batches(recipe, registries, data)
     optimizer = build_component(recipe.optimizer, registries, params=model.parameters())
-    steps = len(sampler) * recipe.train.epochs
+    steps = len(batches.sampler) * recipe.train.epochs
     return TrainingParts(
         criterion=build_criterion(recipe, registries),
         optimizer=optimizer,
         schedule=build_component(recipe.schedule, registries, optimizer=optimizer, steps=steps),
-        samples=samples,
-        sampler=sampler,
-        transforms=[build_component(spec, registries) for spec in recipe.batch_transform],
+        batches=batches,
     )
 
 

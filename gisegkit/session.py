@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gisegkit.build import Data, Rows, build_data, build_metrics, build_model, build_postprocess
+from gisegkit.build import Data, Rows, build_data, build_metrics, build_model, build_postprocess, uses_softmax
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.predict import Decision, Scan, predict_scans
@@ -89,7 +89,8 @@ def get_ready(recipe: Recipe, session: Session, *, training: bool, weights: Mapp
     model = model.to(device.device)
     if recipe.train.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    decide = Decision(recipe.evaluate.threshold, tuple(build_postprocess(recipe, registries)))
+    steps = tuple(build_postprocess(recipe, registries))
+    decide = Decision(recipe.evaluate.threshold, steps, exclusive=uses_softmax(recipe, registries))
     return Ready(recipe, data, model, device, decide, build_metrics(recipe, registries))
 
 

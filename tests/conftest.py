@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +112,19 @@ def make_module(tmp_path, monkeypatch):
 def registries():
     """The built-in components."""
     return load_plugins(selection="none").registries
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The built-ins and the plugin of this repository, as its entry point would load it."""
+    from importlib.metadata import EntryPoint
+
+    folder = str(Path(__file__).parent.parent / "plugins" / "giseg-cutmix")
+    sys.path.insert(0, folder)
+    try:
+        yield load_plugins(selection="", found=[EntryPoint("cutmix", "giseg_cutmix", "gisegkit")]).registries
+    finally:
+        sys.path.remove(folder)
 
 
 @pytest.fixture

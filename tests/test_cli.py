@@ -119,6 +119,7 @@ def test_help_lists_every_command(capsys):
         "predict",
         "check",
         "data",
+        "show",
         "phantom",
         "score",
         "list-components",
@@ -178,6 +179,11 @@ def test_ten_mistakes_and_more_in_one_report(here, capsys):
         (["score", "none.csv", "train.csv"], "train.csv"),
         (["score", "none.csv", "true.csv"], "none.csv"),
         (["data", "cli.toml"], "dataset.root="),
+        (["show", "cli.toml"], "dataset.root="),
+        (["show", "clii.toml"], "no such recipe"),
+        (["show", "cli.toml", "--demo", "--out", "picture.jpg"], "its name end in .png"),
+        (["show", "cli.toml", "--demo", "--epoch", "999"], "--epoch 999: training has"),
+        (["show", "cli.toml", "--count", "17"], "1<=x<=16"),
         (["run", "cli.toml"], "--demo"),
         (["run", "cli.toml"], "kaggle competitions download"),
     ],
@@ -230,6 +236,18 @@ def test_check_build(here, capsys):
     assert "input [B, 1, 32, 32], output [B, 3, 32, 32]" in out
     assert "one batch of 2: loss" in out
     assert not Path("runs").exists()
+
+
+def test_show_says_where_the_picture_is_and_what_it_shows(here, capsys):
+    giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
+    out, _ = giseg(capsys, "show", "cli.toml")
+    assert out.splitlines() == ["picture: cli-batch.png", "cli: epoch 1, batch 1 of 2, 8 slices"]
+    assert Path("cli-batch.png").read_bytes().startswith(b"\x89PNG")
+    few = ("--set", "dataset.cases=6", "--set", "dataset.days=1", "--set", "dataset.slices=8")
+    out, _ = giseg(capsys, "show", "cli.toml", "--demo", *few, "--batch", 2, "--count", 1, "--out", "here/a.png")
+    assert out.splitlines()[-2] == "picture: here/a.png (demo)"
+    assert re.search(r"^cli: epoch 1, batch 2 of \d+, 8 slices, the first shown$", out, re.MULTILINE)
+    assert Path("here/a.png").is_file() and not Path("runs").exists()
 
 
 def test_a_phantom_in_the_way_is_left_alone(here, capsys):

@@ -1,11 +1,23 @@
-"""Text and layout of the preview: what fits, and where it stands."""
+"""Text and layout of pictures: what fits, and where it stands."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from gisegkit.report.drawing import BACKGROUND, INK, Item, banner, blank, flow, put_text, shorten, stack, text_width
+from gisegkit.report.drawing import (
+    BACKGROUND,
+    INK,
+    Item,
+    banner,
+    blank,
+    flow,
+    paragraph,
+    put_text,
+    shorten,
+    stack,
+    text_width,
+)
 
 TILE = 360
 
@@ -50,3 +62,23 @@ def test_tiles_are_stacked_side_by_side():
     first, second = (np.flatnonzero((picture[0] == value).all(axis=1)) for value in (50, 100))
     assert len(first) == len(second) == 20
     assert first.max() < second.min()
+
+
+def test_a_paragraph_breaks_between_words_and_loses_nothing():
+    text = "lambda 0.63; partners of slices 1 to 8: 7 6 5 2 3 1 4 8"
+    one, several = paragraph(text, 2000), paragraph(text, 160, margin=10)
+    assert one.shape == (18, 2000, 3)
+    assert several.shape[1] == 160 and several.shape[0] % 18 == 0 and several.shape[0] > 18
+    lines = [several[top : top + 18] for top in range(0, len(several), 18)]
+    assert all((line != BACKGROUND).any() for line in lines)
+    outside = np.concatenate([several[:, :8], several[:, 152:]], axis=1)
+    assert (outside == BACKGROUND).all(), "inside the margins"
+    ink = [int((part != np.array(BACKGROUND)).sum()) for part in (one, several)]
+    assert ink[1] == pytest.approx(ink[0], rel=0.1), "the same letters"
+
+
+def test_a_paragraph_of_one_wide_word_stays_inside():
+    picture = paragraph("x" * 300, 200)
+    assert picture.shape == (18, 200, 3)
+    assert (picture[:, -1:] == BACKGROUND).all()
+    assert paragraph("", 200).shape == (18, 200, 3)

@@ -19,7 +19,7 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("report", "engine", "rundir", "environment"),
     ("session", "planning"),
     ("results",),
-    ("run", "score"),
+    ("run", "score", "show"),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

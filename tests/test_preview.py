@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gisegkit.report.drawing import AMBER
-from gisegkit.report.preview import PALETTE, TILE, Panel, color_of, draw, encode_png, outlined, pick_rows
+from gisegkit.report.outlines import PALETTE, color_of
+from gisegkit.report.preview import TILE, Panel, draw, encode_png, outlined, pick_rows
 
 
 def table_of(scans: dict[str, list[bool]]) -> pd.DataFrame:

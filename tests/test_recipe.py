@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from gisegkit.errors import RecipeError
-from gisegkit.plugins import load_plugins
 from gisegkit.recipe import SECTIONS, ComponentSpec, load_recipe
 from gisegkit.recipe_check import section_types
 from gisegkit.registry import KINDS
@@ -209,20 +208,6 @@ def test_the_mistake_of_an_override_names_the_override(load, setting, found, rem
 
 
 # --- the project's own recipes ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def shipped():
-    """The built-ins and the plugin of this repository, as its entry point would load it."""
-    import sys
-    from importlib.metadata import EntryPoint
-
-    folder = str(Path(__file__).parent.parent / "plugins" / "giseg-cutmix")
-    sys.path.insert(0, folder)
-    try:
-        yield load_plugins(selection="", found=[EntryPoint("cutmix", "giseg_cutmix", "gisegkit")]).registries
-    finally:
-        sys.path.remove(folder)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

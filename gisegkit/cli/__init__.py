@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gisegkit import __version__
-from gisegkit.cli import check, components, data, evaluate, phantom, predict, run, score, train
+from gisegkit.cli import check, components, data, evaluate, phantom, predict, run, score, show, train
 from gisegkit.cli.output import warn
 from gisegkit.errors import GisegError, did_you_mean
 from gisegkit.plugins import Plugins, installed
@@ -21,6 +21,7 @@ COMMANDS: tuple[click.Command, ...] = (
     predict.command,
     check.command,
     data.command,
+    show.command,
     phantom.command,
     score.command,
     components.list_components,

@@ -18,13 +18,17 @@ class Mixup:
 
     One blending weight lam is drawn a batch from Beta(alpha, alpha). Every (weight, target) of the batch becomes
     (weight * lam, target) and (weight * (1 - lam), target of the partner): the losses are mixed, not the masks, which
-    is the same for binary cross-entropy but not for Dice. A batch of one image stays as it is.
+    is the same for binary cross-entropy but not for Dice by image or by micro-batch. A batch of one image stays as it
+    is.
 
     Args:
         alpha: shape of the Beta distribution: near 0 most batches stay almost unmixed, 1 is uniform.
         p: probability that a batch is mixed.
 
     Paper: Zhang et al., mixup: beyond empirical risk minimization, arXiv:1710.09412
+
+    Attributes:
+        record, drawn: whether to say what is drawn, and what the last call drew; for ``giseg show``.
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class Mixup:
     ) -> None:
         self.alpha = alpha
         self.p = p
+        self.record = False
+        self.drawn: list[str] = []
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The mixed batch; the batch that is handed in keeps its tensors as they were.
@@ -46,11 +52,15 @@ class Mixup:
         Returns:
             A batch with twice as many weighted targets, whose weights have the same sum.
         """
+        self.drawn = []
         count = len(batch.images)
         if count < 2 or rng.random() >= self.p:
             return batch
         lam = float(rng.beta(self.alpha, self.alpha))
-        partner = torch.from_numpy(rng.permutation(count)).to(batch.images.device)
+        order = rng.permutation(count)
+        if self.record:
+            self.drawn = [f"lambda {lam:.4g}; partners of slices 1 to {count}: {' '.join(map(str, order + 1))}"]
+        partner = torch.from_numpy(order).to(batch.images.device)
         targets = [
             pair
             for weight, target in batch.targets

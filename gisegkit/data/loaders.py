@@ -161,9 +161,9 @@ def _start_worker(_: int) -> None:
 
 
 def training_loader(
-    samples: TrainingSet, sampler: EpochSampler, *, workers: int, pin: bool
+    samples: TrainingSet, sampler: EpochSampler | Sequence[list[Key]], *, workers: int, pin: bool
 ) -> DataLoader[tuple[AnyArray, AnyArray, int]]:
-    """Yields one Loaded a optimizer step; set ``sampler.epoch`` before each pass."""
+    """Yields one Loaded an optimizer step; set ``sampler.epoch`` before each pass, or give the batches' keys."""
     return _loader(samples, _collate_training, workers, pin, batch_sampler=sampler, persistent_workers=workers > 0)
 
 

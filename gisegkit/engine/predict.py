@@ -12,6 +12,7 @@ from torch import nn
 
 from gisegkit.data.loaders import EvaluationSet, Input, evaluation_loader
 from gisegkit.engine.device import Device
+from gisegkit.engine.step import is_out_of_memory
 from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, silent
 
 
@@ -25,21 +26,43 @@ class Postprocess(Protocol):
 
 @dataclass(frozen=True)
 class Decision:
-    """How probabilities become masks: post-processing of probabilities, the threshold, post-processing of masks."""
+    """How logits become masks: probabilities, their post-processing, the threshold, post-processing of masks.
+
+    Attributes:
+        threshold: probability from which a pixel belongs to a class; with exclusive, of the class against the background
+            alone, so that 0.5 takes the most probable of classes and background.
+        exclusive: whether the network was trained with softmax: a background of logit 0 beside the classes, and each
+            pixel in one class at most.
+    """
 
     threshold: float
     steps: tuple[Postprocess, ...] = ()
+    exclusive: bool = False
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """``[B, K, H, W]`` to the same in [0, 1], float32."""
+        logits = logits.float()
+        if not self.exclusive:
+            return logits.sigmoid()
+        return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1).softmax(1)[:, 1:]
 
     def __call__(self, probabilities: FloatArray) -> BoolArray:
         """``[D, H, W, K]`` float in [0, 1] to bool."""
         for step in self.steps:
             if step.stage == "probabilities":
                 probabilities = step(probabilities)
-        masks: BoolArray = probabilities >= self.threshold
+        masks: BoolArray = self._cut(probabilities)
         for step in self.steps:
             if step.stage == "masks":
                 masks = step(masks)
         return masks
+
+    def _cut(self, probabilities: FloatArray) -> BoolArray:
+        if not self.exclusive:
+            return np.asarray(probabilities >= self.threshold)
+        background = 1 - probabilities.sum(-1, keepdims=True)
+        first = probabilities.argmax(-1)[..., None] == np.arange(probabilities.shape[-1])
+        return np.asarray(first & (probabilities >= self.threshold * (probabilities + background)))
 
 
 @dataclass
@@ -106,18 +129,30 @@ def predict_scans(
     try:
         for loaded in progress(loader, label, len(loader)):
             images = loaded.images.to(device.device, non_blocking=True, memory_format=memory_format)
-            with torch.inference_mode(), device.autocast():
-                logits = model(images)
-            batch = logits.float().sigmoid().permute(0, 2, 3, 1).cpu().numpy()  # [B, h, w, K]
-            for row, probabilities, mask in zip(loaded.rows, batch, loaded.masks, strict=True):
+            probabilities = torch.cat([decide.probabilities(logits) for logits in _forward(model, images, device)])
+            batch = probabilities.permute(0, 2, 3, 1).cpu().numpy()  # [B, h, w, K]
+            for row, values, mask in zip(loaded.rows, batch, loaded.masks, strict=True):
                 if current is not None and current.volume != volumes[row]:
                     yield current.close(decide)
                     current = None
                 current = current or _Open(str(volumes[row]))
                 current.rows.append(row)
-                current.probabilities.append(source.geometry(row).invert(probabilities))
+                current.probabilities.append(source.geometry(row).invert(values))
                 current.masks.append(mask)
         if current is not None:
             yield current.close(decide)
     finally:
         model.train(was_training)
+
+
+def _forward(model: nn.Module, images: torch.Tensor, device: Device) -> list[torch.Tensor]:
+    """The logits of ``[B, C, h, w]`` in one piece, or in as many as memory asks for."""
+    try:
+        with torch.inference_mode(), device.autocast():
+            return [model(images)]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(images) == 1:
+            raise
+    device.release()  # behind the handler, whose traceback keeps the failed attempt's tensors alive
+    half = len(images) // 2
+    return [*_forward(model, images[:half], device), *_forward(model, images[half:], device)]

@@ -107,10 +107,8 @@ def accumulate(
     before = [buffer.clone() for buffer in buffers]
 
     def attempt() -> torch.Tensor:
-        batch = to_device(loaded, device, channels_last=channels_last)
         rng = generator(seed, BATCH, epoch, step)
-        for transform in transforms:
-            batch = transform(batch, rng)
+        batch = feed(loaded, transforms, device, rng, channels_last=channels_last)
         values = torch.zeros(len(criterion.names), dtype=torch.float64)
         with seeded(seed, NETWORK, epoch, step):
             for share, part in split(batch, cutting.micro_batch, least=cutting.least):
@@ -146,6 +144,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
     )
+
+
+def feed(
+    loaded: Loaded,
+    transforms: Sequence[BatchTransform],
+    device: Device,
+    rng: np.random.Generator,
+    *,
+    channels_last: bool,
+) -> Batch:
+    """A loaded batch as the network gets it: on the device, the batch transforms applied in their order."""
+    batch = to_device(loaded, device, channels_last=channels_last)
+    for transform in transforms:
+        batch = transform(batch, rng)
+    return batch
 
 
 def to_device(loaded: Loaded, device: Device, *, channels_last: bool) -> Batch:

@@ -1,4 +1,4 @@
-"""Text and layout for the preview: smooth lettering, rows of labelled samples, tiles side by side. RGB throughout."""
+"""Text and layout for pictures: smooth lettering, rows of labelled samples, tiles side by side. RGB throughout."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ MUTED: Color = (150, 156, 166)
 LINE: Color = (32, 35, 42)
 AMBER: Color = (255, 190, 40)
 MARGIN = 16
+HANGING = 12
+"""How far the second and every further line of a paragraph is indented."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FINER = 4  # letters are drawn this much larger and averaged down: OpenCV's own small letters are ragged
@@ -94,6 +96,24 @@ def flow(items: Sequence[Item], width: int, *, margin: int = MARGIN, scale: floa
         put_text(lines[-1], text, (x + sample, 17 if margin else 13), scale, item.color)
         x += needed + gap
     return np.concatenate([*lines, blank(8, width)])
+
+
+def paragraph(text: str, width: int, *, scale: float = 0.42, color: Color = INK, margin: int = 0) -> Picture:
+    """A text in as many lines as it needs, broken between words; a word that is too wide loses its middle."""
+    room = width - 2 * margin - HANGING - 2  # letters reach a little beyond their measured width
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if text_width(longer, scale) <= room + (HANGING if len(lines) == 1 else 0):
+            lines[-1] = longer
+        elif lines[-1]:
+            lines.append(shorten(word, room, scale))
+        else:
+            lines[-1] = shorten(word, room, scale)
+    rows = [blank(18, width) for _ in lines]
+    for number, (row, line) in enumerate(zip(rows, lines, strict=True)):
+        put_text(row, line, (margin + HANGING * (number > 0), 13), scale, color)
+    return np.concatenate(rows)
 
 
 def stack(tiles: Sequence[Picture], width: int) -> Picture:

@@ -17,7 +17,6 @@ from gisegkit.report.drawing import (
     LINE,
     MARGIN,
     MUTED,
-    Color,
     Item,
     banner,
     blank,
@@ -26,12 +25,26 @@ from gisegkit.report.drawing import (
     shorten,
     stack,
 )
+from gisegkit.report.outlines import (
+    DASH,
+    GAP,
+    THICK,
+    borders,
+    class_items,
+    color_of,
+    dashes,
+    enlarge,
+    hatch,
+    ignored_item,
+    stretch,
+)
 from gisegkit.types import IGNORE
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from gisegkit.report.outlines import Points
     from gisegkit.types import AnyArray, BoolArray, MaskArray
 
     Picture = NDArray[np.uint8]
@@ -41,24 +54,7 @@ TILE = 360
 
 COLUMNS = 4
 
-PALETTE: tuple[Color, ...] = (
-    (86, 180, 233),
-    (255, 110, 40),
-    (240, 228, 66),
-    (226, 130, 190),
-    (0, 190, 140),
-    (255, 255, 255),
-    (80, 130, 255),
-    (230, 170, 0),
-    (170, 110, 230),
-    (150, 220, 90),
-)
-"""One colour a class, in the order of the classes: Okabe and Ito's colours for every kind of colour vision, lightened
-where they would drown in grey tissue, and three more. A further class starts again at the first."""
-
 DEMO = "DEMO: synthetic phantoms, not real data"
-DASH, GAP = 6, 7
-_THICK = 2  # OpenCV's lines of thickness 2 are 3 pixels wide, with the path in the middle
 
 
 @dataclass(frozen=True)
@@ -162,11 +158,6 @@ def encode_png(picture: Picture) -> bytes:
     return data.tobytes()
 
 
-def color_of(index: int) -> Color:
-    """The colour of the class with this index."""
-    return PALETTE[index % len(PALETTE)]
-
-
 def _legend(panels: Sequence[Panel], classes: Sequence[str]) -> list[Item]:
     items = []
     if any(panel.truth is not None for panel in panels):
@@ -178,14 +169,8 @@ def _legend(panels: Sequence[Panel], classes: Sequence[str]) -> list[Item]:
         sample[7:10, start : start + DASH] = INK
     items.append(Item("prediction", INK, sample))
     if any(panel.truth is not None and (panel.truth == IGNORE).any() for panel in panels):
-        sample = blank(16, 22)
-        _hatch(sample, np.ones(sample.shape[:2], dtype=bool))
-        items.append(Item("ignored", INK, sample))
-    for index, name in enumerate(classes):
-        sample = blank(16, 14)
-        sample[2:15] = color_of(index)
-        items.append(Item(name, INK, sample))
-    return items
+        items.append(ignored_item())
+    return items + class_items(classes)
 
 
 def _tile(panel: Panel, classes: Sequence[str]) -> Picture:
@@ -222,67 +207,22 @@ def outlined(panel: Panel) -> Picture:
     scale = min(TILE / width, 1.5 * TILE / height)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = cv2.resize(_stretch(panel.image), size[::-1], interpolation=way).astype(np.uint8)
-    predicted = _borders(_enlarge(panel.prediction, size))
-    true: list[list[NDArray[np.int32]]] = []
+    picture = cv2.resize(stretch(panel.image), size[::-1], interpolation=way).astype(np.uint8)
+    predicted = borders(enlarge(panel.prediction, size))
+    true: list[list[Points]] = []
     if panel.truth is not None:
-        truth = _enlarge(panel.truth, size)
-        _hatch(picture, (truth == IGNORE).any(axis=-1))
-        true = _borders(truth == 1)
-    dashed = [_dashes(border) for border in predicted]
+        truth = enlarge(panel.truth, size)
+        hatch(picture, (truth == IGNORE).any(axis=-1))
+        true = borders(truth == 1)
+    dashed = [dashes(border) for border in predicted]
     halo = np.zeros(size, dtype=np.uint8)  # darkens the rim of every line, so that it stands out on bright tissue too
     for paths in dashed:
-        cv2.polylines(halo, paths, False, 255, _THICK + 2)
+        cv2.polylines(halo, paths, False, 255, THICK + 2)
     for paths in true:
-        cv2.polylines(halo, paths, True, 255, _THICK)
+        cv2.polylines(halo, paths, True, 255, THICK)
     picture[halo > 0] = picture[halo > 0] // 2
     for index, paths in enumerate(dashed):
-        cv2.polylines(picture, paths, False, color_of(index), _THICK)
+        cv2.polylines(picture, paths, False, color_of(index), THICK)
     for index, paths in enumerate(true):
         cv2.polylines(picture, paths, True, color_of(index), 1)
     return picture
-
-
-def _stretch(image: AnyArray) -> Picture:
-    """``[H, W, 3]`` uint8, black and white at the 0.5th and 99.5th percentile of the finite values."""
-    if image.ndim == 3 and image.shape[2] != 3:
-        image = image[..., 0]
-    values = image.astype(np.float32)
-    finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 0.0)
-    if high <= low and finite.size:
-        low, high = float(finite.min()), float(finite.max())
-    scaled = np.nan_to_num((values - low) / max(float(high - low), 1e-12), nan=0.0, posinf=1.0, neginf=0.0)
-    grey = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-    return grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
-
-
-def _enlarge(mask: AnyArray, size: tuple[int, int]) -> AnyArray:
-    """``[H, W, K]`` to ``[h, w, K]``: each pixel takes the value below its centre, as the slice's own resizing does."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, mask.shape[:2], strict=True)
-    )
-    enlarged: AnyArray = mask[rows[:, None], columns[None, :]]
-    return enlarged
-
-
-def _borders(masks: BoolArray) -> list[list[NDArray[np.int32]]]:
-    """The outermost pixels of each class's regions and holes, as closed paths; masks ``[h, w, K]``."""
-    paths = []
-    for index in range(masks.shape[-1]):
-        mask = np.ascontiguousarray(masks[..., index], dtype=np.uint8)
-        found, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        paths.append([np.asarray(path, dtype=np.int32) for path in found])
-    return paths
-
-
-def _dashes(border: list[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
-    """The paths cut into dashes."""
-    return [path[start : start + DASH] for path in border for start in range(0, len(path), DASH + GAP)]
-
-
-def _hatch(picture: Picture, where: BoolArray) -> None:
-    """Draw diagonal lines over part of a picture, in place."""
-    rows, columns = np.indices(where.shape)
-    stripes = where & ((rows + columns) % 8 < 2)
-    picture[stripes] = picture[stripes] // 2 + 90

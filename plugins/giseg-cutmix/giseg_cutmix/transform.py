@@ -27,6 +27,9 @@ class CutMix:
 
     Paper: Yun et al., CutMix: regularization strategy to train strong classifiers with localizable features,
         arXiv:1905.04899
+
+    Attributes:
+        record, drawn: whether to say what is drawn, and what the last call drew; for ``giseg show``.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class CutMix:
     ) -> None:
         self.alpha = alpha
         self.p = p
+        self.record = False
+        self.drawn: list[str] = []
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The batch with its rectangle; the batch that is handed in keeps its tensors as they were.
@@ -48,13 +53,20 @@ class CutMix:
         Returns:
             A batch of the same shapes and weights.
         """
+        self.drawn = []
         count, _, height, width = batch.images.shape
         if count < 2 or rng.random() >= self.p:
             return batch
-        side = math.sqrt(1 - rng.beta(self.alpha, self.alpha))
+        lam = float(rng.beta(self.alpha, self.alpha))
+        side = math.sqrt(1 - lam)
         rows = _span(height, side, rng)
         columns = _span(width, side, rng)
-        partner = torch.from_numpy(rng.permutation(count)).to(batch.images.device)
+        order = rng.permutation(count)
+        if self.record:
+            box = f"rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
+            partners = " ".join(map(str, order + 1))
+            self.drawn = [f"lambda {lam:.4g}; {box}; partners of slices 1 to {count}: {partners}"]
+        partner = torch.from_numpy(order).to(batch.images.device)
 
         def paste(tensor: torch.Tensor) -> torch.Tensor:
             pasted = tensor.clone()

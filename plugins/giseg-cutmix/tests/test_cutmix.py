@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -116,6 +117,27 @@ def test_the_generator_alone_decides():
     one, two, other = (CutMix()(batch(), np.random.default_rng(seed)) for seed in (5, 5, 7))
     assert torch.equal(one.images, two.images)
     assert not torch.equal(one.images, other.images)
+
+
+def test_what_is_drawn_is_said_when_asked_for_and_asking_changes_nothing():
+    silent, asked = CutMix(p=0.5), CutMix(p=0.5)
+    asked.record = True
+    given = batch()
+    spoken = 0
+    for seed in range(30):
+        one, two = (cutmix(given, np.random.default_rng(seed)) for cutmix in (silent, asked))
+        assert torch.equal(one.images, two.images)
+        assert silent.drawn == []
+        assert bool(asked.drawn) is (two is not given)
+        if asked.drawn:
+            spoken += 1
+            top, bottom, left, right, *partners = map(int, re.findall(r"(?<![.\d])\d+(?![.\d])", asked.drawn[0]))
+            partners = partners[-4:]  # behind "of slices 1 to 4:"
+            expected = given.images.clone()
+            box = (..., slice(top, bottom + 1), slice(left, right + 1))
+            expected[box] = given.images[[number - 1 for number in partners]][box]
+            assert torch.equal(two.images, expected)
+    assert 0 < spoken < 30
 
 
 def test_a_batch_of_one_and_p_of_zero_change_nothing():

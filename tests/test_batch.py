@@ -1,0 +1,169 @@
+"""The picture of a batch: how weights and order show in the lines, and that everything fits at every size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gisegkit.report.batch import HIGHEST, LINE_WIDTH, NARROWEST, SIDE, WIDEST, Sample, Stage, draw_batch, outlined
+from gisegkit.report.batch import tile_size as size_of
+from gisegkit.report.drawing import AMBER, BACKGROUND
+from gisegkit.report.outlines import PALETTE, color_of
+
+NAMES = ("before augmentation", "after augmentation", "after batch transforms")
+FLAT = np.full((60, 60), 0.5)
+
+
+def square(top: int, bottom: int, left: int, right: int, *, size: tuple[int, int] = (60, 60), classes: int = 1):
+    mask = np.zeros((*size, classes), dtype=np.uint8)
+    mask[top:bottom, left:right] = 1
+    return mask
+
+
+def where(picture, color):
+    return (picture == np.array(color)).all(axis=-1)
+
+
+def sample(
+    height: int = 60, width: int = 60, *, stages: int = 3, targets: int = 1, classes: int = 1, number: int = 1
+) -> Sample:
+    rng = np.random.default_rng(number)
+    weights = np.arange(targets, 0, -1) / sum(range(1, targets + 1))
+    masks = [square(5 + 2 * k, 20 + 2 * k, 5, 25, size=(height, width), classes=classes) for k in range(targets)]
+    last = tuple((float(weight), mask) for weight, mask in zip(weights, masks, strict=True))
+    plain = ((1.0, masks[0]),)
+    shown = tuple(
+        Stage(name, rng.random((height, width)), last if name == NAMES[-1] else plain) for name in NAMES[:stages]
+    )
+    return Sample(f"{number}  case123_day20_slice_{number:04}", shown, ("HorizontalFlip", "Affine: rotate 7.3 degrees"))
+
+
+def draw(samples, *, classes=("organ",), demo=False, heading="run: epoch 1, batch 1 of 4", notes=("a note",)):
+    return draw_batch(samples, classes, demo=demo, heading=heading, notes=notes)
+
+
+# --- one slice ------------------------------------------------------------------------------------------------------
+
+
+def test_the_only_target_is_a_solid_line_on_its_outermost_pixels():
+    picture = outlined(Stage("a", FLAT, ((1.0, square(10, 30, 20, 50)),)), (0, 1))
+    scale = SIDE // 60
+    expected = np.zeros((SIDE, SIDE), dtype=bool)
+    expected[10 * scale : 30 * scale, 20 * scale : 50 * scale] = True
+    expected[10 * scale + 1 : 30 * scale - 1, 20 * scale + 1 : 50 * scale - 1] = False
+    np.testing.assert_array_equal(where(picture, PALETTE[0]), expected)
+
+
+def test_the_second_target_is_broken_and_the_heavier_one_stronger():
+    """Two squares side by side; how far a line differs from the tissue tells its strength."""
+    left, right = square(10, 50, 5, 25), square(10, 50, 35, 55)
+
+    def contrast(first: float, second: float):
+        picture = outlined(Stage("a", FLAT, ((first, left), (second, right))), (0, 1)).astype(float)
+        tissue = picture[5, 5]
+        edge = np.abs(picture - tissue).max(axis=-1)
+        return edge[10 * 4, 5 * 4 : 25 * 4], edge[10 * 4, 35 * 4 : 55 * 4]
+
+    solid, broken = contrast(0.8, 0.2)
+    assert (solid > 60).all() and solid.mean() > 2 * broken.mean()
+    weak, strong = contrast(0.2, 0.8)
+    assert strong.max() > 1.5 * weak.max()
+    assert (weak > 0).all(), "the first is solid even where it is weak"
+    assert 0.2 < (strong > weak.max()).mean() < 0.95, "the second has gaps"
+    even = contrast(0.5, 0.5)
+    assert even[0].max() == pytest.approx(even[1].max())
+
+
+def test_pixels_ignored_in_any_target_are_hatched():
+    ignored = square(10, 30, 20, 50) * 255
+    plain = outlined(Stage("a", FLAT, ((1.0, np.zeros_like(ignored)),)), (0, 1))
+    picture = outlined(Stage("a", FLAT, ((0.7, np.zeros_like(ignored)), (0.3, ignored))), (0, 1))
+    changed = (picture != plain).any(axis=-1)
+    assert changed[40:120, 80:200].mean() == pytest.approx(0.25, abs=0.02)
+    changed[40:120, 80:200] = False
+    assert not changed.any()
+
+
+def test_the_stages_of_a_slice_share_black_and_white():
+    """A stage twice as bright looks brighter."""
+    nothing = ((1.0, np.zeros((60, 60, 1), dtype=np.uint8)),)
+    ramp = np.tile(np.linspace(0, 0.5, 60), (60, 1))
+    picture = draw([Sample("1  a", (Stage("dark", ramp, nothing), Stage("bright", 2 * ramp, nothing)), ())])
+    rows = picture[-150:-120].astype(float)  # through the middle of both tiles
+    dark, bright = rows[:, 16 : 16 + SIDE], rows[:, 16 + SIDE + 8 : 16 + 2 * SIDE + 8]
+    assert bright.max() > 250 and dark.max() == pytest.approx(127, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(64, 64), (224, 224), (64, 224), (32, 1024), (256, 64), (1024, 32), (1, 1), (310, 360)]
+)
+def test_a_tile_keeps_the_aspect_ratio_and_its_bounds(height, width):
+    rows, columns = size_of(height, width)
+    assert 1 <= rows <= HIGHEST and 1 <= columns <= WIDEST
+    assert rows / columns == pytest.approx(height / width, rel=0.06)
+    assert rows in (HIGHEST, SIDE) or columns in (WIDEST, SIDE) or rows * columns == pytest.approx(SIDE**2, rel=0.02)
+
+
+# --- the whole ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 224), (32, 1024), (256, 64)])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
+@pytest.mark.parametrize("stages", [2, 3])
+def test_everything_fits_at_every_size_and_number(size, count, stages):
+    samples = [sample(*size, stages=stages, targets=2, number=number + 1) for number in range(count)]
+    picture = draw(samples)
+    assert picture.shape[1] <= LINE_WIDTH
+    assert (picture[:, -8:] == BACKGROUND).all() and (picture[:, :8] == BACKGROUND).all(), "nothing reaches the edge"
+    tile = max(size_of(*size)[1], NARROWEST)
+    block = stages * tile + (stages - 1) * 8
+    across = max(1, min(count, picture.shape[1] // (block + 16)))
+    assert len(picture) > -(-count // across) * size_of(*size)[0], "every slice has its place"
+    gaps = [16 + column * (block + 32) + block for column in range(across)]
+    for gap in gaps:
+        assert (picture[110:, gap + 2 : gap + 14] == BACKGROUND).all(), "no text runs into the next slice"
+
+
+def test_more_slices_make_more_lines():
+    heights = [len(draw([sample(number=number + 1) for number in range(count)])) for count in (2, 4, 6, 16)]
+    line = heights[1] - heights[0]
+    assert np.diff(heights).tolist() == [line, line, 5 * line]
+
+
+def test_long_texts_take_more_lines_instead_of_being_cut():
+    few, many = sample(), sample()
+    long = Sample(many.title, many.stages, (" ".join(f"parameter_{number} {number / 7:.3f}" for number in range(60)),))
+    assert len(draw([long])) > len(draw([few])) + 3 * 18
+    assert len(draw([few], notes=["word " * 300])) > len(draw([few])) + 4 * 18
+    wide = draw(
+        [sample(stages=2)], heading="a_recipe_with_a_long_name: epoch 10, batch 100 of 1000, 64 slices, one shown"
+    )
+    assert wide.shape[1] > draw([sample(stages=2)]).shape[1]
+
+
+def test_many_targets_wrap_below_a_narrow_slice():
+    assert len(draw([sample(256, 64, targets=8)])) > len(draw([sample(256, 64, targets=1)]))
+
+
+def test_the_legend_tells_weights_only_where_targets_are_mixed():
+    def legend(targets):
+        return draw([sample(targets=targets)], classes=["a", "b"])[70:100]
+
+    assert not np.array_equal(legend(1), legend(2))
+    for targets in (1, 2):
+        assert where(legend(targets), color_of(0)).any() and where(legend(targets), color_of(1)).any()
+
+
+def test_the_demo_banner_is_above_everything_and_only_in_a_demo():
+    real, demo = draw([sample()]), draw([sample()], demo=True)
+    np.testing.assert_array_equal(demo[40:], real)
+    assert where(demo[:40], AMBER).mean() > 0.5
+    assert not where(real, AMBER).any()
+
+
+def test_colour_images_keep_their_colours():
+    image = np.zeros((60, 60, 3))
+    image[:, :30, 0] = image[:, 30:, 2] = 1
+    stage = Stage("a", image, ((1.0, np.zeros((60, 60, 1), dtype=np.uint8)),))
+    picture = outlined(stage, (0, 1))
+    assert picture[100, 50].tolist() == [255, 0, 0] and picture[100, 200].tolist() == [0, 0, 255]
