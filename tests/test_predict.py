@@ -12,6 +12,7 @@ from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.predict import Decision, predict_scans
+from gisegkit.errors import TrainingError
 
 
 class Squares:
@@ -129,3 +130,61 @@ def test_decision_applies_steps_before_and_after_the_threshold():
     assert Decision(0.5)(probabilities).sum() == 10
     assert Decision(0.5, (MinArea(pixels=4),))(probabilities).sum() == 9
     assert Decision(0.51, (MinArea(pixels=4), Halve()))(probabilities).sum() == 0
+
+
+# --- exclusive classes ----------------------------------------------------------------------------------------------
+
+
+def test_a_decision_between_exclusive_classes_takes_the_most_probable_of_classes_and_background():
+    decide = Decision(0.5, exclusive=True)
+    logits = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    probabilities = decide.probabilities(logits)
+    background = torch.zeros(2, 1, 9, 11)
+    assert torch.allclose(probabilities, torch.cat([background, logits], 1).softmax(1)[:, 1:])
+    masks = decide(probabilities.permute(0, 2, 3, 1).numpy())
+    expected = torch.cat([background, logits], 1).argmax(1).numpy()  # 0 is the background
+    assert (masks.sum(-1) <= 1).all()
+    assert np.array_equal(np.where(masks.any(-1), masks.argmax(-1) + 1, 0), expected)
+    assert Decision(0.9, exclusive=True)(probabilities.permute(0, 2, 3, 1).numpy()).sum() < masks.sum()
+
+
+def test_classes_that_may_overlap_are_decided_one_by_one():
+    logits = torch.tensor([2.0, 1.0, -1.0]).view(1, 3, 1, 1)
+    decide = Decision(0.5)
+    assert torch.allclose(decide.probabilities(logits), logits.sigmoid())
+    assert decide(decide.probabilities(logits).permute(0, 2, 3, 1).numpy()).tolist() == [[[[True, True, False]]]]
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+class Small(Bright):
+    """A network whose device holds no more than so many slices."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+        self.seen = []
+
+    def forward(self, images):
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.seen.append(len(images))
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_where_memory_runs_out_the_batch_is_predicted_in_halves(source, most):
+    model = Small(most)
+    given = {"decide": Decision(0.5), "device": pick_device("cpu"), "batch_size": 9}
+    found = list(predict_scans(model, source, range(9), **given))
+    expected = list(predict_scans(Bright(), source, range(9), **given))
+    assert sum(model.seen) == 9 and max(model.seen) <= most
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a.prediction, b.prediction)
+
+
+def test_a_single_slice_that_does_not_fit_is_an_error(source):
+    found = predict_scans(Small(0), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=4)
+    with pytest.raises(TrainingError, match=r"on cpu, fp32 with a single slice of 1 x 96 x 96.*--device cpu"):
+        next(found)

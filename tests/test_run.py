@@ -378,3 +378,69 @@ def test_a_loss_may_begin_and_end_and_each_is_logged_by_name(home, session, reci
     assert entries[2]["loss"] == pytest.approx(2.0 * entries[2]["losses"]["tversky"])
     history = (run.trackers / "history.csv").read_text().splitlines()
     assert "loss/bce" in history[0] and "loss/tversky" in history[0]
+
+
+# --- exclusive classes ----------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_is_refused_on_classes_that_may_overlap(home, session, recipe):
+    with pytest.raises(ComponentError, match=r"tiny\.toml.*'ce'.*'phantom' \(large_bowel, .*may overlap; use bce"):
+        train(recipe("loss.1.name=ce"), home / "overlaps", session)
+    assert not (home / "overlaps").exists()
+
+
+def test_cross_entropy_trains_on_label_files_and_its_masks_exclude_one_another(home, session, tmp_path):
+    """Two classes and a background in one label file: softmax in training and in prediction."""
+    import cv2
+
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        labels = np.zeros((32, 32), np.uint8)
+        labels[4 + number : 14 + number, 3:15] = 1
+        labels[10:20, 15 + number : 25 + number] = 2
+        image = (labels * 90 + rng.integers(0, 30, labels.shape)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), image)
+        cv2.imwrite(str(tmp_path / "masks" / f"{number}.png"), labels)
+    text = f"""
+name = "exclusive"
+[dataset]
+name = "folder"
+root = "{tmp_path.as_posix()}"
+labels = {{square = 1, block = 2}}
+background = [0]
+[input]
+size = [32, 32]
+normalize = "dtype"
+[split]
+group = "slice"
+folds = 1
+[model]
+name = "unet"
+encoder = "tu-test_resnet"
+weights = "none"
+decoder_channels = [32, 16, 16, 8, 8]
+[[loss]]
+name = "ce"
+[optimizer]
+name = "adam"
+lr = 1e-2
+[train]
+epochs = 100
+batch_size = 6
+validate_every = 100
+"""
+    (tmp_path / "exclusive.toml").write_text(text)
+    chosen = load_recipe(tmp_path / "exclusive.toml", registries=session.plugins.registries)
+    run, scores = run_recipe(chosen, tmp_path / "out", session)
+    assert scores["scores"]["dice"] > 0.8
+    rows = (run.predictions / "submission.csv").read_text().splitlines()[1:]
+    pixels = {}
+    for row in rows:
+        name, _, runs = row.split(",")
+        starts, lengths = np.array(runs.split(), dtype=int).reshape(-1, 2).T
+        own = {pixel for start, length in zip(starts, lengths, strict=True) for pixel in range(start, start + length)}
+        assert not own & pixels.setdefault(name, set())
+        pixels[name] |= own
+    assert all(pixels.values())

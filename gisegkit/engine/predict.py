@@ -13,6 +13,7 @@ from torch import nn
 from gisegkit.data.loaders import EvaluationSet, Input, evaluation_loader
 from gisegkit.engine.device import Device
 from gisegkit.engine.step import is_out_of_memory
+from gisegkit.errors import TrainingError
 from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, silent
 
 
@@ -29,7 +30,7 @@ class Decision:
     """How logits become masks: probabilities, their post-processing, the threshold, post-processing of masks.
 
     Attributes:
-        threshold: probability from which a pixel belongs to a class; with exclusive, of the class against the background
+        threshold: probability from which a pixel belongs to a class; with exclusive, of the class against background
             alone, so that 0.5 takes the most probable of classes and background.
         exclusive: whether the network was trained with softmax: a background of logit 0 beside the classes, and each
             pixel in one class at most.
@@ -146,13 +147,22 @@ def predict_scans(
 
 
 def _forward(model: nn.Module, images: torch.Tensor, device: Device) -> list[torch.Tensor]:
-    """The logits of ``[B, C, h, w]`` in one piece, or in as many as memory asks for."""
+    """The logits of ``[B, C, h, w]`` in one piece, or in as many as memory asks for.
+
+    Raises:
+        TrainingError: if not even a single slice fits.
+    """
     try:
         with torch.inference_mode(), device.autocast():
             return [model(images)]
     except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error) or len(images) == 1:
+        if not is_out_of_memory(error):
             raise
+        if len(images) == 1:
+            raise TrainingError(
+                f"memory ran out on {device} with a single slice of {' x '.join(map(str, images.shape[1:]))}; compute "
+                "in half precision (train.precision), free memory, or use --device cpu"
+            ) from error
     device.release()  # behind the handler, whose traceback keeps the failed attempt's tensors alive
     half = len(images) // 2
     return [*_forward(model, images[:half], device), *_forward(model, images[half:], device)]
