@@ -84,10 +84,10 @@ def as_case_sums(sums: FloatArray, counts: FloatArray) -> CaseSums:
 
 @functools.cache
 def true_scores(setting: Setting) -> list[float]:
-    """The score of 500,000 cases, for both runs."""
+    """The score of 100,000 cases, for both runs."""
     rng = np.random.default_rng(0)
     total = np.zeros((2, 2, 2))
-    for _ in range(10):
+    for _ in range(2):
         total += [[part.sum(axis=(0, 2)) for part in run] for run in simulate(setting, 1000, 50, rng)]
     return [as_case_sums(sums[:, None], counts[:, None]).score() for sums, counts in total]
 

@@ -189,7 +189,7 @@ def check_comparable(first: Evaluated, other: Evaluated, metric: str) -> None:
     if conventions[0] != conventions[1]:
         raise RunError(
             f"{pair}{metric} has another convention in each:\n  {first.label}: {conventions[0]}\n  {other.label}: "
-            f"{conventions[1]}\nevaluate one again with the other's: giseg evaluate {other.path} --set metric.0.KEY=VALUE"
+            f"{conventions[1]}\nevaluate one as the other: giseg evaluate {other.path} --set metric.0.KEY=VALUE"
         )
     if set(first.classes) != set(other.classes):
         raise RunError(
@@ -211,8 +211,8 @@ def common_volumes(first: Evaluated, other: Evaluated) -> set[str]:
         row = different.iloc[0]
         raise RunError(
             f"{first.label} and {other.label} cannot be compared: they were scored on different data. In "
-            f"{first.label}, slice {row['id']} is of case {row['case']} and has {row['true_pixels']:.0f} true pixels of "
-            f"{row['class']}, in {other.label} it is of case {row['case_other']} and has "
+            f"{first.label}, slice {row['id']} is of case {row['case']} and has {row['true_pixels']:.0f} true pixels "
+            f"of {row['class']}, in {other.label} it is of case {row['case_other']} and has "
             f"{row['true_pixels_other']:.0f}; evaluate both with the same data: giseg evaluate RUN --root DATA"
         )
     members, others = (dict(list(run.slices.groupby("volume")["id"].agg(frozenset).items())) for run in (first, other))

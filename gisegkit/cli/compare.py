@@ -67,13 +67,24 @@ def _print(result: Table) -> None:
     demo = "DEMO on phantoms, not real data: " if first.run.content["demo"] else ""
     say(f"{demo}{result.metric} with its 95 % interval over cases")
     say(f"  ({result.convention})")
-    header = ["", "score", "interval", *first.parts, *first.by_class, "cases", "parameters", "time", "memory", "run"]
+    header = [
+        "",
+        "score",
+        "interval",
+        *first.parts,
+        *first.by_class,
+        "cases",
+        "parameters",
+        "training",
+        "memory",
+        "run",
+    ]
     table(header, [_cells(number, row) for number, row in enumerate(result.rows, start=1)])
     for number, row in enumerate(result.rows, start=1):
         if row.comparison is not None:
             other = row.comparison
-            by = "" if math.isnan(other.difference.estimate) else f" by {other.difference.estimate:+.4f}"
-            say(f"{number} {row.run.label}{by}: {other.verdict}")
+            size = "" if math.isnan(other.difference.estimate) else f", {other.difference.estimate:+.4f}"
+            say(f"{number} {row.run.label}{size}: {other.verdict}")
     for note in result.notes:
         say(f"note: {note}")
 
