@@ -12,8 +12,10 @@ from __future__ import annotations
 import functools
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from gisegkit.components.metrics import UWMGIScore
 from gisegkit.engine.bootstrap import CaseSums, bootstrap_interval, paired_test
@@ -122,6 +124,48 @@ def false_alarms(setting: Setting, *, sets: int, cases: int, resamples: int, rng
     return count / sets
 
 
+def usual_coverage(
+    setting: Setting, method: str, *, sets: int, cases: int, resamples: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Of the difference: the share of scipy's intervals that hold the truth, and their mean width."""
+    first, second = true_scores(setting)
+    held, width = 0, 0.0
+    a, b = simulate(setting, sets, cases, rng)
+    for index in range(sets):
+        runs = [as_case_sums(sums[index], counts[index]) for sums, counts in (a, b)]
+
+        def difference(drawn: FloatArray, axis: int, runs: list[CaseSums] = runs) -> FloatArray:
+            rows = np.moveaxis(drawn, axis, -1).reshape(-1, drawn.shape[axis])
+            weights = np.stack([np.bincount(row, minlength=cases) for row in rows]).astype(float)
+            return (runs[1].scores(weights) - runs[0].scores(weights)).reshape(drawn.shape[:-1])
+
+        found = stats.bootstrap(
+            (np.arange(cases),), difference, n_resamples=resamples, method=method, vectorized=True, rng=rng
+        ).confidence_interval
+        held += found.low <= second - first <= found.high
+        width += found.high - found.low
+    return held / sets, width / sets
+
+
+def print_usual(sets: int) -> None:
+    """The table of the usual intervals."""
+    print("| cases | percentile | BCa | width of percentile to ours |")
+    print("|---|---|---|---|")
+    setting = SETTINGS["skewed"]
+    for cases in (8, 12, 20, 40):
+        options: dict[str, Any] = {"sets": sets, "cases": cases, "resamples": 999}
+        percentile, width = usual_coverage(setting, "percentile", **options, rng=np.random.default_rng(cases))
+        bca, _ = usual_coverage(setting, "BCa", **options, rng=np.random.default_rng(cases))
+        rng = np.random.default_rng(cases)
+        (s0, c0), (s1, c1) = simulate(setting, sets, cases, rng)
+        ours = [
+            bootstrap_interval(as_case_sums(*b), as_case_sums(*a), resamples=999, rng=rng)
+            for a, b in zip(zip(s0, c0, strict=True), zip(s1, c1, strict=True), strict=True)
+        ]
+        share = width / float(np.mean([item.high - item.low for item in ours]))
+        print(f"| {cases} | {percentile:.1%} | {bca:.1%} | {share:.2f} |", flush=True)
+
+
 def main(sets: int) -> None:
     """Print the table."""
     print("| cases | scores | interval of the score | interval of the difference | test, p < 0.05 by luck |")
@@ -132,6 +176,8 @@ def main(sets: int) -> None:
             score, difference = coverage(setting, sets=sets, cases=cases, resamples=999, rng=rng)
             alarms = false_alarms(setting, sets=sets, cases=cases, resamples=999, rng=rng)
             print(f"| {cases} | {name} | {score:.1%} | {difference:.1%} | {alarms:.1%} |", flush=True)
+    print()
+    print_usual(sets // 2)
 
 
 if __name__ == "__main__":
