@@ -257,7 +257,9 @@ def _differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]
 def _about_all(rows: Sequence[Compared]) -> list[str]:
     notes = []
     if any(row.cases < FEWEST for row in rows):
-        notes.append(f"With fewer than {FEWEST} cases there is no interval: it would not hold what it promises.")
+        notes.append(
+            f"With fewer than {FEWEST} cases there is no interval and no test: so few cannot show a difference."
+        )
     tests = sum(row.comparison is not None and not math.isnan(row.comparison.p) for row in rows)
     if tests > 1:
         notes.append(f"p is adjusted for {tests} comparisons (Holm); the intervals are not.")

@@ -86,7 +86,10 @@ def test_runs_with_few_cases_in_common(write_run, registries):
     assert math.isnan(table.rows[2].interval.low) and not math.isnan(table.rows[0].interval.low)
     notes = "\n".join(table.notes)
     assert "b is compared with a on the 5 scans that both scored with the same slices (a scored 12, b 12)" in notes
-    assert "c is compared with a on the 0 scans" in notes and "fewer than 6 cases there is no interval" in notes
+    assert (
+        "c is compared with a on the 0 scans" in notes
+        and "fewer than 6 cases there is no interval and no test" in notes
+    )
 
 
 def test_a_difference_is_taken_on_the_common_cases(write_run, registries):
