@@ -155,7 +155,7 @@ def build_data(recipe: Recipe, registries: Registries, *, training: bool = True)
             group=GROUPS[split.group],
             stratify=split.stratify,
             subset=split.subset,
-            seed=recipe.seed,
+            seed=split.seed,
         )
         if not len(train):
             raise DataError("no slice is left to train on; look at [split] subset and folds")

@@ -53,6 +53,7 @@ class Split:
         group: what is never torn apart: all scans of a case, one scan, or single slices.
         stratify: keep the share of empty slices alike in all folds, or do not.
         subset: slices that train: all, or only annotated ones. Validation always uses all.
+        seed: another one gives other folds; the recipe's own seed leaves them, so that runs stay comparable.
     """
 
     folds: Annotated[int, AtLeast(1)] = 5
@@ -60,6 +61,7 @@ class Split:
     group: Literal["case", "scan", "slice"] = "case"
     stratify: Literal["empty", "none"] = "empty"
     subset: Literal["all", "annotated"] = "all"
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
     chosen = set(pick_rows(ready.data.dataset.table, rows))
     for scan in score_scans(ready.scans(rows, label="evaluate", progress=session.progress), board, ready.data.dataset):
         panels += panels_of(scan, ready.data, chosen)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in ready.model.parameters()]
     scores = {
         "demo": recipe.demo,
         "name": recipe.name,
@@ -64,8 +65,11 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
         "scans": int(ready.data.dataset.table["volume"].iloc[rows].nunique()),
         "epoch": weights["epoch"],
         "threshold": recipe.evaluate.threshold,
+        "parameters": sum(size for size, _ in sizes),
+        "trainable_parameters": sum(size for size, trainable in sizes if trainable),
         "scores": board.scores(),
         "conventions": board.conventions,
+        "parts": board.parts,
     }
     run.write_evaluation(scores, board.tables())
     write_preview(run, panels, ready.data.dataset.classes, recipe, heading=f"{recipe.name}: {part}")

@@ -276,3 +276,47 @@ def finished(home, session, recipe):
     from gisegkit.run import run_recipe
 
     return run_recipe(recipe(), home / "finished", session)
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """Writes the folder of a run whose predictions are the truth with a share of its pixels flipped; gives the path."""
+    import numpy as np
+
+    from gisegkit.components.metrics import Dice, UWMGIScore
+    from gisegkit.engine.scoring import Scoreboard
+    from gisegkit.rundir import RunDir
+
+    def write(
+        name,
+        *,
+        flipped=0.1,
+        cases=8,
+        first=0,
+        slices=3,
+        seed=0,
+        truth_seed=7,
+        metrics=None,
+        classes=("liver", "spleen"),
+        recipe="",
+        part="validation",
+        **content,
+    ):
+        run = RunDir.create(
+            tmp_path / name, recipe=f"seed = {seed}\n{recipe}", environment={"device": "cpu, fp32"}, demo=False
+        )
+        board = Scoreboard(metrics or {"uwmgi_score": UWMGIScore(), "dice": Dice()}, classes)
+        for case in range(first, first + cases):
+            for day in range(1 + case % 2):
+                truth = np.random.default_rng([truth_seed, case, day]).random((slices, 6, 6, len(classes))) < 0.3
+                truth[0, ..., 0] = False
+                noise = np.random.default_rng([seed, case, day]).random(truth.shape) < flipped
+                ids = [f"c{case}_d{day}_{index}" for index in range(slices)]
+                board.add(f"c{case}_d{day}", ids, truth ^ noise, truth.astype(np.uint8), case=f"c{case}")
+        scores = {"demo": False, "name": name, "part": part, "slices": 1, "scans": 1, "epoch": 1}
+        scores |= {"parameters": 6_250_000, "trainable_parameters": 6_000_000}
+        scores |= {"scores": board.scores(), "conventions": board.conventions, "parts": board.parts} | content
+        run.write_evaluation(scores, board.tables())
+        return run.path
+
+    return write

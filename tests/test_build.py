@@ -113,6 +113,15 @@ def test_data(recipe, registries):
     assert len(data.unlabelled) == 0
 
 
+def test_folds_derive_from_the_seed_of_the_split_alone(recipe, registries):
+    def folds(*sets):
+        data = build_data(recipe("dataset.labelled=6", *sets), registries)
+        return tuple(data.validation)
+
+    assert len({folds(f"seed={seed}") for seed in range(8)}) == 1
+    assert len({folds(f"split.seed={seed}") for seed in range(8)}) > 1
+
+
 def test_unlabelled_rows(recipe, registries):
     data = build_data(recipe("dataset.labelled=4"), registries)
     assert data.unlabelled.tolist() == [4, 5]

@@ -117,6 +117,7 @@ def test_help_lists_every_command(capsys):
         "train",
         "evaluate",
         "predict",
+        "compare",
         "check",
         "data",
         "show",

@@ -28,7 +28,7 @@ class Count:
 
 
 class Named:
-    table = pd.DataFrame({"id": ["a0", "a1", "b0"]})
+    table = pd.DataFrame({"id": ["a0", "a1", "b0"], "group": ["one", "one", "two"]})
 
 
 def scan(volume, rows, truth):
@@ -48,7 +48,12 @@ def test_scans_pass_through_and_are_scored():
     scans = [scan("a", [0, 1], truth(2)), scan("b", [2], truth(1))]
     assert list(score_scans(scans, board, Named())) == scans
     assert board.scores()["count/predicted"] == 32 and board.scores()["count/true"] == 32
-    assert board.tables()["by_slice"]["id"].tolist() == ["a0", "a1", "b0"]
+    assert board.tables()["by_slice"][["case", "id"]].to_numpy().tolist() == [
+        ["one", "a0"],
+        ["one", "a1"],
+        ["two", "b0"],
+    ]
+    assert board.tables()["by_scan"]["case"].unique().tolist() == ["one", "two"]
 
 
 def test_ignored_pixels_count_in_no_score():

@@ -18,8 +18,8 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("build", "demo"),
     ("report", "engine", "rundir", "environment"),
     ("session", "planning"),
-    ("results",),
-    ("run", "score", "show"),
+    ("results", "evaluated"),
+    ("run", "score", "show", "compare"),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -130,7 +130,7 @@ def test_tables():
     assert by_class.loc["spleen", "dice"] == scores["dice/spleen"]
 
     by_slice = tables["by_slice"]
-    assert by_slice.columns.tolist() == ["volume", "id", "class", "dice", "uwmgi_score/dice"]
+    assert by_slice.columns.tolist() == ["volume", "id", "class", "true_pixels", "dice", "uwmgi_score/dice"]
     assert len(by_slice) == 5 * 2
     assert by_slice["dice"].mean() == pytest.approx(scores["dice"])
     assert by_slice["id"].tolist()[:4] == ["a_0", "a_0", "a_1", "a_1"]
@@ -144,6 +144,25 @@ def test_tables():
     alone.add("b", ids("b", 2), *scan(2, 1))
     assert by_scan["uwmgi_score"].iloc[-1] == alone.scores()["uwmgi_score"]
     assert by_scan["uwmgi_score"].iloc[-2] == alone.scores()["uwmgi_score/spleen"]
+
+
+def test_tables_say_whose_scan_it_is_where_that_is_known():
+    board = Scoreboard({"dice": Dice()}, CLASSES)
+    prediction, truth = scan(3, 4)
+    truth[0, :2] = IGNORE
+    board.add("day1", ids("day1", 3), prediction, truth, case="patient")
+    tables = board.tables()
+    assert tables["by_scan"].columns.tolist() == ["volume", "case", "class", "slices", "dice"]
+    assert tables["by_scan"]["case"].unique().tolist() == tables["by_slice"]["case"].unique().tolist() == ["patient"]
+    expected = [(truth[d, :, :, k] == 1).sum() for d in range(3) for k in range(2)]
+    assert tables["by_slice"]["true_pixels"].tolist() == expected
+
+
+def test_parts_are_what_the_score_is_combined_from():
+    board = Scoreboard({"dice": Dice(), "uwmgi_score": UWMGIScore()}, CLASSES)
+    assert board.parts == {}
+    board.add("a", ids("a", 2), *scan(2, 0))
+    assert board.parts == {"dice": ["dice"], "uwmgi_score": ["dice", "hausdorff"]}
 
 
 def test_tables_of_nothing():

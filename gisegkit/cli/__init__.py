@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gisegkit import __version__
-from gisegkit.cli import check, components, data, evaluate, phantom, predict, run, score, show, train
+from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, run, score, show, train
 from gisegkit.cli.output import warn
 from gisegkit.errors import GisegError, did_you_mean
 from gisegkit.plugins import Plugins, installed
@@ -19,6 +19,7 @@ COMMANDS: tuple[click.Command, ...] = (
     train.command,
     evaluate.command,
     predict.command,
+    compare.command,
     check.command,
     data.command,
     show.command,

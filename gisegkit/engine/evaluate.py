@@ -16,9 +16,10 @@ def score_scans(scans: Iterable[Scan], board: Scoreboard, dataset: Dataset) -> I
     Raises:
         DataError: if a scan is not labelled; there is nothing to score it against.
     """
-    ids = dataset.table["id"].to_numpy()
+    ids, cases = dataset.table["id"].to_numpy(), dataset.table["group"].to_numpy()
     for scan in scans:
         if scan.truth is None:
             raise DataError(f"scan {scan.volume} has slices without labels, so it cannot be scored; predict it instead")
-        board.add(scan.volume, [str(ids[row]) for row in scan.rows], scan.prediction, scan.truth)
+        names, case = [str(ids[row]) for row in scan.rows], str(cases[scan.rows[0]])
+        board.add(scan.volume, names, scan.prediction, scan.truth, case=case)
         yield scan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,16 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class _Scored:
-    """The values of one scan: metric name to part name to ``[D, K]`` or ``[K]``, NaN where undefined."""
+    """The values of one scan: metric name to part name to ``[D, K]`` or ``[K]``, NaN where undefined.
 
-    volume: str
+    Attributes:
+        place: columns of the tables that say where the scan belongs.
+        pixels: of the truth, D times K.
+    """
+
+    place: Mapping[str, str]
     ids: tuple[str, ...]
+    pixels: Sequence[Sequence[int]]
     values: Mapping[str, Mapping[str, FloatArray]]
 
 
@@ -49,7 +55,15 @@ class Scoreboard:
         """Each metric's convention, to be printed beside its scores."""
         return {name: metric.convention for name, metric in self.metrics.items()}
 
-    def add(self, volume: str, ids: Sequence[str], prediction: BoolArray, truth: MaskArray) -> None:
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """Each metric's parts, whose means make its score; empty before the first scan."""
+        scans = list(self._scans.values())[:1]
+        return {name: list(parts) for scan in scans for name, parts in scan.values.items()}
+
+    def add(
+        self, volume: str, ids: Sequence[str], prediction: BoolArray, truth: MaskArray, *, case: str | None = None
+    ) -> None:
         """Score one whole scan.
 
         Args:
@@ -57,6 +71,7 @@ class Scoreboard:
             ids: of its D slices.
             prediction: ``[D, H, W, K]`` bool.
             truth: ``[D, H, W, K]`` uint8: 0, 1, or IGNORE, which counts as absent in prediction and truth.
+            case: the patient, where known; the tables by scan and by slice then have a column for it.
 
         Raises:
             DataError: if the scan was added before, or shapes or values do not fit.
@@ -84,7 +99,9 @@ class Scoreboard:
                     raise ComponentError(
                         f"metric {name!r}: part {part!r} has shape {array.shape}, not [D, K] = {shapes[0]} or [K]"
                     )
-        self._scans[volume] = _Scored(volume, tuple(ids), values)
+        place = {"volume": volume} if case is None else {"volume": volume, "case": case}
+        pixels = [[int(np.count_nonzero(mask[..., k])) for k in range(len(self.classes))] for mask in positive]
+        self._scans[volume] = _Scored(place, tuple(ids), pixels, values)
 
     def scores(self) -> dict[str, float]:
         """Scores of the whole set: ``name``, ``name/<part>`` where a metric has several parts, ``name/<class>``."""
@@ -100,14 +117,14 @@ class Scoreboard:
         """Wide tables to open in a spreadsheet, a column for each metric and part; undefined values are NaN.
 
         Returns:
-            by_class: a row a class, and one for all. by_scan: volume, class (and all), number of slices.
-            by_slice: volume, id, class; only what metrics compute for slices.
+            by_class: a row a class, and one for all. by_scan: volume, case, class (and all), number of slices.
+            by_slice: volume, case, id, class, pixels of the truth; only what metrics compute for slices.
         """
         scans = list(self._scans.values())
         return {
             "by_class": pd.DataFrame(row for row in self._rows(scans)),
             "by_scan": pd.DataFrame(
-                {"volume": scan.volume, "class": row.pop("class"), "slices": len(scan.ids), **row}
+                {**scan.place, "class": row.pop("class"), "slices": len(scan.ids), **row}
                 for scan in scans
                 for row in self._rows([scan])
             ),
@@ -126,9 +143,9 @@ class Scoreboard:
     def _slice_rows(self, scan: _Scored) -> Iterator[dict[str, Any]]:
         for d, slice_id in enumerate(scan.ids):
             for k, label in enumerate(self.classes):
-                row: dict[str, Any] = {"volume": scan.volume, "id": slice_id, "class": label}
+                row: dict[str, Any] = {**scan.place, "id": slice_id, "class": label, "true_pixels": scan.pixels[d][k]}
                 for name, parts in scan.values.items():
-                    row |= {_key(name, part, parts): v[d, k] for part, v in parts.items() if v.ndim == 2}
+                    row |= {column_of(name, part, parts): v[d, k] for part, v in parts.items() if v.ndim == 2}
                 yield row
 
     def _summary(self, name: str, scans: Sequence[_Scored], column: Any) -> dict[str, float]:
@@ -138,10 +155,11 @@ class Scoreboard:
         parts = scans[0].values[name]
         means = {part: _mean([scan.values[name][part][..., column] for scan in scans]) for part in parts}
         score = {name: float(self.metrics[name].combine(means))}
-        return score | {_key(name, part, parts): mean for part, mean in means.items() if len(parts) > 1}
+        return score | {column_of(name, part, parts): mean for part, mean in means.items() if len(parts) > 1}
 
 
-def _key(name: str, part: str, parts: Mapping[str, FloatArray]) -> str:
+def column_of(name: str, part: str, parts: Collection[str]) -> str:
+    """The tables' column of a metric's part: the metric's own where it has only one."""
     return f"{name}/{part}" if len(parts) > 1 else name
 
 

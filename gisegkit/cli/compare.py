@@ -1,0 +1,106 @@
+"""``giseg compare``: the results table of finished runs, and whether a difference is more than luck."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gisegkit.cli.output import clock, say, table
+from gisegkit.plugins import Plugins
+
+if TYPE_CHECKING:
+    from gisegkit.compare import Compared, Table
+
+
+@click.command("compare")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--metric", help="The score to compare by.  [default: uwmgi_score, else the runs' first]")
+@click.option(
+    "--resamples", type=click.IntRange(min=999), default=9999, show_default=True, help="Of the bootstrap and the test."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row a run.")
+@click.pass_obj
+def command(
+    plugins: Plugins, runs: tuple[Path, ...], metric: str | None, resamples: int, as_json: bool, as_csv: bool
+) -> None:
+    """Compare finished RUNS with the first of them, by case."""
+    from gisegkit.compare import compare
+
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude one another")
+    result = compare(runs, plugins.registries, metric=metric, resamples=resamples)
+    if as_json:
+        say(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
+    elif as_csv:
+        say(_csv(result).rstrip("\n"))
+    else:
+        _print(result)
+
+
+def _csv(result: Table) -> str:
+    """A row a run; nested numbers get the name of what they are nested in as a prefix."""
+    rows = [_flat({"metric": result.metric, **run}) for run in result.as_dict()["runs"]]
+    columns = list(dict.fromkeys(key for row in rows for key in row if key != "comparison"))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{key}/") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _print(result: Table) -> None:
+    first = result.rows[0]
+    demo = "DEMO on phantoms, not real data: " if first.run.content["demo"] else ""
+    say(f"{demo}{result.metric} with its 95 % interval over cases")
+    say(f"  ({result.convention})")
+    header = [
+        "",
+        "score",
+        "interval",
+        *first.parts,
+        *first.by_class,
+        "cases",
+        "parameters",
+        "training",
+        "memory",
+        "run",
+    ]
+    table(header, [_cells(number, row) for number, row in enumerate(result.rows, start=1)])
+    for number, row in enumerate(result.rows, start=1):
+        if row.comparison is not None:
+            other = row.comparison
+            size = "" if math.isnan(other.difference.estimate) else f", {other.difference.estimate:+.4f}"
+            say(f"{number} {row.run.label}{size}: {other.verdict}")
+    for note in result.notes:
+        say(f"note: {note}")
+
+
+def _cells(number: int, row: Compared) -> list[Any]:
+    low, high = row.interval.low, row.interval.high
+    content, memory, seconds = row.run.content, row.run.peak_memory, row.run.seconds
+    return [
+        number,
+        row.interval.estimate,
+        None if math.isnan(low) else f"{low:.4f} to {high:.4f}",
+        *row.parts.values(),
+        *row.by_class.values(),
+        row.cases,
+        f"{content['parameters'] / 1e6:.2f} M",
+        None if seconds is None else clock(seconds),
+        None if memory is None else f"{memory / 2**30:.2f} GiB",
+        f"{row.run.label} (demo)" if content["demo"] else row.run.label,
+    ]

@@ -1,0 +1,200 @@
+"""giseg compare: the table, the verdicts, and what is said besides."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import pytest
+
+from gisegkit.cli import main
+from gisegkit.compare import compare
+from gisegkit.engine.bootstrap import smallest_p
+from gisegkit.plugins import load_plugins
+from gisegkit.results import evaluate
+from gisegkit.run import train
+
+
+@pytest.fixture
+def giseg(monkeypatch, capsys):
+    """Runs a command; gives its standard output, or where it fails its standard error."""
+    plugins = load_plugins(selection="none")
+    monkeypatch.setattr("gisegkit.cli.installed", lambda: plugins)
+
+    def run(*arguments, code=0):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert (stop.value.code or 0) == code, printed.out + printed.err
+        return printed.err if code else printed.out
+
+    return run
+
+
+def verdicts(table):
+    return [row.comparison.verdict for row in table.rows[1:]]
+
+
+def test_two_seeds_of_a_tiny_run_show_no_difference(home, session, finished, recipe, giseg):
+    run, _ = finished
+    other = train(recipe("seed=1", "train.epochs=2"), home / "seed-1", session)
+    scores = evaluate(other, recipe("seed=1", "train.epochs=2"), session)
+    out = giseg("compare", run.path, other.path)
+    assert "2 seed-1, " in out and ": no difference shown: 1 case can show none" in out
+    assert f"{scores['scores']['uwmgi_score']:.4f}" in out and "0.49 M" in out
+
+
+def test_two_seeds_with_many_cases_show_no_difference(write_run, registries):
+    table = compare([write_run("a", cases=30), write_run("b", cases=30, seed=1)], registries)
+    other = table.rows[1].comparison
+    assert other.verdict.startswith("no difference shown (95 % interval -0.0")
+    assert other.difference.low < 0 < other.difference.high and other.p > 0.05 and other.cases == 30
+    assert any("differ in nothing but the seed" in note for note in table.notes)
+
+
+def test_a_worse_run_is_lower_and_a_better_one_higher(write_run, registries):
+    paths = [write_run("good", flipped=0.1, cases=12), write_run("bad", flipped=0.2, cases=12, seed=1)]
+    table = compare(paths, registries)
+    other = table.rows[1].comparison
+    assert verdicts(table)[0].startswith("lower than good (95 % interval -0.")
+    assert other.p == pytest.approx(smallest_p(12)) and verdicts(table)[0].endswith("p = 0.00049)")
+    assert other.difference.estimate == pytest.approx(table.rows[1].interval.estimate - table.rows[0].interval.estimate)
+    turned = compare(paths[::-1], registries)
+    assert verdicts(turned)[0].startswith("higher than bad (95 % interval +0.")
+    assert turned.rows[1].comparison.difference.low == pytest.approx(-other.difference.high)
+
+
+def test_several_comparisons_are_adjusted(write_run, registries):
+    """Six cases give p = 1/32 at best: shown alone, not as one of two."""
+    paths = [write_run("a", flipped=0, cases=6), write_run("b", flipped=0.3, cases=6, seed=1)]
+    alone = compare(paths, registries)
+    assert verdicts(alone)[0].startswith("lower than a") and "p = 0.031" in verdicts(alone)[0]
+    table = compare([*paths, write_run("c", flipped=0.31, cases=6, seed=2)], registries)
+    assert all(text.startswith("no difference shown (95 % interval -") for text in verdicts(table))
+    assert [row.comparison.adjusted for row in table.rows[1:]] == pytest.approx([2 / 32] * 2)
+    assert any("adjusted for 2 comparisons (Holm)" in note for note in table.notes)
+
+
+def test_runs_with_few_cases_in_common(write_run, registries):
+    first = write_run("a", cases=8)
+    table = compare([first, write_run("b", cases=8, first=5), write_run("c", cases=3, first=20)], registries)
+    some, none = verdicts(table)
+    assert some.startswith("no difference shown: 3 cases can show none (the smallest possible p is 0.25; 6 cases")
+    assert none == "no difference shown: the two runs scored no case in common"
+    assert math.isnan(table.rows[2].interval.low) and not math.isnan(table.rows[0].interval.low)
+    notes = "\n".join(table.notes)
+    assert "b is compared with a on the 5 scans that both scored with the same slices (a scored 12, b 12)" in notes
+    assert (
+        "c is compared with a on the 0 scans" in notes
+        and "fewer than 6 cases there is no interval and no test" in notes
+    )
+
+
+def test_a_difference_is_taken_on_the_common_cases(write_run, registries):
+    table = compare([write_run("a", cases=12), write_run("b", cases=12, first=4, seed=1)], registries)
+    same = compare([write_run("c", cases=8, first=4), write_run("d", cases=8, first=4, seed=1)], registries)
+    some, whole = table.rows[1].comparison, same.rows[1].comparison
+    assert (some.cases, some.score, some.first_score) == (8, whole.score, whole.first_score)
+    assert (some.difference, some.p) == (whole.difference, whole.p)
+    assert some.score != table.rows[1].interval.estimate
+
+
+def test_an_undefined_score_is_no_verdict(write_run, registries, tmp_path):
+    paths = [write_run(name, flipped=0, classes=("only",), slices=1) for name in ("a", "b")]  # the truth is empty
+    table = compare(paths, registries)
+    assert math.isnan(table.rows[0].interval.estimate)
+    assert verdicts(table) == ["no difference shown: too few of the cases have a value"]
+    assert table.as_dict()["runs"][1]["comparison"]["difference"] is None
+
+
+def test_one_run_is_a_table_without_comparison(write_run, giseg):
+    out = giseg("compare", write_run("only"))
+    assert len(out.splitlines()) == 4 and "no difference" not in out and "note" not in out
+
+
+def test_the_printed_table_is_aligned_however_long_a_name_is(write_run, giseg):
+    name = "a-run-with-a-name-that-is-much-longer-than-any-column-of-the-table-could-ever-be"
+    out = giseg("compare", write_run("a"), write_run(name, flipped=0.4, seed=1), write_run("few", cases=2))
+    lines = out.splitlines()
+    assert lines[0] == "uwmgi_score with its 95 % interval over cases"
+    assert "both empty skipped" in lines[1]
+    header, *rows = lines[2:6]
+    assert " ".join(header.split()) == "score interval dice hausdorff liver spleen cases parameters training memory run"
+    assert [row[header.index("run") :] for row in rows] == ["a", name, "few"]
+    assert {row.index("6.25 M") for row in rows} == {header.index("parameters")}
+    assert lines[6].startswith(f"2 {name}, -0.") and "lower than a (95 % interval" in lines[6]
+    assert lines[7].startswith("3 few, +0.0000: no difference shown: 2 cases can show none")
+
+
+def test_json_and_csv_hold_every_number(write_run, giseg):
+    paths = [write_run("a"), write_run("b", flipped=0.3, seed=1), write_run("few", cases=2)]
+    content = json.loads(giseg("compare", *paths, "--json", "--resamples", 999))
+    first, second, few = content["runs"]
+    assert content["metric"] == "uwmgi_score" and content["resamples"] == 999 and content["level"] == 0.95
+    assert first["comparison"] is None and first["seconds"] is None and first["peak_memory"] is None
+    assert first["low"] < first["score"] < first["high"] and first["cases"] == 8
+    assert (first["parameters"], first["trainable_parameters"]) == (6_250_000, 6_000_000)
+    assert first["score"] == pytest.approx(0.4 * first["parts"]["dice"] + 0.6 * (1 - first["parts"]["hausdorff"]))
+    assert second["comparison"]["difference"] == pytest.approx(second["score"] - first["score"])
+    assert second["comparison"]["high"] < 0 and second["comparison"]["p"] == pytest.approx(2 / 2**8)
+    assert few["low"] is None and few["comparison"]["p"] is None
+    rows = list(csv.DictReader(io.StringIO(giseg("compare", *paths, "--csv", "--resamples", 999))))
+    assert [row["run"] for row in rows] == [str(path) for path in paths]
+    assert float(rows[1]["comparison/difference"]) == second["comparison"]["difference"]
+    assert rows[0]["comparison/p"] == "" and rows[2]["low"] == "" and rows[0]["metric"] == "uwmgi_score"
+    assert float(rows[0]["classes/liver"]) == first["classes"]["liver"]
+
+
+def test_another_metric(write_run, giseg):
+    paths = [write_run("a"), write_run("b", flipped=0.3, seed=1)]
+    out = giseg("compare", *paths, "--metric", "dice")
+    assert out.startswith("dice with its 95 % interval") and "hausdorff" not in out
+    assert "lower than a" in out
+
+
+def test_demo_runs_say_so(write_run, giseg):
+    out = giseg("compare", write_run("a", demo=True), write_run("b", demo=True, seed=1))
+    assert out.startswith("DEMO on phantoms, not real data: uwmgi_score")
+    assert out.count("(demo)") == 2
+
+
+def test_what_makes_numbers_misleading_is_noted(write_run, registries):
+    whole = write_run("whole", part="all labelled")
+    ids = [f"c0_d0_{index}" for index in range(3)]
+    (whole / "split.csv").write_text("id,part\n" + "".join(f"{name},train+validation\n" for name in ids))
+    (whole / "environment.json").write_text('{"device": "cuda"}')
+    notes = "\n".join(compare([write_run("a", recipe='[model]\nname = "unet"'), whole], registries).notes)
+    assert "whole was scored on 3 slices that it also trained on" in notes
+    assert "whole was scored on all labelled slices, not on its validation slices" in notes
+    assert "different devices" in notes
+    assert "nothing but the seed" not in notes
+
+
+def test_runs_of_one_folder_name_are_told_apart(write_run, registries, tmp_path):
+    paths = [write_run("one/run"), write_run("two/run", seed=1)]
+    assert [row.run.label for row in compare(paths, registries).rows] == [str(path) for path in paths]
+
+
+def test_the_result_depends_on_nothing_but_runs_and_seed(write_run, registries):
+    paths = [write_run("a"), write_run("b", seed=1)]
+    once, again = compare(paths, registries).as_dict(), compare(paths, registries).as_dict()
+    assert once == again
+    assert compare(paths, registries, seed=1).as_dict()["runs"][0]["low"] != once["runs"][0]["low"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "RUNS"),
+        (["nowhere"], "no run folder"),
+        (["a", "--resamples", "10"], "999"),
+        (["a", "--json", "--csv"], "exclude one another"),
+        (["a", "--metric", "uwmgi"], "did you mean 'uwmgi_score'?"),
+    ],
+)
+def test_mistakes_are_answered_in_words(write_run, giseg, tmp_path, monkeypatch, arguments, message):
+    write_run("a")
+    monkeypatch.chdir(tmp_path)
+    assert message in giseg("compare", *arguments, code=2)
