@@ -4,7 +4,7 @@ BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.installed
 
-.PHONY: run test lint clean
+.PHONY: run test lint deck clean
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -14,6 +14,9 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+deck: $(STAMP)
+	$(BIN)/python benchmarks/deck.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
