@@ -15,8 +15,14 @@ from gisegkit.registry import KINDS
 COMPONENTS = list(load_plugins(selection="none").registries)
 
 SMALL: dict[tuple[str, str], dict[str, Any]] = {
-    ("model", "unet"): {"encoder": "tu-test_resnet", "weights": "none"},
-    ("model", "unetplusplus"): {"encoder": "tu-test_resnet", "weights": "none"},
+    **{
+        ("model", name): {"encoder": "tu-test_resnet", "weights": "none"}
+        for name in ("unet", "unetplusplus", "manet", "linknet", "fpn", "upernet", "segformer", "pspnet", "pan")
+    },
+    ("model", "deeplabv3"): {"encoder": "tu-test_resnet", "weights": "none", "decoder_channels": 16},
+    ("model", "deeplabv3plus"): {"encoder": "tu-test_resnet", "weights": "none", "decoder_channels": 16},
+    ("model", "dpt"): {"encoder": "tu-test_vit", "weights": "none", "decoder_fusion_channels": 16},
+    ("model", "r2unet"): {"width": 4},
     ("optimizer", "adam"): {"lr": 1e-2},
     ("optimizer", "adamw"): {"lr": 1e-2},
     ("optimizer", "sgd"): {"lr": 1e-2},

@@ -21,6 +21,17 @@ def register_components(add: Adder) -> None:
 
     add.model("unet", f"{HERE}.models:unet")
     add.model("unetplusplus", f"{HERE}.models:unetplusplus")
+    add.model("manet", f"{HERE}.models:manet")
+    add.model("linknet", f"{HERE}.models:linknet")
+    add.model("fpn", f"{HERE}.pyramid_models:fpn")
+    add.model("upernet", f"{HERE}.pyramid_models:upernet")
+    add.model("segformer", f"{HERE}.pyramid_models:segformer")
+    add.model("dpt", f"{HERE}.pyramid_models:dpt")
+    add.model("deeplabv3", f"{HERE}.context_models:deeplabv3")
+    add.model("deeplabv3plus", f"{HERE}.context_models:deeplabv3plus")
+    add.model("pspnet", f"{HERE}.context_models:pspnet")
+    add.model("pan", f"{HERE}.context_models:pan")
+    add.model("r2unet", f"{HERE}.r2unet:r2unet")
 
     add.loss("bce", f"{HERE}.losses:BCE")
     add.loss("dice", f"{HERE}.losses:DiceLoss")

@@ -1,0 +1,216 @@
+"""The library's networks for images of any height and width, and how one is built around an encoder.
+
+Every network has the attributes ``encoder``, ``decoder`` and ``segmentation_head``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gisegkit.components.encoders import find_encoder
+from gisegkit.components.weights import is_file, load_weights
+from gisegkit.errors import ComponentError
+
+RANDOM_MOMENTUM = 0.1
+"""Weight of a new batch in the running statistics when weights are random: torch's own. EfficientNet's 0.01 leaves them
+behind in a short run, so that evaluation collapses while the training loss looks fine."""
+
+TRY_SIZE = 64
+"""Pixels of the image that a new network is tried out on: two positions or more at the deepest level of each."""
+
+
+class AnySize(nn.Module):
+    """Lets a network take any height and width: the borders are repeated up to its stride, and cropped off again.
+
+    Attributes:
+        min_train_batch: fewest images that a training step needs: 2 where batch normalisation follows a pooling over
+            the whole image, and so sees one value an image.
+        fixed_size: the only height and width that its encoder takes, or None for any.
+        loading_report: which weights were loaded, from where, and what did not fit; empty for random weights.
+    """
+
+    encoder: Any
+    min_train_batch: int = 1
+    fixed_size: tuple[int, int] | None = None
+    loading_report: str = ""
+
+    @property
+    def stride(self) -> int:
+        """Height and width are padded to multiples of this many pixels."""
+        return int(self.encoder.output_stride)
+
+    @property
+    def least_size(self) -> int:
+        """Height and width are padded to at least this many pixels."""
+        return self.stride
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits ``[B, K, H, W]`` of images ``[B, C, H, W]``."""
+        height, width = images.shape[-2:]
+        if self.fixed_size is not None and self.fixed_size != (height, width):
+            raise ComponentError(
+                f"model: this encoder takes images of {self.fixed_size} pixels only, these have {(height, width)}; "
+                f"--set input.size={list(self.fixed_size)}"
+            )
+        below, right = (max(self.least_size, -(-side // self.stride) * self.stride) - side for side in (height, width))
+        if below or right:
+            images = functional.pad(images, (0, right, 0, below), mode="replicate")
+        logits: torch.Tensor = super().forward(images)
+        return logits[..., :height, :width]
+
+
+class Unet(AnySize, smp.Unet):  # type: ignore[misc]
+    """The library's U-Net."""
+
+
+class UnetPlusPlus(AnySize, smp.UnetPlusPlus):  # type: ignore[misc]
+    """The library's U-Net++."""
+
+
+class MAnet(AnySize, smp.MAnet):  # type: ignore[misc]
+    """The library's MA-Net."""
+
+
+class Linknet(AnySize, smp.Linknet):  # type: ignore[misc]
+    """The library's LinkNet."""
+
+
+class FPN(AnySize, smp.FPN):  # type: ignore[misc]
+    """The library's FPN."""
+
+
+class PSPNet(AnySize, smp.PSPNet):  # type: ignore[misc]
+    """The library's PSPNet."""
+
+
+class DeepLabV3(AnySize, smp.DeepLabV3):  # type: ignore[misc]
+    """The library's DeepLabV3."""
+
+
+class DeepLabV3Plus(AnySize, smp.DeepLabV3Plus):  # type: ignore[misc]
+    """The library's DeepLabV3+."""
+
+
+class PAN(AnySize, smp.PAN):  # type: ignore[misc]
+    """The library's PAN; its attention halves the deepest map three times."""
+
+    @property
+    def least_size(self) -> int:
+        return 8 * self.stride
+
+
+class UPerNet(AnySize, smp.UPerNet):  # type: ignore[misc]
+    """The library's UPerNet."""
+
+
+class Segformer(AnySize, smp.Segformer):  # type: ignore[misc]
+    """The library's SegFormer."""
+
+
+class DPT(AnySize, smp.DPT):  # type: ignore[misc]
+    """The library's DPT; its decoder brings the transformer's maps to 1/4, 1/8 ... of the image and back."""
+
+    @property
+    def stride(self) -> int:
+        coarsest = 2 ** (len(self.encoder.output_strides) + 1)
+        return max(int(self.encoder.output_stride), int(coarsest))
+
+
+def build(network: type[AnySize], encoder: str, weights: str, momentum: float | None, **options: Any) -> nn.Module:
+    """A network around an encoder, with its weights, tried out on a small image.
+
+    Args:
+        network: its class.
+        encoder: name of the encoder.
+        weights: name of pretrained weights, ``none``, or the path of a file.
+        momentum: weight of a new batch in the running statistics of batch normalisation, or None for the default.
+        options: keywords of the class, ``in_channels`` and ``classes`` among them.
+
+    Raises:
+        ComponentError: if encoder or weights cannot be had, or do not work in this network.
+    """
+    source = find_encoder(encoder, weights)
+    try:
+        with _quiet():
+            model = network(**options, **source.keywords)
+    except Exception as error:  # the libraries raise whatever comes: KeyError, AssertionError, TypeError ...
+        raise _does_not_work(encoder, network, error) from error
+    model.loading_report = source.report
+    return finish(model, encoder, weights, momentum, options["in_channels"], pretrained=source.pretrained)
+
+
+def finish(
+    model: AnySize, encoder: str, weights: str, momentum: float | None, in_channels: int, *, pretrained: bool = False
+) -> nn.Module:
+    """Try a new network out, set its momentum and load its weights where they come from a file."""
+    try:
+        with _quiet():
+            _try_out(model, in_channels)
+    except Exception as error:
+        raise _does_not_work(encoder, type(model), error) from error
+    if is_file(weights):
+        model.loading_report = load_weights(model, weights, in_channels)
+        pretrained = True
+    if momentum is None and not pretrained:
+        momentum = RANDOM_MOMENTUM
+    if momentum is not None:
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.momentum = momentum
+    return model
+
+
+def _does_not_work(encoder: str, network: type[nn.Module], error: Exception) -> ComponentError:
+    reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+    return ComponentError(f"model: encoder {encoder!r} does not work in {network.__name__}: {reason}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the libraries' warnings back that tell a user of gisegkit nothing to act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`timm-` encoders are deprecated", DeprecationWarning)
+        warnings.filterwarnings("ignore", "Overwriting .* in registry", UserWarning)
+        yield
+
+
+@torch.no_grad()
+def _try_out(model: AnySize, in_channels: int) -> None:
+    """One image through the network: finds a misfit now, the one size of some encoders, and the least batch.
+
+    Raises:
+        Exception: whatever the network raises where the encoder does not fit it.
+    """
+    pooled: list[bool] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0][0, 0].numel() == 1))
+        for module in model.modules()
+        if isinstance(module, _BatchNorm)
+    ]
+    model.eval()
+    side = max(TRY_SIZE, model.least_size)
+    try:
+        shape = model(torch.zeros(1, in_channels, side, side)).shape[-2:]
+    except Exception:
+        own = getattr(getattr(model.encoder, "model", None), "pretrained_cfg", {}).get("input_size")
+        if own is None or tuple(own[1:]) == (side, side):
+            raise
+        model.fixed_size = tuple(own[1:])
+        shape = model(torch.zeros(1, in_channels, *model.fixed_size)).shape[-2:]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    expected = model.fixed_size or (side, side)
+    if tuple(shape) != expected:
+        raise ValueError(f"images of {expected} pixels give logits of {tuple(shape)}")
+    model.train()
+    model.min_train_batch = 2 if any(pooled) else 1

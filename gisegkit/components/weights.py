@@ -1,0 +1,196 @@
+"""Weights out of a file into a network or its encoder alone, and a report of what fitted. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from gisegkit.errors import ComponentError, did_you_mean
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+WRAPPERS = ("module.", "model.", "_orig_mod.")
+"""What training programs put before every name: DataParallel, Lightning, torch.compile."""
+INNER = ("model", "state_dict", "model_state_dict", "net")
+"""Under which of a checkpoint's keys the tensors lie; ``model`` is gisegkit's own."""
+SHOWN = 4
+"""How many names a report lists of each kind."""
+
+Tensors = dict[str, torch.Tensor]
+
+
+def is_file(weights: str) -> bool:
+    """Whether ``weights`` is the path of a file, not a name."""
+    return weights.lower().endswith(SUFFIXES)
+
+
+def read_weights(path: str) -> Tensors:
+    """The tensors in a file by name.
+
+    Raises:
+        ComponentError: if there is no such file, or it is damaged, or holds anything that only pickle could read.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ComponentError(f"model: there is no file {path!r} of weights (in {Path.cwd()}); {_nearby(file)}")
+    try:
+        if file.suffix.lower() == ".safetensors":
+            content: Any = safetensors.torch.load_file(file, device="cpu")
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ComponentError(
+            f"model: the file {path!r} is damaged, or holds Python objects beside its tensors. gisegkit never "
+            "unpickles them, because that runs code out of the file. Where you trust the file, load it in a program "
+            "of your own and save the tensors alone: torch.save(model.state_dict(), ...)"
+        ) from error
+    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ComponentError(f"model: the file {path!r} cannot be read as weights: {_first_line(error)}") from error
+    tensors = _tensors(content)
+    if not tensors:
+        raise ComponentError(f"model: the file {path!r} holds no tensors by name")
+    return tensors
+
+
+def _nearby(file: Path) -> str:
+    folder = file.parent
+    if not folder.is_dir():
+        return f"there is no folder {str(folder)!r} either"
+    names = sorted(entry.name for entry in folder.iterdir() if is_file(entry.name))
+    nearest = did_you_mean(file.name, names)
+    return f"{nearest + ' ' if nearest else ''}{str(folder)!r} holds {_shortened(names) if names else 'no such files'}"
+
+
+def _tensors(content: Any) -> Tensors:
+    for key in INNER:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        return {}
+    return {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a file's tensors fit a network: by the network's names, and the file's names that found no place."""
+
+    values: Tensors
+    other_shape: list[str]
+    unexpected: list[str]
+
+
+def load_weights(model: nn.Module, path: str, in_channels: int) -> str:
+    """Copy what fits from a file into a network that has an ``encoder``, and say what fitted and what did not.
+
+    Names may stand with or without ``encoder.``, ``model.`` and ``module.``. Filters of the first layer are kept when
+    the file's images had another number of channels: summed for one channel, else repeated in turn and rescaled.
+
+    Returns:
+        The report, a few lines.
+
+    Raises:
+        ComponentError: if the file cannot be read, or no tensor in it fits, or none of the encoder.
+    """
+    tensors, state = read_weights(path), model.state_dict()
+    match = max(
+        (_match(state, _stripped(tensors, strip), add, in_channels) for strip, add in _renamings(tensors)),
+        key=lambda found: len(found.values),
+    )
+    encoder = [name for name in match.values if name.startswith("encoder.")]
+    if not encoder:
+        fitting = f"only {_shortened(match.values)}" if match.values else "nothing"
+        raise ComponentError(
+            f"model: of the {len(tensors)} tensors in {path!r} {fitting} fits this network, nothing its encoder.\n"
+            f"  the file holds {_shortened(tensors)}\n  the network needs {_shortened(state)}\n"
+            "Choose the network and encoder that the file was made with, or --set model.weights=none."
+        )
+    model.load_state_dict(state | match.values)
+    return _report(path, state, match)
+
+
+def _renamings(tensors: Tensors) -> Iterable[tuple[str, str]]:
+    chains = ("".join(chain) for length in range(3) for chain in itertools.product(WRAPPERS, repeat=length))
+    used = [chain for chain in chains if any(name.startswith(chain) for name in tensors)]
+    return itertools.product(used, ("", "encoder.", "encoder.model."))
+
+
+def _stripped(tensors: Tensors, strip: str) -> Tensors:
+    return {name.removeprefix(strip): value for name, value in tensors.items() if name.startswith(strip)}
+
+
+def _canonical(name: str) -> str:
+    """timm names a stage ``stages.0`` in a classifier and ``stages_0`` in an encoder."""
+    return name.replace("_", ".")
+
+
+def _match(state: Tensors, tensors: Tensors, add: str, in_channels: int) -> Match:
+    names = {_canonical(name): name for name in state}
+    places = {name: names.get(_canonical(add + name), "") for name in tensors}
+    first = next((name for name in state if name.startswith("encoder.") and state[name].ndim == 4), "")
+    stem = next((value for name, value in tensors.items() if places[name] == first and value.ndim == 4), None)
+    channels = in_channels if stem is None else stem.shape[1]
+    values, other_shape = {}, []
+    for name, value in tensors.items():
+        place = places[name]
+        if not place:
+            continue
+        fitted = _fitted(value, state[place].shape, channels, in_channels if place.startswith("encoder.") else 0)
+        if fitted is None:
+            other_shape.append(f"{place} (file {list(value.shape)}, network {list(state[place].shape)})")
+        else:
+            values[place] = fitted
+    return Match(values, other_shape, [name for name in tensors if not places[name]])
+
+
+def _fitted(value: torch.Tensor, shape: torch.Size, channels: int, wanted: int) -> torch.Tensor | None:
+    """The tensor itself if it has the shape, or with ``wanted`` in place of ``channels`` input channels, or None."""
+    if value.shape == shape:
+        return value
+    if value.ndim != 4 or tuple(shape) != (value.shape[0], wanted, *value.shape[2:]) or value.shape[1] != channels:
+        return None
+    if wanted == 1:
+        return value.sum(1, keepdim=True)
+    return value[:, torch.arange(wanted) % channels] * (channels / wanted)
+
+
+def _report(path: str, state: Tensors, match: Match) -> str:
+    parts = {"encoder": "encoder.", "decoder and head": ""}
+    counts, missing = [], []
+    for part, prefix in parts.items():
+        names = [
+            name
+            for name in state
+            if (name.startswith("encoder.") == bool(prefix)) and not name.endswith("num_batches_tracked")
+        ]
+        found = [name for name in names if name in match.values]
+        counts.append(f"{part} {len(found)} of {len(names)}")
+        missing += [name for name in names if name not in match.values] if found else []
+        counts[-1] += "" if found else " (random weights)"
+    shaped = {line.split(" ", 1)[0] for line in match.other_shape}
+    lines = [f"weights {path}: tensors loaded: {', '.join(counts)}"]
+    lines += _listed("not in the file", [name for name in missing if name not in shaped])
+    lines += _listed("of another shape, left random", match.other_shape)
+    lines += _listed("in the file only", match.unexpected)
+    return "\n".join(lines)
+
+
+def _listed(what: str, names: list[str]) -> list[str]:
+    return [f"  {what}: {_shortened(names)}"] if names else []
+
+
+def _shortened(names: Iterable[str]) -> str:
+    listed = list(names)
+    rest = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + rest
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
