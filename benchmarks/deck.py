@@ -96,7 +96,9 @@ def page(folder: Path, untrained: dict[str, float], seconds: float) -> str:
         ]
         rows.append("| " + " | ".join(cells) + " |")
     versions = environment["versions"]
-    header = "| recipe | score | Dice | untrained | large bowel | small bowel | stomach | parameters, million | epochs | min |"
+    header = (
+        "| recipe | score | Dice | untrained | large bowel | small bowel | stomach | weights, M | epochs | min |"
+    )
     return "\n".join(
         [
             "# The deck's systems, as demos",

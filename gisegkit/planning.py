@@ -14,7 +14,7 @@ from gisegkit.build import build_component, build_criterion, build_data, build_m
 from gisegkit.components.criterion import Criterion
 from gisegkit.engine.checkpointing import enable
 from gisegkit.engine.device import PRECISIONS, Device, pick_device
-from gisegkit.engine.memory import Simulation, SimulationError, recomputable, state_per_weight
+from gisegkit.engine.memory import Simulation, SimulationError, state_per_weight
 from gisegkit.engine.plan import Plan, choose, ways_out
 from gisegkit.engine.step import Cutting
 from gisegkit.errors import DataError, TrainingError
@@ -84,7 +84,7 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
     """
     train = recipe.train
     try:
-        blocks = recomputable(simulation) if train.activation_checkpointing != "off" else []
+        blocks = simulation.recomputable if train.activation_checkpointing != "off" else []
     except SimulationError:
         blocks = []
     if train.micro_batch != "auto":

@@ -39,7 +39,7 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
     if run is None:
         RunDir.check_free(out)
     verify_losses(recipe, session.plugins.registries)
-    ready = get_ready(recipe, session, training=True)
+    ready = get_ready(recipe, session, training=True, resumed=run is not None and run.state() is not None)
     training, plan = assemble(ready, session)
     if run is None:
         environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))

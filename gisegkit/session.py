@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from gisegkit.build import Data, Rows, build_data, build_metrics, build_model, build_postprocess, uses_softmax
+from gisegkit.components.weights import continue_from
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.predict import Decision, Scan, predict_scans
@@ -17,6 +19,7 @@ from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import RunError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
+from gisegkit.rundir import RunDir
 from gisegkit.types import Metric, Progress, silent
 
 
@@ -67,12 +70,20 @@ class Ready:
         return {"classes": list(self.data.dataset.classes), "channels": self.data.channels}
 
 
-def get_ready(recipe: Recipe, session: Session, *, training: bool, weights: Mapping[str, Any] | None = None) -> Ready:
+def get_ready(
+    recipe: Recipe,
+    session: Session,
+    *,
+    training: bool,
+    weights: Mapping[str, Any] | None = None,
+    resumed: bool = False,
+) -> Ready:
     """Build data and network of a recipe and bring the network to the device.
 
     Args:
         training: whether the data must have slices to train on.
-        weights: a run's ``best.pt``; without it the network starts as the recipe says.
+        weights: a run's ``best.pt``; without it the network starts as the recipe says, and that is printed.
+        resumed: whether a checkpoint's weights follow, so that none need be fetched.
 
     Raises:
         RunError: if the data have other classes or channels than the weights were trained on.
@@ -83,9 +94,17 @@ def get_ready(recipe: Recipe, session: Session, *, training: bool, weights: Mapp
     if weights is not None:
         _compatible(data, weights["facts"])
     classes = len(data.dataset.classes)
-    model = build_model(recipe, registries, channels=data.channels, classes=classes, trained=weights is not None)
+    others = recipe.train.init_from
+    settled = weights is not None or resumed
+    model = build_model(recipe, registries, channels=data.channels, classes=classes, trained=settled or bool(others))
     if weights is not None:
         model.load_state_dict(weights["model"])
+    elif not settled:
+        if others:
+            found = RunDir.open(Path(others)).weights()["model"]
+            session.say(continue_from(model, found, f"of the run {others}", data.channels))
+        elif report := getattr(model, "loading_report", ""):
+            session.say(report)
     model = model.to(device.device)
     if recipe.train.channels_last:
         model = model.to(memory_format=torch.channels_last)

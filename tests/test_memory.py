@@ -13,7 +13,7 @@ from gisegkit.components.models import unet, unetplusplus
 from gisegkit.components.optimizers import adam, sgd
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import Device
-from gisegkit.engine.memory import Simulation, SimulationError, recomputable, state_per_weight
+from gisegkit.engine.memory import Simulation, SimulationError, state_per_weight
 
 CRITERION = Criterion([("bce", 0.5, BCE()), ("tversky", 0.5, Tversky())])
 CPU = Device(torch.device("cpu"), torch.float32)
@@ -82,7 +82,7 @@ def test_recomputed_activations_peak_inside_a_convolution_which_the_workspace_co
     step = simulation(model)
     predicted = step.estimate(SLICES, checkpointing=True)
     plain = step.estimate(SLICES)
-    blocks = recomputable(step)
+    blocks = step.recomputable
     enable(blocks)
     try:
         peak = measured(model, SLICES, (64, 64))

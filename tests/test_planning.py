@@ -80,7 +80,7 @@ def test_where_nothing_fits_the_error_says_by_how_much_and_what_would_help(step)
     with pytest.raises(TrainingError) as caught:
         cut(recipe, simulation, pick_device("cpu"))
     text = str(caught.value)
-    assert "predicted to take" in text and "there are 1 MiB (train.memory)" in text
+    assert "predicted to take" in text and "there are 977 KiB (train.memory)" in text
     assert "encoder" in text and "--set train.micro_batch=1" in text
 
 

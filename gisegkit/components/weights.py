@@ -116,6 +116,32 @@ def load_weights(model: nn.Module, path: str, in_channels: int) -> str:
     return _report(path, state, match)
 
 
+def continue_from(model: nn.Module, tensors: Tensors, source: str, in_channels: int) -> str:
+    """Copy what fits of another run's weights into a network, by name, and say what fitted and what did not.
+
+    Args:
+        model: any network.
+        tensors: the run's weights by name.
+        source: where they come from, for the report.
+        in_channels: of the network's images; filters of an encoder's first layer are kept for other images, as above.
+
+    Returns:
+        The report, a few lines.
+
+    Raises:
+        ComponentError: if nothing fits.
+    """
+    state = model.state_dict()
+    match = _match(state, tensors, "", in_channels)
+    if not match.values:
+        raise ComponentError(
+            f"train.init_from: nothing in {source} fits this network.\n  it holds {_shortened(tensors)}\n"
+            f"  the network needs {_shortened(state)}\nTake a run of the same network and encoder."
+        )
+    model.load_state_dict(state | match.values)
+    return _report(source, state, match)
+
+
 def _renamings(tensors: Tensors) -> Iterable[tuple[str, str]]:
     chains = ("".join(chain) for length in range(3) for chain in itertools.product(WRAPPERS, repeat=length))
     used = [chain for chain in chains if any(name.startswith(chain) for name in tensors)]
@@ -170,6 +196,8 @@ def _report(path: str, state: Tensors, match: Match) -> str:
             for name in state
             if (name.startswith("encoder.") == bool(prefix)) and not name.endswith("num_batches_tracked")
         ]
+        if not names:  # a network without an encoder of that name
+            continue
         found = [name for name in names if name in match.values]
         counts.append(f"{part} {len(found)} of {len(names)}")
         missing += [name for name in names if name not in match.values] if found else []

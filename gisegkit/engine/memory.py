@@ -8,6 +8,7 @@ GPU can so predict for one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -140,8 +141,29 @@ class Simulation:
             raise
         return 1
 
+    @functools.cached_property
+    def recomputable(self) -> list[nn.Module]:
+        """The network's blocks that can be checkpointed: those that leave their own input as it is.
+
+        Raises:
+            SimulationError: as in ``estimate``.
+        """
+        blocks = find_blocks(self.model)
+        was_training = self.model.training
+        self.model.train()
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), torch.random.fork_rng(devices=[]):
+                state = {name: _hollow(value) for name, value in _state(self.model)}
+                with watch_inputs(blocks) as spoilt:
+                    torch.func.functional_call(self.model, state, (torch.empty(2, self.channels, *self.size),))
+        except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as error:
+            raise SimulationError(_cause(error)) from error
+        finally:
+            self.model.train(was_training)
+        return [block for block in blocks if block not in spoilt]
+
     def _run(self, count: int, *, checkpointing: bool) -> Tally:
-        blocks = [block for block in recomputable(self) if checkpointing]
+        blocks = self.recomputable if checkpointing else []
         shape = (count, self.channels, *self.size)
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         tally = Tally()
@@ -173,24 +195,6 @@ class Simulation:
 
 class SimulationError(Exception):
     """A network or loss whose memory cannot be predicted; the text says why."""
-
-
-def recomputable(simulation: Simulation) -> list[nn.Module]:
-    """The network's blocks that can be checkpointed: those that leave their own input as it is."""
-    blocks = find_blocks(simulation.model)
-    shape = (2, simulation.channels, *simulation.size)
-    was_training = simulation.model.training
-    simulation.model.train()
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            state = {name: _hollow(value) for name, value in _state(simulation.model)}
-            with watch_inputs(blocks) as spoilt:
-                torch.func.functional_call(simulation.model, state, (torch.empty(shape),))
-    except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as error:
-        raise SimulationError(_cause(error)) from error
-    finally:
-        simulation.model.train(was_training)
-    return [block for block in blocks if block not in spoilt]
 
 
 class _Step(nn.Module):
