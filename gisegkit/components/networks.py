@@ -119,6 +119,13 @@ class Segformer(AnySize, smp.Segformer):  # type: ignore[misc]
 class DPT(AnySize, smp.DPT):  # type: ignore[misc]
     """The library's DPT; its decoder brings the transformer's maps to 1/4, 1/8 ... of the image and back."""
 
+    def __init__(self, **options: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Encoder does not have prefix tokens", UserWarning)
+            super().__init__(**options)
+        if options["decoder_readout"] != "ignore" and not self.encoder.has_prefix_tokens:
+            raise ValueError('it has no class token; set decoder_readout = "ignore"')
+
     @property
     def stride(self) -> int:
         coarsest = 2 ** (len(self.encoder.output_strides) + 1)
