@@ -163,6 +163,14 @@ def test_the_one_size_of_an_encoder_is_found():
         model(torch.zeros(1, 1, 64, 64))
 
 
+def test_the_least_size_of_an_encoder_is_found():
+    """Inception's convolutions without padding leave nothing of 64 pixels."""
+    model = unet(in_channels=1, classes=1, encoder="tu-inception_v3", weights="none").eval()
+    assert (model.fixed_size, model.least_size) == (None, 160)
+    with torch.inference_mode():
+        assert model(torch.rand(1, 1, 50, 200)).shape == (1, 1, 50, 200)
+
+
 def test_window_transformers_take_any_size():
     model = unet(in_channels=1, classes=1, encoder="tu-swin_tiny_patch4_window7_224", weights="none").eval()
     assert model.fixed_size is None
@@ -192,3 +200,4 @@ def test_deprecated_names_of_encoders_are_taken_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         unet(in_channels=1, classes=1, encoder="timm-efficientnet-b0", weights="none")
+        unet(in_channels=1, classes=1, encoder="tu-tf_efficientnet_b0_ap", weights="none")
