@@ -24,8 +24,9 @@ RANDOM_MOMENTUM = 0.1
 """Weight of a new batch in the running statistics when weights are random: torch's own. EfficientNet's 0.01 leaves them
 behind in a short run, so that evaluation collapses while the training loss looks fine."""
 
-TRY_SIZE = 64
-"""Pixels of the image that a new network is tried out on: two positions or more at the deepest level of each."""
+TRY_SIZES = (64, 160)
+"""Height and width in pixels of the images that a new network is tried out on, in turn until one goes through: some
+encoders need more than 64. Neither is a size that an encoder for one size only is made for."""
 
 
 class AnySize(nn.Module):
@@ -34,12 +35,14 @@ class AnySize(nn.Module):
     Attributes:
         min_train_batch: fewest images that a training step needs: 2 where batch normalisation follows a pooling over
             the whole image, and so sees one value an image.
+        least_size: height and width are padded to at least this many pixels.
         fixed_size: the only height and width that its encoder takes, or None for any.
         loading_report: which weights were loaded, from where, and what did not fit; empty for random weights.
     """
 
     encoder: Any
     min_train_batch: int = 1
+    least_size: int = 1
     fixed_size: tuple[int, int] | None = None
     loading_report: str = ""
 
@@ -47,11 +50,6 @@ class AnySize(nn.Module):
     def stride(self) -> int:
         """Height and width are padded to multiples of this many pixels."""
         return int(self.encoder.output_stride)
-
-    @property
-    def least_size(self) -> int:
-        """Height and width are padded to at least this many pixels."""
-        return self.stride
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``[B, K, H, W]`` of images ``[B, C, H, W]``."""
@@ -61,7 +59,7 @@ class AnySize(nn.Module):
                 f"model: this encoder takes images of {self.fixed_size} pixels only, these have {(height, width)}; "
                 f"--set input.size={list(self.fixed_size)}"
             )
-        below, right = (max(self.least_size, -(-side // self.stride) * self.stride) - side for side in (height, width))
+        below, right = (-(-max(side, self.least_size) // self.stride) * self.stride - side for side in (height, width))
         if below or right:
             images = functional.pad(images, (0, right, 0, below), mode="replicate")
         logits: torch.Tensor = super().forward(images)
@@ -103,9 +101,9 @@ class DeepLabV3Plus(AnySize, smp.DeepLabV3Plus):  # type: ignore[misc]
 class PAN(AnySize, smp.PAN):  # type: ignore[misc]
     """The library's PAN; its attention halves the deepest map three times."""
 
-    @property
-    def least_size(self) -> int:
-        return 8 * self.stride
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.least_size = 8 * self.stride
 
 
 class UPerNet(AnySize, smp.UPerNet):  # type: ignore[misc]
@@ -118,6 +116,13 @@ class Segformer(AnySize, smp.Segformer):  # type: ignore[misc]
 
 class DPT(AnySize, smp.DPT):  # type: ignore[misc]
     """The library's DPT; its decoder brings the transformer's maps to 1/4, 1/8 ... of the image and back."""
+
+    def __init__(self, **options: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Encoder does not have prefix tokens", UserWarning)
+            super().__init__(**options)
+        if options["decoder_readout"] != "ignore" and not self.encoder.has_prefix_tokens:
+            raise ValueError('it has no class token; set decoder_readout = "ignore"')
 
     @property
     def stride(self) -> int:
@@ -170,8 +175,13 @@ def finish(
 
 
 def _does_not_work(encoder: str, network: type[nn.Module], error: Exception) -> ComponentError:
-    reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
-    return ComponentError(f"model: encoder {encoder!r} does not work in {network.__name__}: {reason}")
+    reason = str(error).strip().split("\n", 1)[0]
+    if not isinstance(error, ValueError | RuntimeError):  # those come with a sentence, others with a word
+        reason = f"{type(error).__name__} {reason}"
+    return ComponentError(
+        f"model: encoder {encoder!r} does not work in {network.__name__}: {reason} "
+        "(docs/models.md says which encoders fit which network)"
+    )
 
 
 @contextmanager
@@ -179,38 +189,49 @@ def _quiet() -> Iterator[None]:
     """Keeps the libraries' warnings back that tell a user of gisegkit nothing to act on."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`timm-` encoders are deprecated", DeprecationWarning)
-        warnings.filterwarnings("ignore", "Overwriting .* in registry", UserWarning)
+        warnings.filterwarnings("ignore", "Mapping deprecated model name", UserWarning)
         yield
 
 
 @torch.no_grad()
 def _try_out(model: AnySize, in_channels: int) -> None:
-    """One image through the network: finds a misfit now, the one size of some encoders, and the least batch.
+    """One image through the network: finds a misfit now, the sizes that some encoders need, and the least batch.
 
     Raises:
         Exception: whatever the network raises where the encoder does not fit it.
     """
-    pooled: list[bool] = []
+    own = getattr(getattr(model.encoder, "model", None), "pretrained_cfg", {}).get("input_size", ())[1:]
+    sizes = [(side, side) for side in TRY_SIZES] + ([tuple(own)] if own else [])
+    model.eval()
+    for attempt, size in enumerate(sizes):
+        try:
+            pooled = _pools_to_one_value(model, torch.zeros(1, in_channels, *size))
+        except Exception:
+            if attempt == len(sizes) - 1:
+                raise
+            continue
+        break
+    if attempt == len(TRY_SIZES):
+        model.fixed_size = size
+    elif attempt:
+        model.least_size = max(model.least_size, *size)
+    model.min_train_batch = 2 if pooled else 1
+    model.train()
+
+
+def _pools_to_one_value(model: AnySize, image: torch.Tensor) -> bool:
+    """Whether any batch normalisation sees a map of one value when the image goes through the network."""
+    seen: list[bool] = []
     hooks = [
-        module.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0][0, 0].numel() == 1))
+        module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, 0].numel() == 1))
         for module in model.modules()
         if isinstance(module, _BatchNorm)
     ]
-    model.eval()
-    side = max(TRY_SIZE, model.least_size)
     try:
-        shape = model(torch.zeros(1, in_channels, side, side)).shape[-2:]
-    except Exception:
-        own = getattr(getattr(model.encoder, "model", None), "pretrained_cfg", {}).get("input_size")
-        if own is None or tuple(own[1:]) == (side, side):
-            raise
-        model.fixed_size = tuple(own[1:])
-        shape = model(torch.zeros(1, in_channels, *model.fixed_size)).shape[-2:]
+        shape = model(image).shape[-2:]
     finally:
         for hook in hooks:
             hook.remove()
-    expected = model.fixed_size or (side, side)
-    if tuple(shape) != expected:
-        raise ValueError(f"images of {expected} pixels give logits of {tuple(shape)}")
-    model.train()
-    model.min_train_batch = 2 if any(pooled) else 1
+    if shape != image.shape[-2:]:
+        raise ValueError(f"images of {tuple(image.shape[-2:])} pixels give logits of {tuple(shape)}")
+    return any(seen)

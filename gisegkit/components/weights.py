@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import nn
@@ -45,14 +45,18 @@ def read_weights(path: str) -> Tensors:
         if file.suffix.lower() == ".safetensors":
             content: Any = safetensors.torch.load_file(file, device="cpu")
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ComponentError(
             f"model: the file {path!r} is damaged, or holds Python objects beside its tensors. gisegkit never "
             "unpickles them, because that runs code out of the file. Where you trust the file, load it in a program "
             "of your own and save the tensors alone: torch.save(model.state_dict(), ...)"
         ) from error
-    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (
+        Exception
+    ) as error:  # of damaged bytes the readers raise whatever comes: EOFError, KeyError, struct.error ...
         raise ComponentError(f"model: the file {path!r} cannot be read as weights: {_first_line(error)}") from error
     tensors = _tensors(content)
     if not tensors:
