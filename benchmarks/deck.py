@@ -96,9 +96,7 @@ def page(folder: Path, untrained: dict[str, float], seconds: float) -> str:
         ]
         rows.append("| " + " | ".join(cells) + " |")
     versions = environment["versions"]
-    header = (
-        "| recipe | score | Dice | untrained | large bowel | small bowel | stomach | weights, M | epochs | min |"
-    )
+    header = "| recipe | score | Dice | untrained | large bowel | small bowel | stomach | weights, M | epochs | min |"
     return "\n".join(
         [
             "# The deck's systems, as demos",
