@@ -35,7 +35,7 @@ def describe_environment(plugins: Plugins, *, device: str, recipe: Path) -> dict
         recipe: the recipe's file; the git revision is that of the folder around it.
     """
     return {
-        "versions": {"python": platform.pythonversion_of(), **{name: version_of(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}},
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "device": device,

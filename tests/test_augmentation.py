@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gisegkit.components.augmentation import AlbumentationsPolicy, baseline, none
+from gisegkit.components.augmentation import AlbumentationsPolicy, in_words, none
+from gisegkit.components.augmentation_deck import baseline
 from gisegkit.errors import ComponentError
 from gisegkit.types import IGNORE
 
@@ -124,3 +125,39 @@ def test_masks_hold_no_new_value_after_warping(seed):
 def test_an_argument_that_albumentations_leaves_out_is_an_error(step):
     with pytest.raises(ComponentError, match=r"albumentations 2\..*does not take"):
         AlbumentationsPolicy(lambda: [step()])
+
+
+# --- what was drawn -------------------------------------------------------------------------------------------------
+
+
+def test_what_was_drawn_is_told_when_asked_for():
+    policy = AlbumentationsPolicy(
+        lambda: [albumentations.HorizontalFlip(p=1), albumentations.VerticalFlip(p=0), albumentations.Rotate(p=1)]
+    )
+    policy(*sample(), np.random.default_rng(0))
+    assert policy.drawn == []
+    policy.record = True
+    policy(*sample(), np.random.default_rng(0))
+    assert policy.drawn[0] == "HorizontalFlip"
+    assert len(policy.drawn) == 2 and policy.drawn[1].startswith("Rotate")
+
+
+def test_numbers_are_told_with_their_units_and_maps_are_not():
+    drawn = {"shift_x_px": 3.14159, "scale": {"x": 1.05, "y": 1.0}, "map_x": np.zeros((4, 4)), "shape": (4, 4)}
+    assert in_words("Move", drawn) == "Move: shift x 3.14 px, scale x 1.05, scale y 1"
+    assert in_words("CoarseDropout", {"holes": np.zeros((7, 4)), "seed": 4}) == "CoarseDropout: 7 holes"
+
+
+# --- images that a step cannot take ---------------------------------------------------------------------------------
+
+
+def test_a_step_that_does_not_fit_the_images_is_named_with_their_channels():
+    policy = AlbumentationsPolicy(lambda: [albumentations.HueSaturationValue(p=1)])
+    with pytest.raises(ComponentError, match=r"1 channels in float32: .*not applicable to grayscale"):
+        policy(*sample(channels=1), np.random.default_rng(0))
+
+
+def test_a_step_that_changes_the_size_is_refused():
+    policy = AlbumentationsPolicy(lambda: [albumentations.CenterCrop(8, 8, p=1)])
+    with pytest.raises(ComponentError, match=r"changes the size, \(12, 15\) to \(8, 8\).*\[input\] size"):
+        policy(*sample(), np.random.default_rng(0))

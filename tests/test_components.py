@@ -23,6 +23,7 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("model", "deeplabv3plus"): {"encoder": "tu-test_resnet", "weights": "none", "decoder_channels": 16},
     ("model", "dpt"): {"encoder": "tu-test_vit", "weights": "none", "decoder_fusion_channels": 16},
     ("model", "r2unet"): {"width": 4},
+    ("augmentation", "albumentations"): {"steps": [{"name": "HorizontalFlip"}, {"name": "RandomRotate90", "p": 0.0}]},
     ("optimizer", "adam"): {"lr": 1e-2},
     ("optimizer", "adamw"): {"lr": 1e-2},
     ("optimizer", "sgd"): {"lr": 1e-2},

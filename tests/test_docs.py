@@ -82,7 +82,7 @@ def test_links_lead_somewhere(page):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", ["recipes.md", "tutorial.md"])
+@pytest.mark.parametrize("page", ["augmentation.md", "recipes.md", "tutorial.md"])
 def test_recipes_on_pages_load(page, tmp_path):
     registries = load_plugins(selection="none").registries
     recipes = {name: text for name, text in files_of(DOCS / page).items() if name.endswith(".toml")}

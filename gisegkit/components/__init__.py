@@ -43,7 +43,10 @@ def register_components(add: Adder) -> None:
     add.loss("ce", f"{HERE}.cross_entropy:CrossEntropy")
 
     add.augmentation("none", f"{HERE}.augmentation:none")
-    add.augmentation("baseline", f"{HERE}.augmentation:baseline")
+    add.augmentation("baseline", f"{HERE}.augmentation_deck:baseline")
+    add.augmentation("initial", f"{HERE}.augmentation_deck:initial")
+    add.augmentation("final", f"{HERE}.augmentation_deck:final")
+    add.augmentation("albumentations", f"{HERE}.augmentation_list:albumentations")
 
     add.batch_transform("mixup", f"{HERE}.batch_transforms:Mixup")
 

@@ -1,4 +1,4 @@
-"""Augmentation policies, and the only place that knows albumentations.
+"""Augmentation policies made of albumentations' steps, every draw of which comes from the sample's own generator.
 
 A policy is called with one sample that already has the network's size, and with that sample's own generator: the
 same sample and the same generator give the same result, whatever ran before and in whichever worker.
@@ -10,12 +10,11 @@ import os
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from gisegkit.errors import ComponentError
-from gisegkit.types import Between
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks a server for the newest version
 
@@ -28,9 +27,17 @@ if TYPE_CHECKING:
     Policy: TypeAlias = Callable[[FloatArray, MaskArray, np.random.Generator], tuple[FloatArray, MaskArray]]
     Steps: TypeAlias = Callable[[], Sequence[albumentations.BasicTransform | albumentations.BaseCompose]]
 
+NOT_DRAWN = ("shape", "cols", "rows", "interpolation", "mask_interpolation", "fill", "fill_mask", "border_mode", "seed")
+"""Parameters of a step that tell nothing about the sample."""
+
 
 class AlbumentationsPolicy:
-    """Albumentations steps whose every draw comes from the generator that is handed in."""
+    """Albumentations steps whose every draw comes from the generator that is handed in.
+
+    Attributes:
+        record: whether ``drawn`` is filled; ``giseg show`` sets it.
+        drawn: what the last call did, a line for each step that was applied.
+    """
 
     def __init__(self, steps: Steps) -> None:
         """Build the steps, taking albumentations' warnings for what they are.
@@ -42,10 +49,14 @@ class AlbumentationsPolicy:
         Raises:
             ComponentError: if albumentations refuses an argument or warns about one.
         """
+        self.record = False
+        self.drawn: list[str] = []
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)
-                self._steps = albumentations.Compose(list(steps()), mask_interpolation=cv2.INTER_NEAREST)
+                self._steps = albumentations.Compose(
+                    list(steps()), mask_interpolation=cv2.INTER_NEAREST, save_applied_params=True
+                )
         except (UserWarning, ValueError, TypeError) as error:
             raise ComponentError(
                 f"albumentations {albumentations.__version__} does not take this policy as it is written: {error}"
@@ -61,12 +72,51 @@ class AlbumentationsPolicy:
 
         Returns:
             The same pair, augmented, C-contiguous.
+
+        Raises:
+            ComponentError: if a step cannot work on such an image.
         """
         # One generator for all steps: set_random_seed would give every step the same draws, so that steps with the
         # same p would always come together.
         self._steps.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        result = self._steps(image=image, mask=mask)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # a parameter that such an image makes it leave out
+                result = self._steps(image=image, mask=mask)
+        except Exception as error:  # each transform raises what it happens to meet
+            cause = str(error).strip().split("\n", 1)[0]
+            raise ComponentError(
+                f"augmentation: a step does not work on an image of {image.shape[2]} channels in float32: {cause}"
+            ) from error
+        if result["image"].shape != image.shape or result["mask"].shape != mask.shape:
+            raise ComponentError(
+                f"augmentation: a step changes the size, {image.shape[:2]} to {result['image'].shape[:2]}; the size is "
+                "the recipe's [input] size, so leave out steps that crop, pad or resize to another one"
+            )
+        if self.record:
+            self.drawn = [in_words(name, params) for name, params in result["applied_transforms"]]
         return np.ascontiguousarray(result["image"]), np.ascontiguousarray(result["mask"])
+
+
+def in_words(name: str, params: dict[str, Any]) -> str:
+    """A step with the numbers that it drew: ``Rotate: angle 4.1``."""
+    words = [text for key, value in params.items() if key not in NOT_DRAWN and (text := _number(key, value))]
+    return f"{name}: {', '.join(words)}" if words else name
+
+
+def _number(key: str, value: Any) -> str:
+    """A parameter as words, or an empty text for what is too long to read, such as a map of displacements."""
+    label = key.replace("_", " ")
+    if isinstance(value, dict):
+        return ", ".join(filter(None, (_number(f"{key} {inner}", item) for inner, item in value.items())))
+    if isinstance(value, bool | np.bool_ | str):
+        return f"{label} {value}"
+    if isinstance(value, int | float | np.number):
+        name, pixels, _ = label.partition(" px")
+        return f"{name} {float(value):.3g}{pixels}"
+    if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[1] == 4 and key == "holes":
+        return f"{len(value)} holes"
+    return ""
 
 
 def none(*, size: tuple[int, int]) -> Policy:
@@ -79,19 +129,6 @@ def none(*, size: tuple[int, int]) -> Policy:
         ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair.
     """
     return _unchanged
-
-
-def baseline(*, size: tuple[int, int], p: Annotated[float, Between(0, 1)] = 0.5) -> Policy:
-    """The deck's baseline: a horizontal flip (its resizing is the recipe's [input]).
-
-    Args:
-        size: height and width of the samples in pixels.
-        p: probability of the flip.
-
-    Returns:
-        ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair, augmented.
-    """
-    return AlbumentationsPolicy(lambda: [albumentations.HorizontalFlip(p=p)])
 
 
 def _unchanged(image: FloatArray, mask: MaskArray, rng: np.random.Generator) -> tuple[FloatArray, MaskArray]:
