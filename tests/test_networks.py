@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -17,6 +19,7 @@ from gisegkit.components.networks import AnySize
 from gisegkit.components.pyramid_models import dpt, fpn, segformer, upernet
 from gisegkit.components.r2unet import r2unet
 from gisegkit.errors import ComponentError
+from gisegkit.plugins import load_plugins
 
 RESNET = {"encoder": "tu-test_resnet", "weights": "none"}
 SHALLOW = {"depth": 4, "decoder_channels": (32, 16, 8, 8)}
@@ -143,6 +146,19 @@ def test_building_leaves_the_random_numbers_and_running_statistics_alone():
     assert all(int(value) == 0 for name, value in model.state_dict().items() if name.endswith("num_batches_tracked"))
 
 
+def test_the_page_has_every_network_with_its_numbers():
+    """Built on no device, with the defaults: the parameters and the least batch of docs/models.md."""
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \| ([\d.]+) \| (\d) \|", page, re.MULTILINE)
+    models = load_plugins(selection="none").registries["model"]
+    assert sorted(name for name, *_ in rows) == sorted(models)
+    for name, millions, least in rows:
+        with torch.device("meta"):
+            model = models.get(name).load()(in_channels=1, classes=3, weights="none")
+        count = sum(parameter.numel() for parameter in model.parameters())
+        assert (f"{count / 1e6:.1f}", str(model.min_train_batch)) == (millions, least), name
+
+
 class OneSize(AnySize):
     """Takes images of one size only."""
 
@@ -184,8 +200,7 @@ def test_window_transformers_take_any_size():
         (unetplusplus, "mit_b0"),
         (linknet, "mit_b0"),
         (unet, "tu-test_vit"),
-        (deeplabv3, "vgg11"),
-        (deeplabv3plus, "densenet121"),
+        (deeplabv3, "densenet121"),
         (pan, "tu-swin_tiny_patch4_window7_224"),
         (dpt, "tu-test_resnet"),
         (r2unet, "tu-test_vit"),
@@ -194,6 +209,14 @@ def test_window_transformers_take_any_size():
 def test_an_encoder_that_does_not_fit_the_network_is_a_clear_error(build, encoder):
     with pytest.raises(ComponentError, match=f"'{encoder}' does not work in [A-Z].*: ."):
         build(in_channels=1, classes=1, encoder=encoder, weights="none")
+
+
+@pytest.mark.parametrize("encoder", ["tu-swin_tiny_patch4_window7_224", "tu-vgg11"])
+def test_an_encoder_that_cannot_be_dilated_says_so(encoder):
+    with pytest.raises(
+        ComponentError, match=f"'{encoder}' does not work in DeepLabV3.*cannot be dilated to output_stride = 16"
+    ):
+        deeplabv3plus(in_channels=1, classes=1, encoder=encoder, weights="none")
 
 
 def test_deprecated_names_of_encoders_are_taken_without_a_warning():

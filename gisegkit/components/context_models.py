@@ -38,7 +38,7 @@ def deeplabv3(
         in_channels: channels of the images.
         classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; one that can be
-            dilated: not ``mit_b*``, ``vgg*`` and most transformers.
+            dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
         output_stride: how often smaller than the image the encoder's last map is; 8 is finer and takes about four times
@@ -97,7 +97,7 @@ def deeplabv3plus(
         in_channels: channels of the images.
         classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; one that can be
-            dilated: not ``mit_b*``, ``vgg*`` and most transformers.
+            dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
         output_stride: how often smaller than the image the encoder's last map is; 8 is finer and takes about four times

@@ -148,7 +148,10 @@ def build(network: type[AnySize], encoder: str, weights: str, momentum: float | 
         with _quiet():
             model = network(**options, **source.keywords)
     except Exception as error:  # the libraries raise whatever comes: KeyError, AssertionError, TypeError ...
-        raise _does_not_work(encoder, network, error) from error
+        stride = options.get("encoder_output_stride", 32)
+        undilatable = stride != 32 and isinstance(error, TypeError | AssertionError | NotImplementedError)
+        reason = ValueError(f"it cannot be dilated to output_stride = {stride}") if undilatable else error
+        raise _does_not_work(encoder, network, reason) from error
     model.loading_report = source.report
     return finish(model, encoder, weights, momentum, options["in_channels"], pretrained=source.pretrained)
 
