@@ -80,7 +80,7 @@ def built():
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(height=st.integers(9, 50), width=st.integers(9, 50))
 def test_any_size_is_padded_with_its_border_and_cropped_back(built, case, height, width):
     stride, least = CASES[case][4:]
@@ -185,6 +185,19 @@ def test_the_least_size_of_an_encoder_is_found():
     assert (model.fixed_size, model.least_size) == (None, 160)
     with torch.inference_mode():
         assert model(torch.rand(1, 1, 50, 200)).shape == (1, 1, 50, 200)
+
+
+def test_the_step_of_an_encoder_is_found():
+    """HRNet joins its branches at 1/32 of the image, also where the network stops reading at 1/8."""
+    model = pspnet(in_channels=1, classes=1, encoder="tu-hrnet_w18_small", weights="none").eval()
+    assert (model.stride, model.least_step) == (8, 32)
+    with torch.inference_mode():
+        assert model(torch.rand(1, 1, 50, 72)).shape == (1, 1, 50, 72)
+
+
+def test_windows_that_fit_some_sizes_only_are_one_size():
+    model = pspnet(in_channels=1, classes=1, encoder="tu-maxvit_pico_rw_256", weights="none")
+    assert model.fixed_size == (256, 256)
 
 
 def test_window_transformers_take_any_size():

@@ -41,8 +41,8 @@ def deeplabv3(
             dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the encoder's last map is; 8 is finer and takes about four times
-            the memory of 16.
+        output_stride: how often smaller than the image the encoder's last map is; with 8 the last maps are four
+            times as large as with 16.
         decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
         decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
         decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
@@ -100,8 +100,8 @@ def deeplabv3plus(
             dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the encoder's last map is; 8 is finer and takes about four times
-            the memory of 16.
+        output_stride: how often smaller than the image the encoder's last map is; with 8 the last maps are four
+            times as large as with 16.
         decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
         decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
         decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
