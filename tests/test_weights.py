@@ -131,7 +131,7 @@ def test_what_did_not_match_is_named(tmp_path):
     model = load(tmp_path / "other.pth")
     lines = model.loading_report.split("\n")[1:]
     assert lines == [
-        "  not in the file: encoder.model.bn1.weight",
+        "  not in the file, left random: encoder.model.bn1.weight",
         "  of another shape, left random: segmentation_head.0.weight (file [3, 8, 3, 3], network [2, 8, 3, 3]), "
         "segmentation_head.0.bias (file [3], network [2])",
         "  in the file only: teacher.weight",
