@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -17,6 +19,7 @@ from gisegkit.components.networks import AnySize
 from gisegkit.components.pyramid_models import dpt, fpn, segformer, upernet
 from gisegkit.components.r2unet import r2unet
 from gisegkit.errors import ComponentError
+from gisegkit.plugins import load_plugins
 
 RESNET = {"encoder": "tu-test_resnet", "weights": "none"}
 SHALLOW = {"depth": 4, "decoder_channels": (32, 16, 8, 8)}
@@ -77,7 +80,7 @@ def built():
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(height=st.integers(9, 50), width=st.integers(9, 50))
 def test_any_size_is_padded_with_its_border_and_cropped_back(built, case, height, width):
     stride, least = CASES[case][4:]
@@ -143,6 +146,19 @@ def test_building_leaves_the_random_numbers_and_running_statistics_alone():
     assert all(int(value) == 0 for name, value in model.state_dict().items() if name.endswith("num_batches_tracked"))
 
 
+def test_the_page_has_every_network_with_its_numbers():
+    """Built on no device, with the defaults: the parameters and the least batch of docs/models.md."""
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \| ([\d.]+) \| (\d) \|", page, re.MULTILINE)
+    models = load_plugins(selection="none").registries["model"]
+    assert sorted(name for name, *_ in rows) == sorted(models)
+    for name, millions, least in rows:
+        with torch.device("meta"):
+            model = models.get(name).load()(in_channels=1, classes=3, weights="none")
+        count = sum(parameter.numel() for parameter in model.parameters())
+        assert (f"{count / 1e6:.1f}", str(model.min_train_batch)) == (millions, least), name
+
+
 class OneSize(AnySize):
     """Takes images of one size only."""
 
@@ -171,6 +187,19 @@ def test_the_least_size_of_an_encoder_is_found():
         assert model(torch.rand(1, 1, 50, 200)).shape == (1, 1, 50, 200)
 
 
+def test_the_step_of_an_encoder_is_found():
+    """HRNet joins its branches at 1/32 of the image, also where the network stops reading at 1/8."""
+    model = pspnet(in_channels=1, classes=1, encoder="tu-hrnet_w18_small", weights="none").eval()
+    assert (model.stride, model.least_step) == (8, 32)
+    with torch.inference_mode():
+        assert model(torch.rand(1, 1, 50, 72)).shape == (1, 1, 50, 72)
+
+
+def test_windows_that_fit_some_sizes_only_are_one_size():
+    model = pspnet(in_channels=1, classes=1, encoder="tu-maxvit_pico_rw_256", weights="none")
+    assert model.fixed_size == (256, 256)
+
+
 def test_window_transformers_take_any_size():
     model = unet(in_channels=1, classes=1, encoder="tu-swin_tiny_patch4_window7_224", weights="none").eval()
     assert model.fixed_size is None
@@ -184,8 +213,7 @@ def test_window_transformers_take_any_size():
         (unetplusplus, "mit_b0"),
         (linknet, "mit_b0"),
         (unet, "tu-test_vit"),
-        (deeplabv3, "vgg11"),
-        (deeplabv3plus, "densenet121"),
+        (deeplabv3, "densenet121"),
         (pan, "tu-swin_tiny_patch4_window7_224"),
         (dpt, "tu-test_resnet"),
         (r2unet, "tu-test_vit"),
@@ -194,6 +222,14 @@ def test_window_transformers_take_any_size():
 def test_an_encoder_that_does_not_fit_the_network_is_a_clear_error(build, encoder):
     with pytest.raises(ComponentError, match=f"'{encoder}' does not work in [A-Z].*: ."):
         build(in_channels=1, classes=1, encoder=encoder, weights="none")
+
+
+@pytest.mark.parametrize("encoder", ["tu-swin_tiny_patch4_window7_224", "tu-vgg11"])
+def test_an_encoder_that_cannot_be_dilated_says_so(encoder):
+    with pytest.raises(
+        ComponentError, match=f"'{encoder}' does not work in DeepLabV3.*cannot be dilated to output_stride = 16"
+    ):
+        deeplabv3plus(in_channels=1, classes=1, encoder=encoder, weights="none")
 
 
 def test_deprecated_names_of_encoders_are_taken_without_a_warning():

@@ -73,6 +73,12 @@ def test_dpt_takes_one_entry_a_layer_and_transformers_only():
         dpt(**VIT | {"encoder": "resnet18"})
 
 
+@pytest.mark.parametrize("encoder", ["tu-test_resnet", "tu-swin_tiny_patch4_window7_224"])
+def test_dpt_reads_plain_transformers(encoder):
+    with pytest.raises(ComponentError, match=r"is no plain vision transformer: its layers have strides \[\d+, \d+"):
+        dpt(**VIT | {"encoder": encoder})
+
+
 def test_a_transformer_without_class_token_is_read_without():
     options = VIT | {"encoder": "tu-test_vit_relpos"}
     with pytest.raises(ComponentError, match='it has no class token; set decoder_readout = "ignore"'):

@@ -444,3 +444,32 @@ validate_every = 100
         assert not own & pixels.setdefault(name, set())
         pixels[name] |= own
     assert all(pixels.values())
+
+
+# --- weights --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_starts_from_another_runs_weights_and_says_what_matched(home, session, recipe, finished):
+    first, _ = finished
+    lines = []
+    start = f"train.init_from={first.path.as_posix()}"
+    run = train(
+        recipe(start, "train.epochs=1", "optimizer.lr=1e-12"),
+        home / "continued",
+        Session(session.plugins, "cpu", say=lines.append),
+    )
+    report = next(line for line in lines if "tensors loaded" in line)
+    assert f"of the run {first.path.as_posix()}" in report and "random" not in report
+    for name, value in weights(first, "best.pt").items():
+        if value.is_floating_point() and "running" not in name:
+            assert torch.allclose(value, weights(run)[name], atol=1e-6), name
+
+
+def test_another_network_is_not_continued(home, session, recipe, finished):
+    start = f"train.init_from={finished[0].path.as_posix()}"
+    with pytest.raises(RunError, match="is no run folder"):
+        train(recipe("train.init_from=nowhere"), home / "from-nowhere", session)
+    other = ("model.name=r2unet", "model.width=4", "model.depth=3")
+    with pytest.raises(ComponentError, match=r"init_from: nothing in .*finished.* fits this network"):
+        train(recipe(start, *other), home / "from-another", session)
+    assert not (home / "from-another").exists()

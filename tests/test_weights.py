@@ -12,7 +12,7 @@ import timm
 import torch
 
 from gisegkit.components.models import unet
-from gisegkit.components.weights import is_file, read_weights
+from gisegkit.components.weights import continue_from, is_file, read_weights
 from gisegkit.errors import ComponentError
 
 SMALL = {"encoder": "tu-test_resnet", "depth": 4, "decoder_channels": (32, 16, 8, 8)}
@@ -131,7 +131,7 @@ def test_what_did_not_match_is_named(tmp_path):
     model = load(tmp_path / "other.pth")
     lines = model.loading_report.split("\n")[1:]
     assert lines == [
-        "  not in the file: encoder.model.bn1.weight",
+        "  not in the file, left random: encoder.model.bn1.weight",
         "  of another shape, left random: segmentation_head.0.weight (file [3, 8, 3, 3], network [2, 8, 3, 3]), "
         "segmentation_head.0.bias (file [3], network [2])",
         "  in the file only: teacher.weight",
@@ -231,3 +231,35 @@ def test_names_of_weights_are_no_files():
     assert [is_file(text) for text in ("best.pt", "a/b.pth", "C:\\x.SafeTensors", "imagenet", "in1k", "none")] == [
         *(True, True, True, False, False, False),
     ]
+
+
+# --- another run's weights ------------------------------------------------------------------------------------------
+
+
+def test_a_run_goes_on_from_anothers_weights_and_what_does_not_fit_is_named():
+    tiny = {"encoder": "tu-test_resnet", "weights": "none", "decoder_channels": (16, 16, 8, 8, 8)}
+    source, target = unet(in_channels=3, classes=3, **tiny), unet(in_channels=1, classes=2, **tiny)
+    report = continue_from(target, source.state_dict(), "of the run a", 1)
+    assert "of the run a: tensors loaded: encoder" in report
+    assert "of another shape, left random: segmentation_head" in report
+    mine, theirs = target.state_dict(), source.state_dict()
+    first = next(name for name in mine if name.startswith("encoder.") and mine[name].ndim == 4)
+    for name, value in mine.items():
+        if name == first:
+            torch.testing.assert_close(value, theirs[name].sum(1, keepdim=True))
+        elif not name.startswith("segmentation_head."):
+            assert torch.equal(value, theirs[name]), name
+
+
+def test_a_network_without_an_encoder_goes_on_too():
+    source, target = torch.nn.Conv2d(1, 2, 3), torch.nn.Conv2d(1, 2, 3)
+    report = continue_from(target, source.state_dict(), "of the run a", 1)
+    assert torch.equal(source.weight, target.weight)
+    assert report.splitlines() == ["weights of the run a: tensors loaded: decoder and head 2 of 2"]
+
+
+def test_nothing_that_fits_is_refused():
+    with pytest.raises(
+        ComponentError, match=r"init_from: nothing in the run a fits[\s\S]*holds other[\s\S]*needs weight"
+    ):
+        continue_from(torch.nn.Conv2d(1, 2, 3), {"other": torch.zeros(3)}, "the run a", 1)

@@ -38,11 +38,11 @@ def deeplabv3(
         in_channels: channels of the images.
         classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; one that can be
-            dilated: not ``mit_b*``, ``vgg*`` and most transformers.
+            dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the encoder's last map is; 8 is finer and takes about four times
-            the memory of 16.
+        output_stride: how often smaller than the image the encoder's last map is; with 8 the last maps are four
+            times as large as with 16.
         decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
         decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
         decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
@@ -97,11 +97,11 @@ def deeplabv3plus(
         in_channels: channels of the images.
         classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; one that can be
-            dilated: not ``mit_b*``, ``vgg*`` and most transformers.
+            dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the encoder's last map is; 8 is finer and takes about four times
-            the memory of 16.
+        output_stride: how often smaller than the image the encoder's last map is; with 8 the last maps are four
+            times as large as with 16.
         decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
         decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
         decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.

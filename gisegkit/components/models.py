@@ -142,7 +142,7 @@ def manet(
     Args:
         in_channels: channels of the images.
         classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; not ``mit_b*``.
+        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
         decoder_channels: channels of the decoder's levels, coarse to fine, as many as depth.

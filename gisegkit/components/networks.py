@@ -24,9 +24,10 @@ RANDOM_MOMENTUM = 0.1
 """Weight of a new batch in the running statistics when weights are random: torch's own. EfficientNet's 0.01 leaves them
 behind in a short run, so that evaluation collapses while the training loss looks fine."""
 
-TRY_SIZES = (64, 160)
-"""Height and width in pixels of the images that a new network is tried out on, in turn until one goes through: some
-encoders need more than 64. Neither is a size that an encoder for one size only is made for."""
+COARSEST = 32
+"""Some encoders need multiples of this many pixels, even where the network reads only their finer maps."""
+TRY_SIZE, TRY_LARGER = 64, 160
+"""Height and width in pixels of the images that a new network is tried out on; some encoders leave nothing of 64."""
 
 
 class AnySize(nn.Module):
@@ -35,7 +36,8 @@ class AnySize(nn.Module):
     Attributes:
         min_train_batch: fewest images that a training step needs: 2 where batch normalisation follows a pooling over
             the whole image, and so sees one value an image.
-        least_size: height and width are padded to at least this many pixels.
+        least_size: height and width are padded to at least this many pixels,
+        least_step: and to multiples of this many and of the stride.
         fixed_size: the only height and width that its encoder takes, or None for any.
         loading_report: which weights were loaded, from where, and what did not fit; empty for random weights.
     """
@@ -43,6 +45,7 @@ class AnySize(nn.Module):
     encoder: Any
     min_train_batch: int = 1
     least_size: int = 1
+    least_step: int = 1
     fixed_size: tuple[int, int] | None = None
     loading_report: str = ""
 
@@ -59,7 +62,8 @@ class AnySize(nn.Module):
                 f"model: this encoder takes images of {self.fixed_size} pixels only, these have {(height, width)}; "
                 f"--set input.size={list(self.fixed_size)}"
             )
-        below, right = (-(-max(side, self.least_size) // self.stride) * self.stride - side for side in (height, width))
+        step = max(self.stride, self.least_step)
+        below, right = (-(-max(side, self.least_size) // step) * step - side for side in (height, width))
         if below or right:
             images = functional.pad(images, (0, right, 0, below), mode="replicate")
         logits: torch.Tensor = super().forward(images)
@@ -121,6 +125,8 @@ class DPT(AnySize, smp.DPT):  # type: ignore[misc]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Encoder does not have prefix tokens", UserWarning)
             super().__init__(**options)
+        if len(strides := set(self.encoder.output_strides)) > 1:
+            raise ValueError(f"it is no plain vision transformer: its layers have strides {sorted(strides)}")
         if options["decoder_readout"] != "ignore" and not self.encoder.has_prefix_tokens:
             raise ValueError('it has no class token; set decoder_readout = "ignore"')
 
@@ -148,7 +154,10 @@ def build(network: type[AnySize], encoder: str, weights: str, momentum: float | 
         with _quiet():
             model = network(**options, **source.keywords)
     except Exception as error:  # the libraries raise whatever comes: KeyError, AssertionError, TypeError ...
-        raise _does_not_work(encoder, network, error) from error
+        stride = options.get("encoder_output_stride", 32)
+        undilatable = stride != 32 and isinstance(error, TypeError | AssertionError | NotImplementedError)
+        reason = ValueError(f"it cannot be dilated to output_stride = {stride}") if undilatable else error
+        raise _does_not_work(encoder, network, reason) from error
     model.loading_report = source.report
     return finish(model, encoder, weights, momentum, options["in_channels"], pretrained=source.pretrained)
 
@@ -200,22 +209,29 @@ def _try_out(model: AnySize, in_channels: int) -> None:
     Raises:
         Exception: whatever the network raises where the encoder does not fit it.
     """
-    own = getattr(getattr(model.encoder, "model", None), "pretrained_cfg", {}).get("input_size", ())[1:]
-    sizes = [(side, side) for side in TRY_SIZES] + ([tuple(own)] if own else [])
+    small = max(TRY_SIZE, model.least_size)
+    large = max(TRY_LARGER, model.least_size)
+    # An encoder with windows may take 64 pixels and no multiple of the stride in between, so one of these is tried too.
+    attempts: list[tuple[list[tuple[int, ...]], dict[str, Any]]] = [
+        ([(small, small), (small + model.stride % COARSEST,) * 2], {}),
+        ([(small, small), (small + COARSEST,) * 2], {"least_step": COARSEST}),
+        ([(large, large)], {"least_size": large, "least_step": COARSEST}),
+    ]
+    own = tuple(getattr(getattr(model.encoder, "model", None), "pretrained_cfg", {}).get("input_size", ())[1:])
+    if own:
+        attempts.append(([own], {"fixed_size": own}))
     model.eval()
-    for attempt, size in enumerate(sizes):
+    for number, (sizes, needs) in enumerate(attempts, start=1):
         try:
-            pooled = _pools_to_one_value(model, torch.zeros(1, in_channels, *size))
+            pooled = [_pools_to_one_value(model, torch.zeros(1, in_channels, *size)) for size in dict.fromkeys(sizes)]
         except Exception:
-            if attempt == len(sizes) - 1:
+            if number == len(attempts):
                 raise
             continue
+        for name, value in needs.items():
+            setattr(model, name, value)
         break
-    if attempt == len(TRY_SIZES):
-        model.fixed_size = size
-    elif attempt:
-        model.least_size = max(model.least_size, *size)
-    model.min_train_batch = 2 if pooled else 1
+    model.min_train_batch = 2 if any(pooled) else 1
     model.train()
 
 

@@ -192,23 +192,21 @@ def _fitted(value: torch.Tensor, shape: torch.Size, channels: int, wanted: int) 
 
 
 def _report(path: str, state: Tensors, match: Match) -> str:
-    parts = {"encoder": "encoder.", "decoder and head": ""}
-    counts, missing = [], []
-    for part, prefix in parts.items():
-        names = [
-            name
-            for name in state
-            if (name.startswith("encoder.") == bool(prefix)) and not name.endswith("num_batches_tracked")
-        ]
-        if not names:  # a network without an encoder of that name
-            continue
-        found = [name for name in names if name in match.values]
-        counts.append(f"{part} {len(found)} of {len(names)}")
-        missing += [name for name in names if name not in match.values] if found else []
-        counts[-1] += "" if found else " (random weights)"
+    needed = [name for name in state if not name.endswith("num_batches_tracked")]  # a counter that nothing reads
     shaped = {line.split(" ", 1)[0] for line in match.other_shape}
+    counts, missing = [], []
+    for part, inside in (("encoder", True), ("decoder and head", False)):
+        names = [name for name in needed if name.startswith("encoder.") == inside]
+        if not names:  # a plugin's network without an encoder of that name
+            continue
+        absent = [name for name in names if name not in match.values]
+        counts.append(f"{part} {len(names) - len(absent)} of {len(names)}")
+        if len(absent) == len(names):
+            counts[-1] += " (random weights)"
+        else:
+            missing += [name for name in absent if name not in shaped]
     lines = [f"weights {path}: tensors loaded: {', '.join(counts)}"]
-    lines += _listed("not in the file", [name for name in missing if name not in shaped])
+    lines += _listed("not in the file, left random", missing)
     lines += _listed("of another shape, left random", match.other_shape)
     lines += _listed("in the file only", match.unexpected)
     return "\n".join(lines)
