@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from gisegkit.components.criterion import Criterion
+from gisegkit.components.networks import AnySize
 from gisegkit.data.folds import split_rows
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet
 from gisegkit.data.randomness import INITIAL, seeded
@@ -171,10 +172,13 @@ def build_model(
         trained: True where a checkpoint's weights follow, so that pretrained ones need not be downloaded.
     """
     spec = recipe.model
+    pretrained = spec.params.get("weights", "none") != "none" or bool(recipe.train.init_from)
     if trained and "weights" in spec.params:
         spec = replace(spec, params={**spec.params, "weights": "none"})
     with seeded(recipe.seed, INITIAL):
         model: nn.Module = build_component(spec, registries, in_channels=channels, classes=classes)
+    if trained and pretrained and isinstance(model, AnySize) and "batchnorm_momentum" not in spec.params:
+        model.count_as_pretrained()
     return model
 
 

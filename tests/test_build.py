@@ -159,3 +159,24 @@ def test_initial_weights_derive_from_the_seed(recipe, registries):
 def test_trained_weights_need_no_download(recipe, registries):
     model = build_model(recipe("model.weights=imagenet"), registries, channels=3, classes=2, trained=True)
     assert sum(parameter.numel() for parameter in model.parameters()) > 1000
+
+
+@pytest.mark.parametrize(
+    ("overrides", "trained", "momentum"),
+    [
+        (("model.weights=none",), False, 0.1),
+        (("model.weights=none",), True, 0.1),
+        (("model.weights=imagenet",), True, 0.01),  # resumed: as it was when the pretrained weights were loaded
+        (("model.weights=none", "train.init_from=runs/a"), True, 0.01),
+        (("model.weights=imagenet", "model.batchnorm_momentum=0.05"), True, 0.05),
+    ],
+)
+def test_a_resumed_network_normalises_with_the_momentum_that_it_began_with(
+    tmp_path, registries, overrides, trained, momentum
+):
+    text = RECIPE.replace('"table"', '"phantom"').replace("tu-test_resnet", "efficientnet-b0")
+    (tmp_path / "momentum.toml").write_text(text)
+    recipe = load_recipe(tmp_path / "momentum.toml", registries=registries, overrides=overrides)
+    model = build_model(recipe, registries, channels=1, classes=2, trained=trained)
+    norms = [module for module in model.encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert [norm.momentum for norm in norms] == pytest.approx([momentum] * len(norms))

@@ -6,7 +6,7 @@ Every network has the attributes ``encoder``, ``decoder`` and ``segmentation_hea
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +40,7 @@ class AnySize(nn.Module):
         least_step: and to multiples of this many and of the stride.
         fixed_size: the only height and width that its encoder takes, or None for any.
         loading_report: which weights were loaded, from where, and what did not fit; empty for random weights.
+        own_momentum: of each batch normalisation, before the one for random weights was set.
     """
 
     encoder: Any
@@ -48,11 +49,17 @@ class AnySize(nn.Module):
     least_step: int = 1
     fixed_size: tuple[int, int] | None = None
     loading_report: str = ""
+    own_momentum: Sequence[tuple[_BatchNorm, float | None]] = ()
 
     @property
     def stride(self) -> int:
         """Height and width are padded to multiples of this many pixels."""
         return int(self.encoder.output_stride)
+
+    def count_as_pretrained(self) -> None:
+        """Take back what is set for random weights: trained ones follow."""
+        for norm, momentum in self.own_momentum:
+            norm.momentum = momentum
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``[B, K, H, W]`` of images ``[B, C, H, W]``."""
@@ -174,6 +181,7 @@ def finish(
     if is_file(weights):
         model.loading_report = load_weights(model, weights, in_channels)
         pretrained = True
+    model.own_momentum = [(norm, norm.momentum) for norm in model.modules() if isinstance(norm, _BatchNorm)]
     if momentum is None and not pretrained:
         momentum = RANDOM_MOMENTUM
     if momentum is not None:
