@@ -162,7 +162,18 @@ class Simulation:
             self.model.train(was_training)
         return [block for block in blocks if block not in spoilt]
 
+    @functools.cached_property
+    def _tallies(self) -> dict[tuple[int, bool], Tally]:
+        """What was run already."""
+        return {}
+
     def _run(self, count: int, *, checkpointing: bool) -> Tally:
+        key = (count, checkpointing)
+        if key not in self._tallies:
+            self._tallies[key] = self._simulated(*key)
+        return self._tallies[key]
+
+    def _simulated(self, count: int, checkpointing: bool) -> Tally:
         blocks = self.recomputable if checkpointing else []
         shape = (count, self.channels, *self.size)
         fake = FakeTensorMode(allow_non_fake_inputs=True)
