@@ -188,7 +188,8 @@ class EpochReport:
         monitored: the value of the score that chooses the best checkpoint, NaN where not validated.
         best: whether this is the best epoch so far.
         learning_rate: of the first parameter group, at the epoch's end.
-        seconds, images_per_second: of the training part; peak_memory: bytes, on the device (0 where unknown).
+        seconds, images_per_second: of the training part; peak_memory: bytes, of tensors on a GPU,
+            of the process on a CPU, 0 where unknown.
         notes: lines about what the epoch had to change, such as the micro-batch when memory ran out.
         state: everything a checkpoint needs to continue, as plain tensors, numbers and dicts.
     """

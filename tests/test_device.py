@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from gisegkit.engine.device import pick_device
+from gisegkit.engine.device import free_memory, pick_device
 from gisegkit.errors import TrainingError
 
 
 def test_cpu_is_always_there():
     device = pick_device("cpu")
     assert device.device.type == "cpu" and device.dtype is torch.float32
-    assert not device.pin and device.peak() == 0
+    assert not device.pin
     assert str(device) == "cpu, fp32"
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak")
+def test_the_peak_of_the_process_is_counted_anew_on_a_cpu():
+    device = pick_device("cpu")
+    device.reset_peak()
+    before = device.peak()
+    block = torch.ones(64 * 2**20, dtype=torch.uint8)
+    assert device.peak() >= before + 0.9 * block.numel()
+    del block
+    device.reset_peak()
+    assert device.peak() < before + 32 * 2**20
+
+
+def test_free_memory_is_a_part_of_the_machines():
+    free = free_memory()
+    assert 0 < free <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert pick_device("cpu").available() == pytest.approx(0.8 * free, rel=0.2)
 
 
 def test_auto_takes_the_best_there_is():
