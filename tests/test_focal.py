@@ -106,7 +106,7 @@ def test_focal_tversky_equals_monai_and_smp_ratio_by_ratio(shape, gamma, over, s
         sigmoid=True, alpha=0.3, beta=0.7, smooth_nr=smooth, smooth_dr=smooth, batch=over == "batch", reduction="none"
     )
     expected = (ratios(logits, target) ** (1 / gamma)).mean()
-    ours = FocalTversky(gamma=gamma, over=over, smooth=smooth)
+    ours = FocalTversky(gamma=gamma, over=over, smooth=smooth, empty="penalize")
     assert float(ours(logits, target)) == pytest.approx(float(expected), abs=1e-12)
     # smp's gamma is the exponent itself, of the mean over classes: one class and, by image, one image at a time.
     theirs = smp.TverskyLoss("multilabel", alpha=0.3, beta=0.7, gamma=1 / gamma, smooth=smooth)

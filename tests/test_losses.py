@@ -295,11 +295,12 @@ def test_penalize_equals_monai(shape, smooth, over, empty):
     same = {"sigmoid": True, "batch": over == "batch"}
     twice = {"smooth_nr": 2 * smooth, "smooth_dr": 2 * smooth}  # MONAI writes 2 TP in numerator and denominator
     once = {"smooth_nr": smooth, "smooth_dr": smooth}
+    penalize = {"smooth": smooth, "over": over, "empty": "penalize"}
     pairs = [
-        (DiceLoss(smooth=smooth, over=over), monai.DiceLoss(**same, **twice)),
-        (Jaccard(smooth=smooth, over=over), monai.DiceLoss(**same, **twice, jaccard=True)),
+        (DiceLoss(**penalize), monai.DiceLoss(**same, **twice)),
+        (Jaccard(**penalize), monai.DiceLoss(**same, **twice, jaccard=True)),
         (
-            Tversky(alpha=0.3, beta=0.9, smooth=smooth, over=over),
+            Tversky(alpha=0.3, beta=0.9, **penalize),
             monai.TverskyLoss(**same, **once, alpha=0.3, beta=0.9),
         ),
     ]

@@ -74,7 +74,7 @@ class FocalTversky(Tversky):
         beta: Annotated[float, AtLeast(0)] = 0.7,
         over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
-        empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
+        empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
         super().__init__(alpha=alpha, beta=beta, over=over, smooth=smooth, empty=empty)
         self.exponent = 1 / gamma

@@ -53,7 +53,7 @@ class Tversky(nn.Module):
         beta: Annotated[float, AtLeast(0)] = 0.5,
         over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
-        empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
+        empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
         super().__init__()
         self.alpha = alpha
@@ -105,7 +105,7 @@ class DiceLoss(Tversky):
         *,
         over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
-        empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
+        empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
         super().__init__(alpha=0.5, beta=0.5, over=over, smooth=smooth, empty=empty)
 
@@ -130,7 +130,7 @@ class Jaccard(Tversky):
         *,
         over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
-        empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
+        empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
         super().__init__(alpha=1.0, beta=1.0, over=over, smooth=smooth, empty=empty)
 
