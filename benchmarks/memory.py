@@ -129,7 +129,10 @@ def main(pixels: int, count: int) -> None:
     target.write_text(json.dumps(content, indent=2) + "\n")
     page = ROOT / "docs" / "memory.md"
     marks = r"(<!-- memory table -->\n).*?(<!-- end of memory table -->)"
-    page.write_text(re.sub(marks, rf"\1{table(rows, pixels, count)}\n\2", page.read_text(), flags=re.DOTALL))
+    filled = re.sub(
+        marks, lambda found: f"{found[1]}{table(rows, pixels, count)}\n{found[2]}", page.read_text(), flags=re.DOTALL
+    )
+    page.write_text(filled)
 
 
 if __name__ == "__main__":
