@@ -91,7 +91,7 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
         if train.activation_checkpointing == "on":
             enable(blocks)
         size = min(train.micro_batch or train.batch_size, train.batch_size)
-        return Cutting(size, blocks=blocks), None, ""
+        return Cutting(size, getattr(simulation.model, "min_train_batch", 1), blocks), None, ""
     budget = device.available() if train.memory == "auto" else parse_size(train.memory)
     try:
         plan = choose(simulation, budget, checkpointing=train.activation_checkpointing)

@@ -26,6 +26,9 @@ from gisegkit.rundir import RunDir
 from gisegkit.session import Ready, Session, get_ready, score_all
 from gisegkit.types import EpochReport, silent
 
+CUTTING = ("memory", "micro_batch", "activation_checkpointing")
+"""Keys of [train] that say how batches are cut; a run may go on with others."""
+
 # --- train ----------------------------------------------------------------------------------------------------------
 
 
@@ -53,6 +56,7 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
     )
     state = run.state()
     if state is not None:
+        state = recut(state, training, recipe, run, session)
         session.say(f"continuing behind epoch {state['epoch']} of {recipe.train.epochs}")
     with ExitStack() as closing:
         if recipe.tracker:
@@ -113,6 +117,21 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
     return training, plan
 
 
+def recut(
+    state: dict[str, Any], training: Training, recipe: Recipe, run: RunDir, session: Session
+) -> dict[str, Any]:
+    """The checkpoint with the batches cut as the recipe now says, where that differs from the run's own recipe.
+
+    Else they stay cut as they were, so that the resumed run equals the uninterrupted one.
+    """
+    stored = load_recipe(run.recipe, registries=session.plugins.registries).train
+    if all(getattr(stored, key) == getattr(recipe.train, key) for key in CUTTING):
+        return state
+    cutting = training.cutting
+    session.say(f"batches are cut anew, into micro-batches of {cutting.micro_batch} (were {state['micro_batch']})")
+    return {**state, "micro_batch": cutting.micro_batch, "recomputing": cutting.recomputing}
+
+
 def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
     """The run to continue; None where nothing stands there yet."""
     if not (out / "recipe.toml").is_file():
@@ -122,7 +141,7 @@ def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
     stored = load_recipe(run.recipe, registries=session.plugins.registries).as_dict()
     wanted = recipe.as_dict()
     for data in (stored, wanted):
-        for key in ("workers", "memory"):  # what changes no result, or only how the batches are cut
+        for key in ("workers", *CUTTING):  # what changes no result, or only how the batches are cut
             data["train"].pop(key)
     differences = [
         f"{key}: {stored.get(key)!r} in the run, {wanted.get(key)!r} now"

@@ -473,3 +473,21 @@ def test_another_network_is_not_continued(home, session, recipe, finished):
     with pytest.raises(ComponentError, match=r"init_from: nothing in .*finished.* fits this network"):
         train(recipe(start, *other), home / "from-another", session)
     assert not (home / "from-another").exists()
+
+
+def test_a_run_may_go_on_in_smaller_pieces(home, session, recipe):
+    class Killed(Exception):
+        pass
+
+    def die(line):
+        if line.startswith("epoch 1/"):
+            raise Killed
+
+    folder = home / "recut"
+    with pytest.raises(Killed):
+        train(recipe(), folder, Session(session.plugins, "cpu", say=die))
+    assert RunDir.open(folder).state()["micro_batch"] == 8
+    lines = []
+    run = train(recipe("train.micro_batch=4"), folder, Session(session.plugins, "cpu", say=lines.append), resume=True)
+    assert run.state()["micro_batch"] == 4
+    assert "batches are cut anew, into micro-batches of 4 (were 8)" in lines
