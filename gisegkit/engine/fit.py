@@ -106,7 +106,7 @@ def fit(
                 "batch normalisation cannot train on a single value a channel: this network shrinks a slice to one "
                 "pixel, and a micro-batch held one slice. Raise train.micro_batch, train.batch_size or input.size"
             ) from error
-        seconds = time.perf_counter() - start
+        seconds, memory = time.perf_counter() - start, training.device.peak()
         validated = epoch % training.validate_every == 0 or epoch == training.epochs
         scores = training.validate() if validated else {}
         monitored = scores.get(training.monitor, math.nan)
@@ -122,7 +122,7 @@ def fit(
             learning_rate=float(training.optimizer.param_groups[0]["lr"]),
             seconds=seconds,
             images_per_second=images / seconds,
-            peak_memory=training.device.peak(),
+            peak_memory=memory,
             notes=tuple(training.cutting.notes),
             state=capture(training, scaler, standing, epoch),
         )
@@ -212,8 +212,8 @@ def restore(training: Training, scaler: torch.amp.GradScaler, standing: Standing
     scaler.load_state_dict(state["scaler"])
     standing.best, standing.since = float(state["best"]), int(state["since"])
     standing.count = int(state["validations"])
-    training.cutting.micro_batch = int(state["micro_batch"])
-    if state["recomputing"]:
+    training.cutting.micro_batch = int(state.get("micro_batch", training.cutting.micro_batch))
+    if state.get("recomputing"):
         enable(training.cutting.blocks)
     return int(state["epoch"])
 
