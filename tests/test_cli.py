@@ -303,3 +303,23 @@ def test_broken_plugin_is_one_line(monkeypatch, capsys):
     assert err == (
         "warning: plugin giseg-bad 0.3 does not load: ModuleNotFoundError: No module named 'bad' (it is left out)\n"
     )
+
+
+def test_check_memory_needs_neither_data_nor_a_gpu(here, capsys):
+    out, _ = giseg(capsys, "check", "cli.toml", "--memory", "--budget", "16GiB")
+    assert "on cuda in bf16" in out and "the data are not here: assuming grey slices and 3 classes" in out
+    assert re.search(r"^  together +[\d.]+ \w+  of 16.00 GiB$", out, re.MULTILINE)
+    assert "plan: all 8 slices at once" in out
+    assert "on cpu in fp32" in giseg(capsys, "check", "cli.toml", "--memory")[0]
+
+
+def test_a_budget_that_is_no_size_is_refused(here, capsys):
+    _, error = giseg(capsys, "check", "cli.toml", "--budget", "16", code=2)
+    assert "'16' is no size; write a number with its unit" in error
+
+
+def test_check_says_when_a_loss_counts(here, capsys):
+    sets = ("--set", "train.epochs=5", "--set", "loss.0.end_epoch=2", "--set", "loss.1.name=dice")
+    out, _ = giseg(capsys, "check", "cli.toml", *sets, "--set", "loss.1.start_epoch=3")
+    assert re.search(r"^loss: 1 x bce, from epoch 1 to 2 ", out, re.MULTILINE)
+    assert re.search(r"^loss: 1 x dice .*, from epoch 3 to the last ", out, re.MULTILINE)

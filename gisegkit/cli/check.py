@@ -83,6 +83,7 @@ def in_words(recipe: Recipe, plugins: Plugins) -> list[str]:
         f"split: {rest if split.folds > 1 else 'everything trains and validates'}; {split.subset} slices train",
         f"train: {train.epochs} epochs, effective batch {effective}, precision {train.precision}",
         f"steps an epoch: ceil(training slices / {train.batch_size}); giseg data {recipe.source} counts the slices",
+        *([f"starts from the best weights of the run {train.init_from}"] if train.init_from else []),
         f"best epoch by {recipe.monitor}, validated every {train.validate_every} epochs at native size on whole scans",
         f"masks where the probability is at least {recipe.evaluate.threshold:g}",
     ]
@@ -93,4 +94,7 @@ def _component(spec: ComponentSpec, plugins: Plugins) -> str:
     owner = plugins.registries[spec.kind].get(spec.name).owner
     weight = f"{spec.weight:g} x " if spec.kind == "loss" else ""
     params = ", ".join(f"{key} = {show(value)}" for key, value in spec.params.items())
-    return f"{spec.kind}: {weight}{spec.name}{' (' + params + ')' if params else ''}  [{owner}]"
+    epochs = ""
+    if (spec.start_epoch, spec.end_epoch) != (1, 0):
+        epochs = f", from epoch {spec.start_epoch} to {spec.end_epoch or 'the last'}"
+    return f"{spec.kind}: {weight}{spec.name}{' (' + params + ')' if params else ''}{epochs}  [{owner}]"
