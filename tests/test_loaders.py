@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gisegkit.components.augmentation import baseline
+from gisegkit.components.augmentation_deck import baseline
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.slices import SliceReader
 from gisegkit.types import IGNORE
