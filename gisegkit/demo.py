@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
     "train.validate_every": 7,
     "evaluate.batch_size": 32,
 }
-"""What a demo run sets. Measured on 2 cores with recipes/unet_effb1.toml: MEASURED."""
+"""What a demo run sets: a few minutes on 2 cores."""
 
 
 def demo_settings(

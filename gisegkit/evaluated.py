@@ -72,14 +72,18 @@ def read_run(path: Path, label: str) -> Evaluated:
         file = folder.evaluation / f"{name}.csv"
         if not file.is_file():
             raise RunError(f"{path} has no evaluation/{name}.csv; {again}")
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        try:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            numbers = [column for column in table.columns if column not in TEXT]
+            values = {column: table[column].replace("", "nan").astype(float) for column in numbers}
+        except ValueError as error:  # pandas' own are children of it
+            raise RunError(f"{file} cannot be read ({error}); it is damaged: {again}") from error
         if "case" not in table.columns or "parts" not in content:
             raise RunError(
                 f"{path} was evaluated by an older gisegkit: {file.name} does not say which case a slice or scan is "
                 f"of (no column 'case'); {again}"
             )
-        numbers = [column for column in table.columns if column not in TEXT]
-        tables.append(table.assign(**{column: table[column].replace("", "nan").astype(float) for column in numbers}))
+        tables.append(table.assign(**values))
     epochs, split = folder.metrics(), folder.split()
     trained = set() if split is None else set(split["id"][split["part"] == "train+validation"])
     return Evaluated(

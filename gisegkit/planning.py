@@ -15,7 +15,7 @@ from gisegkit.components.criterion import Criterion
 from gisegkit.engine.checkpointing import enable
 from gisegkit.engine.device import PRECISIONS, Device, pick_device
 from gisegkit.engine.memory import Simulation, SimulationError, state_per_weight
-from gisegkit.engine.plan import Plan, choose, ways_out
+from gisegkit.engine.plan import Plan, choose, healthy, ways_out
 from gisegkit.engine.step import Cutting
 from gisegkit.errors import DataError, TrainingError
 from gisegkit.recipe import ComponentSpec, Recipe
@@ -97,7 +97,9 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
         plan = choose(simulation, budget, checkpointing=train.activation_checkpointing)
     except SimulationError as error:
         line = f"memory cannot be predicted ({error}); starting with the whole batch, halved where memory runs out"
-        return Cutting(train.batch_size, blocks=blocks), None, line
+        if train.activation_checkpointing == "on":
+            enable(blocks)
+        return Cutting(train.batch_size, getattr(simulation.model, "min_train_batch", 1), blocks), None, line
     if not plan.fits:
         raise TrainingError(
             f"a step of {plan.micro_batch} slices{', activations recomputed,' if plan.checkpointing else ''} is "
@@ -156,7 +158,7 @@ def memory_lines(recipe: Recipe, registries: Registries, named: Named) -> Iterat
     if assumed:
         yield f"  {assumed}"
     try:
-        plan = choose(simulation, budget, checkpointing=recipe.train.activation_checkpointing)
+        plan = _chosen(recipe, simulation, budget)
     except SimulationError as error:
         yield f"  cannot be predicted: {error}"
         yield "  training starts with the whole batch, and halves it where memory runs out"
@@ -168,10 +170,19 @@ def memory_lines(recipe: Recipe, registries: Registries, named: Named) -> Iterat
         yield f"plan: {plan.in_words(recipe.train.batch_size)}"
     else:
         yield f"no plan: {plan.in_words(recipe.train.batch_size)} does not fit"
-    if not plan.fits or plan.micro_batch < recipe.train.batch_size:
+    if not healthy(plan, simulation):
         yield "what would help:"
         for line in ways_out(simulation, plan):
             yield f"  {line}"
+
+
+def _chosen(recipe: Recipe, simulation: Simulation, budget: int) -> Plan:
+    """The plan, or the micro-batch that the recipe settles itself."""
+    train = recipe.train
+    if train.micro_batch == "auto":
+        return choose(simulation, budget, checkpointing=train.activation_checkpointing)
+    size, recomputed = train.micro_batch or train.batch_size, train.activation_checkpointing == "on"
+    return Plan(size, recomputed, 1, budget, simulation.estimate(size, checkpointing=recomputed))
 
 
 def _device(recipe: Recipe, named: Named) -> tuple[Device, int]:
@@ -179,7 +190,10 @@ def _device(recipe: Recipe, named: Named) -> tuple[Device, int]:
         here = pick_device(named.device, recipe.train.precision)
         size = here.available() if recipe.train.memory == "auto" else parse_size(recipe.train.memory)
         return here, size
-    kind = torch.device("cuda" if named.device == "auto" else named.device)
+    name = "cuda" if named.device == "auto" else named.device
+    if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise TrainingError(f"--device {name}: memory is planned for cpu, cuda or mps")
+    kind = torch.device(name)
     precision = recipe.train.precision
     if precision == "auto":
         precision = "bf16" if kind.type == "cuda" else "fp32"
@@ -209,5 +223,5 @@ def _what(name: str, recipe: Recipe, plan: Plan, simulation: Simulation) -> str:
         "batch": f"{recipe.train.batch_size} slices with {targets}",
         "activations": f"of {plan.micro_batch} slices{', recomputed' if plan.checkpointing else ''}",
         "workspace": "an allowance: the largest convolution, memory in pieces, the GPU's libraries",
-        "context": "of a GPU process" if simulation.whole_device else "",
+        "context": "of a GPU process" if plan.estimate.context else "",
     }.get(name, "")

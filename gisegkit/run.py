@@ -91,6 +91,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         device=device,
     )
     cutting, plan, line = cut(recipe, simulation, device)
+    ready.at_once = cutting.micro_batch if plan else 0
     if line:
         session.say(line)
     training = Training(
@@ -117,17 +118,19 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
     return training, plan
 
 
-def recut(
-    state: dict[str, Any], training: Training, recipe: Recipe, run: RunDir, session: Session
-) -> dict[str, Any]:
+def recut(state: dict[str, Any], training: Training, recipe: Recipe, run: RunDir, session: Session) -> dict[str, Any]:
     """The checkpoint with the batches cut as the recipe now says, where that differs from the run's own recipe.
 
     Else they stay cut as they were, so that the resumed run equals the uninterrupted one.
     """
     stored = load_recipe(run.recipe, registries=session.plugins.registries).train
-    if all(getattr(stored, key) == getattr(recipe.train, key) for key in CUTTING):
-        return state
     cutting = training.cutting
+    if all(getattr(stored, key) == getattr(recipe.train, key) for key in CUTTING):
+        kept = (state.get("micro_batch", cutting.micro_batch), state.get("recomputing", cutting.recomputing))
+        if kept != (cutting.micro_batch, cutting.recomputing):
+            recomputing = ", activations recomputed" if kept[1] else ""
+            session.say(f"batches stay cut as they were before: micro-batches of {kept[0]}{recomputing}")
+        return state
     session.say(f"batches are cut anew, into micro-batches of {cutting.micro_batch} (were {state['micro_batch']})")
     return {**state, "micro_batch": cutting.micro_batch, "recomputing": cutting.recomputing}
 

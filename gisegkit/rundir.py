@@ -126,7 +126,7 @@ class RunDir:
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first."""
         file = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+        return [_parsed(file, line) for line in file.read_text().splitlines()] if file.is_file() else []
 
     def state(self) -> dict[str, Any] | None:
         """What ``last.pt`` holds; None before the first epoch ended."""
@@ -182,8 +182,7 @@ class RunDir:
     def scores(self) -> dict[str, Any] | None:
         """What ``evaluation/scores.json`` holds, None before the first evaluation."""
         file = self.evaluation / "scores.json"
-        content: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
-        return content
+        return _parsed(file, file.read_text()) if file.is_file() else None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """A JSON file in the folder; numbers that are not finite become null."""
@@ -191,8 +190,20 @@ class RunDir:
 
     def environment(self) -> dict[str, Any]:
         """What ``environment.json`` holds."""
-        content: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
-        return content
+        file = self.path / "environment.json"
+        if not file.is_file():
+            raise RunError(f"{file} is missing; the run folder is not complete")
+        return _parsed(file, file.read_text())
+
+
+def _parsed(file: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise RunError(f"{file} cannot be read ({error}); it is damaged") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{file} holds no table; it is damaged")
+    return content
 
 
 def write(path: Path, fill: Callable[[Any], None]) -> None:

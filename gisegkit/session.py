@@ -48,6 +48,8 @@ class Ready:
     device: Device
     decide: Decision
     metrics: dict[str, Metric]
+    at_once: int = 0
+    """The most slices on the device while it also trains: what was planned for a step; 0 where nothing was."""
 
     def scans(self, rows: Rows, *, label: str, progress: Progress) -> Iterator[Scan]:
         """Predict the rows scan by scan."""
@@ -57,7 +59,7 @@ class Ready:
             rows,
             decide=self.decide,
             device=self.device,
-            batch_size=self.recipe.evaluate.batch_size,
+            batch_size=min(self.recipe.evaluate.batch_size, self.at_once or self.recipe.evaluate.batch_size),
             workers=self.device.workers(self.recipe.train.workers),
             channels_last=self.recipe.train.channels_last,
             progress=progress,

@@ -15,6 +15,7 @@ from gisegkit.components.models import unet
 from gisegkit.engine.device import Device
 from gisegkit.engine.memory import Estimate, Simulation
 from gisegkit.engine.plan import HEALTHY, choose, even, ways_out
+from gisegkit.errors import TrainingError
 
 FIXED = 1000
 
@@ -128,3 +129,12 @@ def test_a_real_network_is_planned_close_to_its_budget(share):
     assert plan.fits
     larger = -(-64 // (-(-64 // plan.micro_batch) - 1))  # with one pass less
     assert step.estimate(larger).total > budget
+
+
+def test_a_batch_smaller_than_batch_normalisation_allows_is_refused():
+    with pytest.raises(TrainingError, match=r"needs 2 slices or more: raise train\.batch_size \(it is 1\)"):
+        choose(Two(**{**vars(straight()), "batch_size": 1}), FIXED + 6400)
+
+
+def test_the_least_is_kept_where_everything_fits():
+    assert choose(Two(**vars(straight())), FIXED + 6400).least == 2

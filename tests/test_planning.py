@@ -128,6 +128,18 @@ def test_the_device_decides_the_precision(recipe, registries):
     assert "on cpu in fp32" in next(memory_lines(recipe(), registries, Named(None)))
 
 
+def test_a_micro_batch_of_the_recipe_is_what_is_predicted(recipe, registries):
+    lines = list(memory_lines(recipe("train.micro_batch=2"), registries, Named(GIB)))
+    assert "of 2 slices" in next(line for line in lines if "activations" in line)
+    assert any(line.startswith("plan: 4 passes of up to 2 slices") for line in lines)
+
+
+@pytest.mark.parametrize("device", ["foo", "meta"])
+def test_a_device_that_memory_cannot_be_planned_for_is_refused(recipe, registries, device):
+    with pytest.raises(TrainingError, match=f"--device {device}: memory is planned for cpu, cuda or mps"):
+        list(memory_lines(recipe(), registries, Named(GIB, device)))
+
+
 def test_data_that_are_not_here_are_assumed_and_that_is_said(recipe, registries, tmp_path):
     away = ("dataset.name=uwmgi", f"dataset.root={(tmp_path / 'nowhere').as_posix()}", "input.slices=5")
     lines = list(memory_lines(recipe(*away), registries, Named(GIB)))
@@ -142,8 +154,8 @@ def test_no_weights_are_downloaded_for_it(recipe, registries):
     assert list(memory_lines(recipe(*given), registries, Named(GIB)))[-1].startswith("plan: ")
 
 
-def test_what_would_help_is_said_where_the_whole_batch_does_not_fit(recipe, registries):
-    large = ("input.size=[224,224]", "train.batch_size=64", "model.encoder=resnet18", "train.precision=fp32")
+def test_what_would_help_is_said_where_no_healthy_micro_batch_fits(recipe, registries):
+    large = ("input.size=[384,384]", "train.batch_size=64", "model.encoder=resnet18", "train.precision=fp32")
     lines = list(memory_lines(recipe(*large), registries, Named(GIB)))
     plan = next(index for index, line in enumerate(lines) if line.startswith(("plan:", "no plan:")))
     assert lines[plan + 1] == "what would help:"

@@ -93,6 +93,11 @@ class AlbumentationsPolicy:
                 f"augmentation: a step changes the size, {image.shape[:2]} to {result['image'].shape[:2]}; the size is "
                 "the recipe's [input] size, so leave out steps that crop, pad or resize to another one"
             )
+        if result["image"].dtype != image.dtype or result["mask"].dtype != mask.dtype:
+            raise ComponentError(
+                f"augmentation: a step turns float32 images into {result['image'].dtype} or masks into "
+                f"{result['mask'].dtype}; leave it out"
+            )
         if self.record:
             self.drawn = [in_words(name, params) for name, params in result["applied_transforms"]]
         return np.ascontiguousarray(result["image"]), np.ascontiguousarray(result["mask"])

@@ -13,6 +13,7 @@ import numpy as np
 
 from gisegkit.components.augmentation import AlbumentationsPolicy
 from gisegkit.errors import ComponentError, did_you_mean
+from gisegkit.types import IGNORE
 from gisegkit.values import show
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 GROUPS = ("OneOf", "SomeOf", "Sequential", "RandomOrder")
 """Transforms that hold a list of transforms."""
+
+BOTH = "p is a number between 0 and 1, n a whole number of 1 or more"
 
 OWN = ("name", "transforms")
 """Keys of a step that are no parameters."""
@@ -83,11 +86,21 @@ def _step(place: str, step: Any, size: tuple[int, int]) -> Any:
                 f"{place}: {name} has no parameter {key!r}; {nearest + ' ' if nearest else ''}Valid: {', '.join(valid)}"
             )
     if name in GROUPS:
+        if not 0 <= _number(place, "p", step.get("p", 0.5)) <= 1 or _number(place, "n", step.get("n", 1)) < 1:
+            raise ComponentError(
+                f"{place}: {name} has p = {show(step.get('p', 0.5))}, n = {show(step.get('n', 1))}; {BOTH}"
+            )
         return _built(place, kind, {**params, "transforms": _inner(place, name, step.get("transforms"), size)})
     if "transforms" in step:
         raise ComponentError(f"{place}: {name} holds no transforms; only {', '.join(GROUPS)} do")
     _try_out(place, _built(place, kind, {**params, "p": 1.0}), size)
     return _built(place, kind, params)
+
+
+def _number(place: str, key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ComponentError(f"{place}: {key} = {show(value)}; {BOTH}")
+    return value
 
 
 def _inner(place: str, name: str, steps: Any, size: tuple[int, int]) -> list[Any]:
@@ -103,7 +116,7 @@ def _built(place: str, kind: type[Any], params: dict[str, Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return kind(**{key: _value(value) for key, value in params.items()})
-    except (Warning, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # each transform raises what it happens to meet
         cause = "; ".join(line.strip() for line in str(error).splitlines() if "errors.pydantic" not in line)
         raise ComponentError(f"{place}: {kind.__name__} is refused by albumentations: {cause}") from error
 
@@ -124,9 +137,11 @@ def _try_out(place: str, step: Any, size: tuple[int, int]) -> None:
         mask[size[0] // 4 : size[0] // 2, : size[1] // 2] = 1
         policy = AlbumentationsPolicy(lambda: [step])
         try:
-            policy(image, mask, np.random.default_rng(0))
+            _, new_mask = policy(image, mask, np.random.default_rng(0))
         except ComponentError as error:
             failures.append(str(error))
-        else:
+            continue
+        if set(np.unique(new_mask)) <= {0, 1, IGNORE}:
             return
+        failures.append(f"it puts other values than 0, 1 and {IGNORE} into the mask; fill_mask is one of these")
     raise ComponentError(f"{place}: {type(step).__name__} cannot be used here: {failures[-1]}")

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gisegkit.components.criterion import Criterion
 from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
-from gisegkit.engine.checkpointing import enable
+from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import Device
 from gisegkit.engine.step import BatchTransform, Cutting, accumulate, is_out_of_memory
 from gisegkit.errors import TrainingError
@@ -152,9 +152,6 @@ def train_epoch(
         )
         if not torch.isfinite(terms).all():
             raise TrainingError(_not_finite(training, terms, epoch, step))
-        scaler.unscale_(training.optimizer)
-        if training.clip_norm:
-            nn.utils.clip_grad_norm_(training.model.parameters(), training.clip_norm)
         scale = scaler.get_scale()
         update(training, scaler, epoch, step)
         training.optimizer.zero_grad(set_to_none=True)
@@ -170,12 +167,15 @@ def train_epoch(
 
 
 def update(training: Training, scaler: torch.amp.GradScaler, epoch: int, step: int) -> None:
-    """The optimizer's step.
+    """The optimizer's step, on gradients that are clipped where the recipe says so.
 
     Raises:
         TrainingError: if memory runs out in it; which weights it had changed is not known, so it is not repeated.
     """
     try:
+        scaler.unscale_(training.optimizer)
+        if training.clip_norm:
+            nn.utils.clip_grad_norm_(training.model.parameters(), training.clip_norm)
         scaler.step(training.optimizer)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -200,6 +200,7 @@ def capture(training: Training, scaler: torch.amp.GradScaler, standing: Standing
         "since": standing.since,
         "validations": standing.count,
         "micro_batch": training.cutting.micro_batch,
+        "least": training.cutting.least,
         "recomputing": training.cutting.recomputing,
     }
 
@@ -213,6 +214,8 @@ def restore(training: Training, scaler: torch.amp.GradScaler, standing: Standing
     standing.best, standing.since = float(state["best"]), int(state["since"])
     standing.count = int(state["validations"])
     training.cutting.micro_batch = int(state.get("micro_batch", training.cutting.micro_batch))
+    training.cutting.least = int(state.get("least", training.cutting.least))
+    disable(training.cutting.blocks)
     if state.get("recomputing"):
         enable(training.cutting.blocks)
     return int(state["epoch"])

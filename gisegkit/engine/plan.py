@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gisegkit.engine.memory import Estimate, Simulation
+from gisegkit.errors import TrainingError
 from gisegkit.sizes import show_size
 
 HEALTHY = 8
@@ -66,9 +67,10 @@ def choose(simulation: Simulation, budget: int, *, checkpointing: str = "auto") 
 
     Raises:
         SimulationError: if the step's memory cannot be predicted.
+        TrainingError: if the batch is smaller than batch normalisation allows.
     """
     plain = None if checkpointing == "on" else _largest(simulation, budget, checkpointing=False)
-    if plain is not None and (checkpointing == "off" or _healthy(plain, simulation)):
+    if plain is not None and (checkpointing == "off" or healthy(plain, simulation)):
         return plain
     spared = _largest(simulation, budget, checkpointing=True)
     if plain is None or spared.micro_batch > plain.micro_batch:
@@ -76,17 +78,22 @@ def choose(simulation: Simulation, budget: int, *, checkpointing: str = "auto") 
     return plain if plain.fits or plain.estimate.total <= spared.estimate.total else spared
 
 
-def _healthy(plan: Plan, simulation: Simulation) -> bool:
+def healthy(plan: Plan, simulation: Simulation) -> bool:
+    """Whether a plan fits with a micro-batch that batch normalisation can work with."""
     return plan.fits and plan.micro_batch >= min(HEALTHY, simulation.batch_size)
 
 
 def _largest(simulation: Simulation, budget: int, *, checkpointing: bool) -> Plan:
     """The largest micro-batch that fits, cut evenly; the smallest possible where none fits."""
+    least = max(simulation.least(), getattr(simulation.model, "min_train_batch", 1))
+    if simulation.batch_size < least:
+        raise TrainingError(
+            f"batch normalisation in this network sees a single value a channel of one slice, so a step needs {least} "
+            f"slices or more: raise train.batch_size (it is {simulation.batch_size}) or input.size"
+        )
     whole = simulation.estimate(simulation.batch_size, checkpointing=checkpointing)
-    if whole.total <= budget or simulation.batch_size == 1:
-        least = 1 if simulation.batch_size > 1 else simulation.least()
+    if whole.total <= budget or simulation.batch_size == least:
         return Plan(simulation.batch_size, checkpointing, least, budget, whole)
-    least = simulation.least()
     low = simulation.estimate(least, checkpointing=checkpointing)
     high = whole
     # The peak is the largest of straight lines over the micro-batch, so it lies below the line through two of its
@@ -123,7 +130,7 @@ def ways_out(simulation: Simulation, plan: Plan) -> Iterator[str]:
         if min(size) < 2 * STRIDE:
             break
         smaller = choose(replace(simulation, size=size), plan.budget)
-        if _healthy(smaller, simulation):
+        if healthy(smaller, simulation):
             yield _offer(f"input.size=[{size[0]},{size[1]}]", smaller)
             break
     yield "a smaller encoder, or fewer channels in the decoder"

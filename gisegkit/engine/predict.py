@@ -130,7 +130,7 @@ def predict_scans(
     try:
         for loaded in progress(loader, label, len(loader)):
             images = loaded.images.to(device.device, non_blocking=True, memory_format=memory_format)
-            probabilities = torch.cat([decide.probabilities(logits) for logits in _forward(model, images, device)])
+            probabilities = torch.cat(_forward(model, images, device, decide))
             batch = probabilities.permute(0, 2, 3, 1).cpu().numpy()  # [B, h, w, K]
             for row, values, mask in zip(loaded.rows, batch, loaded.masks, strict=True):
                 if current is not None and current.volume != volumes[row]:
@@ -146,15 +146,17 @@ def predict_scans(
         model.train(was_training)
 
 
-def _forward(model: nn.Module, images: torch.Tensor, device: Device) -> list[torch.Tensor]:
-    """The logits of ``[B, C, h, w]`` in one piece, or in as many as memory asks for.
+def _forward(model: nn.Module, images: torch.Tensor, device: Device, decide: Decision) -> list[torch.Tensor]:
+    """The probabilities of ``[B, C, h, w]`` in one piece, or in as many as memory asks for.
 
     Raises:
         TrainingError: if not even a single slice fits.
     """
     try:
-        with torch.inference_mode(), device.autocast():
-            return [model(images)]
+        with torch.inference_mode():
+            with device.autocast():
+                logits = model(images)
+            return [decide.probabilities(logits)]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -165,4 +167,4 @@ def _forward(model: nn.Module, images: torch.Tensor, device: Device) -> list[tor
             ) from error
     device.release()  # behind the handler, whose traceback keeps the failed attempt's tensors alive
     half = len(images) // 2
-    return [*_forward(model, images[:half], device), *_forward(model, images[half:], device)]
+    return [*_forward(model, images[:half], device, decide), *_forward(model, images[half:], device, decide)]
