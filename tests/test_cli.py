@@ -261,7 +261,8 @@ def test_a_phantom_in_the_way_is_left_alone(here, capsys):
 def test_list_components_json(capsys):
     out, _ = giseg(capsys, "list-components", "loss", "--json")
     entries = json.loads(out)
-    assert {entry["name"] for entry in entries} == {"bce", "dice", "tversky"}
+    every = {"bce", "ce", "dice", "focal", "focal_tversky", "jaccard", "lovasz", "tversky"}
+    assert {entry["name"] for entry in entries} == every
     assert {entry["distribution"] for entry in entries} == {"gisegkit"}
 
 

@@ -112,7 +112,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one(home, session, finished, kil
     assert same(weights(run, "best.pt"), weights(resumed, "best.pt"))
 
     def plain(entry):
-        return {key: value for key, value in entry.items() if key not in ("seconds", "images_per_second")}
+        measured = ("seconds", "images_per_second", "peak_memory")
+        return {key: value for key, value in entry.items() if key not in measured}
 
     assert [plain(entry) for entry in resumed.metrics()] == [plain(entry) for entry in run.metrics()]
 
@@ -235,9 +236,9 @@ def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precis
 
 
 def test_micro_batches_with_clipping_train(home, session, recipe):
-    run = train(recipe("train.micro_batch=4", "train.epochs=2"), home / "micro", session)
+    run = train(recipe("train.micro_batch=4", "train.epochs=5"), home / "micro", session)
     losses = [entry["loss"] for entry in run.metrics()]
-    assert losses[1] < losses[0]
+    assert losses[-1] < losses[0]
 
 
 def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(home, session, recipe):

@@ -228,7 +228,7 @@ def test_the_lines_of_each_slice_are_its_own(session, recipe, monkeypatch):
             self.drawn = [f"Number: {number}"] if number % 2 else []
             return image + number, mask
 
-    monkeypatch.setattr("gisegkit.components.augmentation.baseline", lambda *, size, p=0.5: Numbered())
+    monkeypatch.setattr("gisegkit.components.augmentation_deck.baseline", lambda *, size, p=0.5: Numbered())
     seen = see_batch(replace(recipe(), batch_transform=()), session, epoch=1, batch=1, count=8)
     found = set()
     for sample in seen.samples:

@@ -162,16 +162,11 @@ class Simulation:
             self.model.train(was_training)
         return [block for block in blocks if block not in spoilt]
 
-    @functools.cached_property
-    def _tallies(self) -> dict[tuple[int, bool], Tally]:
-        """What was run already."""
-        return {}
-
     def _run(self, count: int, *, checkpointing: bool) -> Tally:
-        key = (count, checkpointing)
-        if key not in self._tallies:
-            self._tallies[key] = self._simulated(*key)
-        return self._tallies[key]
+        known: dict[tuple[int, bool], Tally] = self.__dict__.setdefault("_known", {})
+        if (count, checkpointing) not in known:
+            known[count, checkpointing] = self._simulated(count, checkpointing)
+        return known[count, checkpointing]
 
     def _simulated(self, count: int, checkpointing: bool) -> Tally:
         blocks = self.recomputable if checkpointing else []
