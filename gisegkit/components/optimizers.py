@@ -1,4 +1,8 @@
-"""Optimizers of torch, with the defaults of this field and signatures that a recipe can be checked against."""
+"""Optimizers of torch, with the defaults of this field and signatures that a recipe can be checked against.
+
+All are fused: one pass over weights, gradients and what is remembered of them, in place of one for each operation, on
+CPU, CUDA and MPS alike.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,7 @@ def adam(
 
     Paper: Kingma and Ba, Adam: a method for stochastic optimization, arXiv:1412.6980
     """
-    return torch.optim.Adam(params, lr=lr, betas=_checked(betas), weight_decay=weight_decay)
+    return torch.optim.Adam(params, lr=lr, betas=_checked(betas), weight_decay=weight_decay, fused=True)
 
 
 def adamw(
@@ -61,7 +65,7 @@ def adamw(
 
     Paper: Loshchilov and Hutter, Decoupled weight decay regularization, arXiv:1711.05101
     """
-    return torch.optim.AdamW(params, lr=lr, betas=_checked(betas), weight_decay=weight_decay)
+    return torch.optim.AdamW(params, lr=lr, betas=_checked(betas), weight_decay=weight_decay, fused=True)
 
 
 def sgd(
@@ -91,7 +95,7 @@ def sgd(
     """
     if nesterov and momentum == 0:
         raise ComponentError("optimizer sgd: nesterov = true needs a momentum above 0, such as 0.9")
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
 
 
 def _checked(betas: tuple[float, float]) -> tuple[float, float]:
