@@ -4,7 +4,7 @@ BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.installed
 
-.PHONY: run test lint deck clean
+.PHONY: run test lint deck bench clean
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -17,6 +17,10 @@ test: $(STAMP)
 
 deck: $(STAMP)
 	$(BIN)/python benchmarks/deck.py
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/python benchmarks/all.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
