@@ -111,7 +111,8 @@ def page(folder: Path, untrained: dict[str, float], seconds: float) -> str:
             "",
             f"**These are demos on synthetic phantoms**: small images, {EPOCHS} epochs, random initial weights, "
             "`r2unet` with a quarter of its width. The numbers show that every system trains, and nothing about which "
-            f"is better on real scans: {content['scans']} cases validate. The epoch that did best on them is the one shown.",
+            f"is better on real scans: {content['scans']} cases validate. The epoch that did best on them is the one "
+            "shown.",
             "",
             header,
             "|---|---|---|---|---|---|---|---|---|---|",

@@ -18,13 +18,17 @@ from gisegkit.data.folds import split_rows
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet
 from gisegkit.data.randomness import INITIAL, seeded
 from gisegkit.data.slices import SliceReader
+from gisegkit.data.store import Layout, Prepared, Store
 from gisegkit.errors import ComponentError, DataError, GisegError
 from gisegkit.recipe import ComponentSpec, Recipe
 from gisegkit.registry import Registries
+from gisegkit.sizes import parse_size
 from gisegkit.testing import ContractError, check_loss
-from gisegkit.types import COLUMNS, Dataset, Metric
+from gisegkit.types import COLUMNS, Dataset, Metric, Progress, silent
 
 Rows = NDArray[np.int64]
+
+NOTHING = Prepared(made=0, slices=0, size=0)
 
 GROUPS = {"case": "group", "scan": "volume", "slice": "id"}
 """The table's column behind each value of ``[split] group``."""
@@ -36,6 +40,7 @@ class Data:
 
     Attributes:
         train, validation, unlabelled: rows of ``dataset.table``.
+        prepared: what the store holds of them.
     """
 
     dataset: Dataset
@@ -43,6 +48,7 @@ class Data:
     train: Rows
     validation: Rows
     unlabelled: Rows
+    prepared: Prepared = NOTHING
 
     @property
     def channels(self) -> int:
@@ -129,19 +135,24 @@ def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:
     return dataset
 
 
-def build_data(recipe: Recipe, registries: Registries, *, training: bool = True) -> Data:
+def build_data(
+    recipe: Recipe, registries: Registries, *, training: bool = True, prepare: Progress | None = None
+) -> Data:
     """Dataset, split and input of a recipe.
 
     Args:
         training: whether there must be slices to train on and to validate on.
+        prepare: shown while slices that train or validate are prepared; None takes those that are prepared already,
+            and reads the others from their files.
 
     Raises:
-        DataError: if the data cannot be split as the recipe says.
+        DataError: if the data cannot be split as the recipe says, or not be prepared.
     """
     dataset = build_dataset(recipe, registries)
     inputs, split = recipe.input, recipe.split
+    store = make_store(recipe, dataset)
     reader = SliceReader(
-        dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalize=inputs.normalize
+        dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalize=inputs.normalize, store=store
     )
     source = Input(dataset, reader, size=inputs.size, resize=inputs.resize, interpolation=inputs.interpolation)
     labelled = dataset.table["labelled"].to_numpy(dtype=bool)
@@ -160,7 +171,23 @@ def build_data(recipe: Recipe, registries: Registries, *, training: bool = True)
         )
         if not len(train):
             raise DataError("no slice is left to train on; look at [split] subset and folds")
-    return Data(dataset, source, train, validation, np.flatnonzero(~labelled))
+    prepared = NOTHING
+    if store is not None:
+        rows = np.concatenate([train, validation]) if prepare is not None else np.arange(len(dataset.table))
+        prepared = store.prepare(rows, build=prepare is not None, progress=prepare or silent)
+    return Data(dataset, source, train, validation, np.flatnonzero(~labelled), prepared)
+
+
+def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
+    """Where the prepared slices of a recipe are kept; None where it wants none, or the dataset cannot be prepared."""
+    inputs = recipe.input
+    if inputs.store == "off" or not (hasattr(dataset, "sources") and hasattr(dataset, "root")):
+        return None
+    # Percentiles are those of the native pixels, which a resized image no longer has.
+    native = inputs.store == "native" or inputs.normalize.endswith("percentile")
+    layout = Layout() if native else Layout(inputs.size, inputs.resize, inputs.interpolation)
+    limit = None if inputs.store_limit == "auto" else parse_size(inputs.store_limit)
+    return Store(dataset, name=recipe.dataset.name, layout=layout, limit=limit)
 
 
 def build_model(

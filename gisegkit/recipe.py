@@ -30,6 +30,9 @@ class Input:
         edge: beyond the first and last slice: repeat the outermost one (clamp) or zeros.
         normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th
             percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
+        store: slices are decoded once and kept for training in the cache folder: at the network's size, which is
+            fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off).
+        store_limit: the most that they may take there, 20GiB say; auto leaves 1 GiB of the disk free.
     """
 
     size: tuple[Annotated[int, AtLeast(16)], Annotated[int, AtLeast(16)]] = (224, 224)
@@ -41,6 +44,8 @@ class Input:
     normalize: Literal[
         "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
     ] = "slice_max"
+    store: Literal["size", "native", "off"] = "size"
+    store_limit: str = "auto"
 
 
 @dataclass(frozen=True)

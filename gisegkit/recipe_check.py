@@ -230,7 +230,8 @@ class _Checker:
         if input_.slices % 2 == 0:
             valid = "Valid: an odd number, so that one is central."
             self.note(("input", "slices"), f"input.slices = {input_.slices}", valid)
-        self.memory(train)
+        for path, size in ((("train", "memory"), train.memory), (("input", "store_limit"), input_.store_limit)):
+            self.size(path, size)
         self.epochs(train.epochs, components["loss"])
         explicit = 0 if train.micro_batch == "auto" else train.micro_batch
         if explicit > train.batch_size and right("train.batch_size", "train.micro_batch"):
@@ -246,13 +247,13 @@ class _Checker:
             found = f"train.monitor = {show(train.monitor)} is no metric"
             self.unknown(("train", "monitor"), found, train.monitor, names)
 
-    def memory(self, train: Any) -> None:
-        """``train.memory`` is a size."""
+    def size(self, path: tuple[str, str], text: str) -> None:
+        """A number of bytes, or auto."""
         try:
-            if train.memory != "auto":
-                parse_size(train.memory)
+            if text != "auto":
+                parse_size(text)
         except ValueError as error:
-            self.note(("train", "memory"), f"train.memory = {show(train.memory)}", f'Valid: "auto" or {error}.')
+            self.note(path, f"{'.'.join(path)} = {show(text)}", f'Valid: "auto" or {error}.')
 
     def epochs(self, epochs: int, losses: Sequence[ComponentSpec]) -> None:
         """Every loss counts in some epoch, and every epoch has a loss that counts."""

@@ -42,7 +42,8 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
     if run is None:
         RunDir.check_free(out)
     verify_losses(recipe, session.plugins.registries)
-    ready = get_ready(recipe, session, training=True, resumed=run is not None and run.state() is not None)
+    resumed = run is not None and run.state() is not None
+    ready = get_ready(recipe, session, training=True, resumed=resumed, prepare=True)
     training, plan = assemble(ready, session)
     if run is None:
         environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
@@ -146,6 +147,8 @@ def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
     for data in (stored, wanted):
         for key in ("workers", *CUTTING):  # what changes no result, or only how the batches are cut
             data["train"].pop(key)
+        for key in ("store", "store_limit"):
+            data["input"].pop(key)
     differences = [
         f"{key}: {stored.get(key)!r} in the run, {wanted.get(key)!r} now"
         for key in {**stored, **wanted}

@@ -20,6 +20,7 @@ from gisegkit.errors import RunError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
+from gisegkit.sizes import show_size
 from gisegkit.types import Metric, Progress, silent
 
 
@@ -79,6 +80,7 @@ def get_ready(
     training: bool,
     weights: Mapping[str, Any] | None = None,
     resumed: bool = False,
+    prepare: bool = False,
 ) -> Ready:
     """Build data and network of a recipe and bring the network to the device.
 
@@ -86,13 +88,16 @@ def get_ready(
         training: whether the data must have slices to train on.
         weights: a run's ``best.pt``; without it the network starts as the recipe says, and that is printed.
         resumed: whether a checkpoint's weights follow, so that none need be fetched.
+        prepare: whether the slices that train or validate are decoded and kept, where they are not yet.
 
     Raises:
         RunError: if the data have other classes or channels than the weights were trained on.
     """
     registries = session.plugins.registries
     device = pick_device(session.device, recipe.train.precision)
-    data = build_data(recipe, registries, training=training)
+    data = build_data(recipe, registries, training=training, prepare=session.progress if prepare else None)
+    if data.prepared.made:
+        session.say(prepared_line(data))
     if weights is not None:
         _compatible(data, weights["facts"])
     classes = len(data.dataset.classes)
@@ -113,6 +118,14 @@ def get_ready(
     steps = tuple(build_postprocess(recipe, registries))
     decide = Decision(recipe.evaluate.threshold, steps, exclusive=uses_softmax(recipe, registries))
     return Ready(recipe, data, model, device, decide, build_metrics(recipe, registries))
+
+
+def prepared_line(data: Data) -> str:
+    """What the store holds of these data, in words."""
+    done, store = data.prepared, data.source.reader.store
+    if store is None:
+        return "nothing is prepared: the recipe or the dataset does without"
+    return f"prepared: {done.slices} slices, {done.made} of them now, {show_size(done.size)} in {store.folder}"
 
 
 def _compatible(data: Data, facts: Mapping[str, Any]) -> None:

@@ -103,6 +103,10 @@ class Dataset(Protocol):
         classes: names of the K classes, in the order of the masks' last axis.
         exclusive: True where a pixel has at most one class (a label file), False where classes may overlap.
         dropped: what was left out of the table, and why.
+
+    A dataset is prepared (decoded once, and kept) where it also has ``root``, the folder of its files, and
+    ``sources(row)``: the paths of the files that the row's image and mask are made of, and as text whatever else
+    settles them, such as runs or the meaning of values. Its readers are then called from several threads.
     """
 
     table: pd.DataFrame

@@ -120,6 +120,7 @@ def test_help_lists_every_command(capsys):
         "compare",
         "check",
         "data",
+        "prepare",
         "show",
         "phantom",
         "score",

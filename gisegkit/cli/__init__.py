@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gisegkit import __version__
-from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, run, score, show, train
+from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
 from gisegkit.cli.output import warn
 from gisegkit.errors import GisegError, did_you_mean
 from gisegkit.plugins import Plugins, installed
@@ -22,6 +22,7 @@ COMMANDS: tuple[click.Command, ...] = (
     compare.command,
     check.command,
     data.command,
+    prepare.command,
     show.command,
     phantom.command,
     score.command,

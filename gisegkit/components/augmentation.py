@@ -138,3 +138,6 @@ def none(*, size: tuple[int, int]) -> Policy:
 
 def _unchanged(image: FloatArray, mask: MaskArray, rng: np.random.Generator) -> tuple[FloatArray, MaskArray]:
     return np.ascontiguousarray(image), np.ascontiguousarray(mask)
+
+
+_unchanged.changes_nothing = True  # type: ignore[attr-defined]

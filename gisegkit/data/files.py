@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -76,6 +77,11 @@ def image_size(path: Path) -> tuple[int, int]:
         return png_header(path)[:2]
     height, width = read_image(path).shape[:2]
     return height, width
+
+
+def cache_home() -> Path:
+    """Where gisegkit keeps what it makes of data: ``$GISEG_CACHE``, or else ``~/.cache/gisegkit``."""
+    return Path(os.environ.get("GISEG_CACHE") or "~/.cache/gisegkit").expanduser()
 
 
 def no_data(root: Path, problem: str, *, put: str, hint: str = "") -> DataError:

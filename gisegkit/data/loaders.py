@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from gisegkit.data.geometry import make_geometry
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
 from gisegkit.data.slices import SliceReader
+from gisegkit.data.store import Store
 from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray
 
 Key = tuple[int, int]
@@ -25,7 +26,10 @@ Key = tuple[int, int]
 
 
 class Augmentation(Protocol):
-    """What an ``[augmentation]`` component returns."""
+    """What an ``[augmentation]`` component returns.
+
+    One with an attribute ``changes_nothing`` that is true is not called at all.
+    """
 
     def __call__(
         self, image: FloatArray, mask: MaskArray, rng: np.random.Generator
@@ -59,8 +63,28 @@ class Input:
 
     def image(self, row: int) -> FloatArray:
         """``[h, w, C]`` float32 at the network's size."""
-        image: FloatArray = self.geometry(row).image(self.reader.read(row))
-        return image
+        stack = self.reader.read(row)
+        return stack if self._sized(row) is not None else self.geometry(row).image(stack)
+
+    def mask(self, row: int) -> MaskArray:
+        """``[h, w, K]`` uint8 at the network's size, with IGNORE."""
+        store = self._sized(row)
+        return self.geometry(row).mask(self.truth(row)) if store is None else store.mask(row, "sized")
+
+    def planes(self, row: int) -> MaskArray:
+        """As ``mask``, but ``[K, h, w]``."""
+        store = self._sized(row)
+        return self.mask(row).transpose(2, 0, 1) if store is None else store.planes(row, "sized")
+
+    def truth(self, row: int) -> MaskArray:
+        """``[H, W, K]`` uint8 at the native size, with IGNORE."""
+        store = self.reader.store
+        return self.dataset.mask(row) if store is None or not store.has(row) else store.mask(row, "native")
+
+    def _sized(self, row: int) -> Store | None:
+        """The store, where it holds this row at the network's size already."""
+        store = self.reader.store
+        return store if store is not None and store.layout.size is not None and store.has(row) else None
 
 
 class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
@@ -74,8 +98,9 @@ class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
     def __getitem__(self, key: Key) -> tuple[AnyArray, AnyArray, int]:
         epoch, row = key
         image = self.source.image(row)
-        mask = self.source.geometry(row).mask(self.source.dataset.mask(row))
-        image, mask = self.augmentation(image, mask, generator(self.seed, SAMPLE, epoch, row))
+        if getattr(self.augmentation, "changes_nothing", False):
+            return image.transpose(2, 0, 1), self.source.planes(row), row
+        image, mask = self.augmentation(image, self.source.mask(row), generator(self.seed, SAMPLE, epoch, row))
         return image.transpose(2, 0, 1), mask.transpose(2, 0, 1), row
 
 
@@ -141,7 +166,7 @@ class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
 
     def __getitem__(self, position: int) -> tuple[AnyArray, MaskArray | None, int]:
         row = self.rows[position]
-        mask = self.source.dataset.mask(row) if self.labelled[row] else None
+        mask = self.source.truth(row) if self.labelled[row] else None
         return self.source.image(row).transpose(2, 0, 1), mask, row
 
 

@@ -5,13 +5,14 @@ Imports neither torch nor OpenCV.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gisegkit.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
+    from gisegkit.data.store import Store
     from gisegkit.types import AnyArray, Dataset, FloatArray
 
     Range = tuple[float, float]
@@ -39,12 +40,22 @@ class SliceReader:
             to 99th percentile to [0, 1] and clips; both are taken from each ``slice``, from the ``stack`` or from the
             whole ``scan``. ``dtype`` divides by the largest value that the file's type can hold, and leaves floats as
             they are. A unit without any contrast (all zero; for percentiles all equal) becomes zeros.
+        store: slices that are prepared already; the others are read from the dataset.
 
     Raises:
         DataError: if slices is even, a word is unknown, or the dataset's table is not sorted by volume and position.
     """
 
-    def __init__(self, dataset: Dataset, *, slices: int, stride: int, edge: str, normalize: str) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        slices: int,
+        stride: int,
+        edge: str,
+        normalize: str,
+        store: Store | None = None,
+    ) -> None:
         if slices < 1 or slices % 2 == 0:
             raise DataError(f"input.slices = {slices}: the slice stands in the middle of its stack; give an odd number")
         if stride < 1:
@@ -54,6 +65,7 @@ class SliceReader:
                 hint = did_you_mean(word, valid)
                 raise DataError(f"input.{key} = {word!r}: valid is {', '.join(valid)}; {hint}".rstrip("; "))
         self.dataset = dataset
+        self.store = store
         self.edge = edge
         self.normalize = normalize
         self.offsets = [step * stride for step in range(-(slices // 2), slices // 2 + 1)]
@@ -66,9 +78,12 @@ class SliceReader:
     def channels(self) -> int:
         """C of what ``read`` returns: slices times the channels of an image. Reads one image on first use."""
         if not self._image_channels:
-            image = self.dataset.image(0)
-            self._image_channels = 1 if image.ndim == 2 else image.shape[2]
+            self._image_channels = self._raw(0).shape[2]
         return self._image_channels * len(self.offsets)
+
+    def prepared(self, row: int) -> bool:
+        """Whether a slice comes from the store, in the store's layout."""
+        return self.store is not None and self.store.has(row)
 
     def read(self, row: int) -> FloatArray:
         """One slice's stack, ``[H, W, C]`` float32, normalised.
@@ -81,6 +96,8 @@ class SliceReader:
         images = {near: self._image(near) for near in sorted({near for near in rows if near is not None})}
         ranges = self._ranges(row, images)
         scaled = {near: _scale(image, *ranges[near], clip=self._clips) for near, image in images.items()}
+        if len(rows) == 1:
+            return scaled[row]
         nothing = np.zeros_like(scaled[row])
         stack: FloatArray = np.concatenate([nothing if near is None else scaled[near] for near in rows], axis=2)
         return stack
@@ -103,9 +120,8 @@ class SliceReader:
         return near
 
     def _image(self, row: int) -> AnyArray:
-        """``[H, W, C]`` as the file has it."""
-        image = self.dataset.image(row)
-        image = image[:, :, None] if image.ndim == 2 else image
+        """``[H, W, C]`` as the file has it, or as it is prepared."""
+        image = self._raw(row)
         expected = self.channels // len(self.offsets)
         if image.shape[2] != expected:
             table = self.dataset.table["id"]
@@ -115,29 +131,43 @@ class SliceReader:
             )
         return image
 
+    def _raw(self, row: int) -> AnyArray:
+        if self.store is not None and self.store.has(row):
+            return self.store.image(row)
+        image = self.dataset.image(row)
+        return image[:, :, None] if image.ndim == 2 else image
+
     def _ranges(self, row: int, images: dict[int, AnyArray]) -> dict[int, Range]:
         """For each image of a stack the values that become 0 and 1."""
         if self.normalize == "dtype":
-            return {near: (0.0, _dtype_top(image)) for near, image in images.items()}
+            return {near: (0.0, self._limits(near, image)[2]) for near, image in images.items()}
         if self.normalize.startswith("slice"):
-            return {near: self._range([image], near) for near, image in images.items()}
+            return {near: self._range({near: image}) for near, image in images.items()}
         if self.normalize.startswith("stack"):
-            return dict.fromkeys(images, self._range(list(images.values()), row))
+            return dict.fromkeys(images, self._range(images))
         first = int(self._first[row])
         if first not in self._scan_ranges:
-            scan = [self._image(other) for other in range(first, int(self._last[row]) + 1)]
-            self._scan_ranges[first] = self._range(scan, row)
+            scan = range(first, int(self._last[row]) + 1)
+            self._scan_ranges[first] = self._range({other: self._image(other) for other in scan})
         return dict.fromkeys(images, self._scan_ranges[first])
 
-    def _range(self, images: list[AnyArray], row: int) -> Range:
-        extremes = np.array([[image.min(), image.max()] for image in images], dtype=np.float64)  # [D, 2]
-        if not np.isfinite(extremes).all():
-            name = self.dataset.table["id"].iat[row]
-            raise DataError(f"image {name}, or one near it in its scan, has values that are not finite")
+    def _range(self, images: dict[int, AnyArray]) -> Range:
+        limits = np.array([self._limits(row, image)[:2] for row, image in images.items()])  # [D, 2]
+        wrong = ~np.isfinite(limits).all(axis=1)
+        if wrong.any():
+            name = self.dataset.table["id"].iat[list(images)[int(wrong.argmax())]]
+            raise DataError(f"image {name} has values that are not finite")
         if self._clips:
-            low, high = np.percentile(np.concatenate([image.reshape(-1) for image in images]), (1, 99))
+            pixels = np.concatenate([image.reshape(-1) for image in images.values()])
+            low, high = np.percentile(pixels, (1, 99))
             return float(low), float(high)
-        return 0.0, float(extremes[:, 1].max())
+        return 0.0, float(limits[:, 1].max())
+
+    def _limits(self, row: int, image: AnyArray) -> tuple[float, float, float]:
+        """Smallest and largest value of an image as its file has it, and the largest that its type can hold."""
+        if self.store is not None and self.store.has(row):
+            return self.store.limits(row)
+        return float(image.min()), float(image.max()), largest(image.dtype)
 
 
 def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyArray]:
@@ -153,13 +183,17 @@ def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyAr
     return np.repeat(starts, lengths), np.repeat(ends, lengths)
 
 
-def _dtype_top(image: AnyArray) -> float:
-    return float(np.iinfo(image.dtype).max) if image.dtype.kind in "iu" else 1.0
+def largest(dtype: np.dtype[Any]) -> float:
+    """The largest value that a type can hold; 1 for floats."""
+    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
 def _scale(image: AnyArray, low: float, high: float, *, clip: bool) -> FloatArray:
     """Low to 0 and high to 1, float32; zeros where there is nothing between them."""
     if high <= low:
         return np.zeros(image.shape, dtype=np.float32)
-    scaled: FloatArray = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    if low == 0:
+        scaled: FloatArray = np.divide(image, np.float32(high), dtype=np.float32, casting="same_kind")
+    else:
+        scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
     return scaled.clip(0, 1) if clip else scaled

@@ -120,6 +120,11 @@ class Folder:
             mask[np.isin(plane, self._ignore)] = IGNORE
         return mask
 
+    def sources(self, row: int) -> tuple[list[str], str]:
+        """The files that the slice's image and mask are read from, and what the values of the masks mean."""
+        masks = self._files.get(self._ids[row], [])
+        return [str(file) for file in (self._images[row], *masks)], f"{self._labels} {self._background} {self._ignore}"
+
     def defects(self) -> Iterator[str]:
         """What is worth a look besides errors, one line each."""
         if not self._files:

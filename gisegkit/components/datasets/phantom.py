@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from gisegkit.components.datasets.uwmgi import UWMGI
+from gisegkit.data.files import cache_home
 from gisegkit.data.phantom import GENERATOR_VERSION, write_phantom
 from gisegkit.errors import RunError
 from gisegkit.types import Between
@@ -40,7 +40,7 @@ class Phantom(UWMGI):
         if root:
             super().__init__(root=root, exclude="none")
             return
-        home = Path(cache or os.environ.get("GISEG_CACHE") or "~/.cache/gisegkit").expanduser()
+        home = Path(cache).expanduser() if cache else cache_home()
         name = f"phantom-v{GENERATOR_VERSION}-cases{cases}-days{days}-slices{slices}-seed{seed}-test{test_cases}"
         made = home / name
         if not made.is_dir():

@@ -123,6 +123,10 @@ class UWMGI:
             raise DataError("\n".join(problems))
         return np.stack(parts, axis=-1).astype(np.uint8)
 
+    def sources(self, row: int) -> tuple[list[str], str]:
+        """The file that the slice's image is read from, and the runs of its mask."""
+        return [f"{self.root}/{self._paths[row]}"], "\n".join(self._runs[row])
+
     @property
     def submission_order(self) -> list[tuple[str, str]] | None:
         """The (id, class) pairs of ``sample_submission.csv`` in its order, None where it is missing or has no rows.

@@ -1,0 +1,37 @@
+"""``giseg prepare``: every slice of a recipe decoded once, and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gisegkit.cli.options import demo_option, read_recipe, recipe_argument, set_option
+from gisegkit.cli.output import clock, progress, say
+from gisegkit.plugins import Plugins
+
+
+@click.command("prepare")
+@recipe_argument
+@set_option
+@demo_option
+@click.pass_obj
+def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool) -> None:
+    """Decode a recipe's slices once and keep them; training does it by itself."""
+    parsed = read_recipe(recipe, plugins, overrides, demo=demo)
+    import time
+
+    from gisegkit.build import build_dataset, make_store
+    from gisegkit.sizes import show_size
+
+    start = time.monotonic()
+    dataset = build_dataset(parsed, plugins.registries)
+    store = make_store(parsed, dataset)
+    if store is None:
+        say(f"nothing to prepare: input.store is off, or the dataset {parsed.dataset.name!r} has no sources")
+        return
+    done = store.prepare(range(len(dataset.table)), progress=progress)
+    say(f"prepared: {done.slices} slices, {done.made} of them now, {show_size(done.size)} in {store.folder}")
+    say(
+        f"  {store.layout}, {clock(time.monotonic() - start)}; other slices, or code that reads them, are prepared anew"
+    )

@@ -1,0 +1,208 @@
+"""One file of the prepared store, to be mapped into memory: a few slices, images at full depth, masks as bit planes.
+
+A shard is two files: ``NAME-CHECK.bin`` holds the arrays, one slice after another, and ``NAME.json`` says where each
+lies, what it was made of, and how long the other file must be. The second is written last and whole, so that a shard
+which was interrupted does not exist.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import cv2
+import numpy as np
+
+from gisegkit.types import IGNORE
+
+if TYPE_CHECKING:
+    from gisegkit.types import AnyArray, MaskArray
+
+ALIGN = 64
+"""Bytes to which every array's start is rounded up."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is kept of a slice.
+
+    Attributes:
+        image: ``[h, w, C]``, any type.
+        limits: the smallest and the largest value of the image as the file has it, before any resizing, and the
+            largest that the file's type can hold.
+        masks: ``[h, w, K]`` uint8 by name, with IGNORE; empty where the slice is not labelled.
+    """
+
+    image: AnyArray
+    limits: tuple[float, float, float]
+    masks: dict[str, MaskArray]
+
+
+class Shard:
+    """A shard that is there, mapped on first use; every slice is checked against its checksum when it is first read.
+
+    Args:
+        folder: where its files lie.
+        index: what ``NAME.json`` holds.
+    """
+
+    def __init__(self, folder: Path, index: dict[str, Any]) -> None:
+        self.path = folder / index["file"]
+        self.size = int(index["size"])
+        self.sources: list[list[Any]] = index["sources"]
+        self._entries: list[dict[str, Any]] = index["entries"]
+        self._map: AnyArray | None = None
+        self._checked: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_map": None}  # a loader's process maps the file itself
+
+    def image(self, place: int) -> AnyArray:
+        """``[h, w, C]``, read-only, of the slice at a place in the shard.
+
+        Raises:
+            DamagedError: if the file is not what was written.
+        """
+        offset, shape, dtype = self._entry(place)["image"]
+        return self._array(offset, shape, np.dtype(dtype))
+
+    def limits(self, place: int) -> tuple[float, float, float]:
+        """Smallest and largest value of the image as its file has it, and the largest that its type can hold."""
+        low, high, top = self._entries[place]["limits"]
+        return low, high, top
+
+    def planes(self, place: int, name: str) -> MaskArray | None:
+        """``[K, h, w]`` uint8 with IGNORE; None where the slice is not labelled."""
+        found = self._entry(place)["masks"].get(name)
+        if found is None:
+            return None
+        offset, (height, width, classes), ignored = found
+        packed = self._array(offset, (1 + ignored, classes, -(-height * width // 8)), np.dtype(np.uint8))
+        planes = np.unpackbits(packed, axis=2, count=height * width).reshape(1 + ignored, classes, height, width)
+        mask: MaskArray = planes[0]
+        if ignored:
+            mask[planes[1] == 1] = IGNORE
+        return mask
+
+    def mask(self, place: int, name: str) -> MaskArray | None:
+        """``[h, w, K]`` uint8 with IGNORE; None where the slice is not labelled."""
+        planes = self.planes(place, name)
+        if planes is None:
+            return None
+        merged: MaskArray = cv2.merge(list(planes)).reshape(*planes.shape[1:], len(planes))
+        return merged
+
+    def _entry(self, place: int) -> dict[str, Any]:
+        entry = self._entries[place]
+        if place not in self._checked:
+            start, stop = entry["bytes"]
+            if zlib.crc32(self._bytes().data[start:stop]) != entry["check"]:
+                raise DamagedError(str(self.path))
+            self._checked.add(place)
+        return entry
+
+    def _bytes(self) -> AnyArray:
+        if self._map is None:
+            try:
+                self._map = np.memmap(self.path, dtype=np.uint8, mode="r").view(np.ndarray)
+            except (OSError, ValueError) as error:
+                raise DamagedError(str(self.path)) from error
+            if len(self._map) != self.size:
+                self._map = None
+                raise DamagedError(str(self.path))
+        return self._map
+
+    def _array(self, offset: int, shape: Sequence[int], dtype: np.dtype[Any]) -> AnyArray:
+        array: AnyArray = np.ndarray(shape, dtype, buffer=self._bytes(), offset=offset)
+        return array
+
+
+class DamagedError(Exception):
+    """A shard's file is missing or not what was written; never seen by a user, since the shard is made again."""
+
+
+def read_shard(folder: Path, name: str) -> Shard | None:
+    """The shard of that name; None where it is not there whole."""
+    try:
+        index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        shard = Shard(folder, index)
+        return shard if shard.path.stat().st_size == shard.size else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_shard(folder: Path, name: str, contents: Iterable[Content], sources: list[list[Any]]) -> Shard:
+    """Write a shard, whole or not at all; one of the same name is replaced.
+
+    Args:
+        contents: the slices, taken one at a time.
+        sources: what it is made of, kept for ``Shard.sources``; may be filled while ``contents`` is consumed.
+    """
+    part = folder / f".{name}-{os.getpid()}-{threading.get_ident()}.part"
+    try:
+        with part.open("wb") as file:
+            entries = list(_write_all(file, contents))
+            size = file.tell()
+        check = zlib.crc32(repr([entry["check"] for entry in entries]).encode())
+        index: dict[str, Any] = {
+            "file": f"{name}-{check:08x}.bin",
+            "size": size,
+            "sources": sources,
+            "entries": entries,
+        }
+        os.replace(part, folder / index["file"])
+        part.write_text(json.dumps(index, separators=(",", ":")), encoding="utf-8")
+        os.replace(part, folder / f"{name}.json")
+    finally:
+        part.unlink(missing_ok=True)
+    for other in folder.glob(f"{name}-*.bin"):
+        if other.name != index["file"]:
+            with contextlib.suppress(OSError):  # another system may not remove what is mapped
+                other.unlink()
+    return Shard(folder, index)
+
+
+def rewrite_sources(folder: Path, name: str, sources: list[list[Any]]) -> None:
+    """Note that the sources were touched without being changed, so that they need not be read again."""
+    path = folder / f"{name}.json"
+    index = json.loads(path.read_text(encoding="utf-8")) | {"sources": sources}
+    part = folder / f".{name}-{os.getpid()}-{threading.get_ident()}.part"
+    part.write_text(json.dumps(index, separators=(",", ":")), encoding="utf-8")
+    os.replace(part, path)
+
+
+def _write_all(file: BinaryIO, contents: Iterable[Content]) -> Iterator[dict[str, Any]]:
+    for content in contents:
+        start, check = file.tell(), 0
+
+        def put(array: AnyArray) -> int:
+            nonlocal check
+            offset = file.tell()
+            data = array.tobytes() + bytes(-array.nbytes % ALIGN)
+            check = zlib.crc32(data, check)
+            file.write(data)
+            return offset
+
+        image = np.ascontiguousarray(content.image)
+        entry: dict[str, Any] = {"image": [put(image), list(image.shape), image.dtype.str]}
+        entry["limits"] = list(content.limits)
+        entry["masks"] = {name: [put(_packed(mask)), *_form(mask)] for name, mask in content.masks.items()}
+        yield entry | {"bytes": [start, file.tell()], "check": check}
+
+
+def _packed(mask: MaskArray) -> AnyArray:
+    """``[1 or 2, K, bytes]``: a bit for each pixel of a class, and another where pixels are ignored."""
+    planes = mask.transpose(2, 0, 1).reshape(mask.shape[2], -1)
+    bits = np.packbits(planes == 1, axis=1)
+    return np.stack([bits, np.packbits(planes == IGNORE, axis=1)]) if _form(mask)[1] else bits[None]
+
+
+def _form(mask: MaskArray) -> tuple[list[int], bool]:
+    return list(mask.shape), bool((mask == IGNORE).any())

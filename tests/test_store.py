@@ -1,0 +1,289 @@
+"""The prepared store: equal to the files, made once, stale exactly where something changed, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from gisegkit.components.datasets.uwmgi import UWMGI
+from gisegkit.data import store as module
+from gisegkit.data.loaders import Input
+from gisegkit.data.phantom import write_phantom
+from gisegkit.data.slices import NORMALIZATIONS, SliceReader
+from gisegkit.data.store import Layout, Store
+from gisegkit.errors import DataError
+
+SIZED = Layout((48, 40), "fit", "nearest")
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory):
+    """Three scans of 17 slices, a shard each: rows 0 to 16 have no labels, those of case1 and case2 follow."""
+    return write_phantom(tmp_path_factory.mktemp("store") / "p", cases=2, days=1, slices=17, seed=1, test_cases=1)
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "data")
+
+
+@pytest.fixture
+def make(folder, tmp_path):
+    def make(layout=SIZED, *, limit=None, **dataset):
+        data = UWMGI(root=str(folder), **{"exclude": "none"} | dataset)
+        return Store(data, name="uwmgi", layout=layout, home=tmp_path / "cache", limit=limit)
+
+    return make
+
+
+def everything(store):
+    return store.prepare(range(len(store.dataset.table)))
+
+
+def reader(dataset, store=None, normalize="slice_max", slices=3):
+    return SliceReader(dataset, slices=slices, stride=2, edge="clamp", normalize=normalize, store=store)
+
+
+def source(dataset, layout, store=None, **options):
+    size, resize, interpolation = ((48, 40), "fit", "linear") if layout.size is None else layout
+    return Input(dataset, reader(dataset, store, **options), size=size, resize=resize, interpolation=interpolation)
+
+
+@pytest.mark.parametrize("normalize", [name for name in NORMALIZATIONS if not name.endswith("percentile")])
+@pytest.mark.parametrize("layout", [SIZED, Layout((48, 40), "stretch", "linear"), Layout((300, 280), "fit", "area")])
+def test_sized_slices_equal_those_of_the_files(make, layout, normalize):
+    store = make(layout)
+    everything(store)
+    prepared = source(store.dataset, layout, store, normalize=normalize)
+    direct = source(store.dataset, layout, normalize=normalize)
+    for row in (0, 16, 17, 33, 40):
+        expected = direct.image(row)
+        assert prepared.image(row).dtype == expected.dtype == np.float32
+        if layout.interpolation == "nearest":
+            assert np.array_equal(prepared.image(row), expected)
+        else:
+            np.testing.assert_allclose(prepared.image(row), expected, rtol=0, atol=3e-7)
+        if row >= 17:
+            assert np.array_equal(prepared.mask(row), direct.mask(row))
+            assert np.array_equal(prepared.planes(row), direct.planes(row))
+            assert np.array_equal(prepared.truth(row), store.dataset.mask(row))
+
+
+@pytest.mark.parametrize("normalize", NORMALIZATIONS)
+def test_native_slices_equal_those_of_the_files_to_the_bit(make, normalize):
+    store = make(Layout())
+    everything(store)
+    prepared, direct = (source(store.dataset, Layout(), held, normalize=normalize) for held in (store, None))
+    for row in (0, 20, 40, 50):
+        assert np.array_equal(prepared.image(row), direct.image(row))
+    assert np.array_equal(prepared.mask(20), direct.mask(20))
+
+
+def test_ignored_pixels_and_floats_survive(make):
+    store = make(Layout())
+    mask = np.random.default_rng(0).choice(np.array([0, 1, 255], dtype=np.uint8), (266, 266, 3))
+    image = np.random.default_rng(1).normal(size=(266, 266, 2)).astype(np.float32)
+    store.dataset.mask = lambda row: mask
+    store.dataset.image = lambda row: image
+    store.prepare([20])
+    assert np.array_equal(store.mask(20, "native"), mask)
+    assert np.array_equal(store.image(20), image)
+    assert store.limits(20) == (float(image.min()), float(image.max()), 1.0)
+
+
+def test_a_slice_without_labels_has_no_mask(make):
+    store = make()
+    everything(store)
+    with pytest.raises(DataError, match="no labels"):
+        store.mask(5, "native")
+
+
+def test_the_second_time_nothing_is_read(make, monkeypatch):
+    first = everything(make())
+    assert (first.made, first.slices) == (51, 51) and first.size > 51 * 48 * 40 * 2
+    store = make()
+    monkeypatch.setattr(UWMGI, "image", None)
+    assert everything(store) == module.Prepared(made=0, slices=51, size=first.size)
+
+
+def test_only_the_shards_of_the_rows_are_made(make):
+    store = make()
+    assert store.prepare([0, 3]).made == 17
+    assert store.has(16) and not store.has(17)
+    assert make().prepare(range(51), build=False) == module.Prepared(made=0, slices=17, size=store._shards[0].size)
+
+
+def change(folder, row, values):
+    path = sorted((folder / "train").rglob("*.png"))[row - 17]
+    cv2.imwrite(str(path), values(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
+    return path
+
+
+def test_a_changed_file_makes_its_own_scan_stale(make, folder):
+    everything(make())
+    change(folder, 20, lambda image: image // 2)
+    store = make()
+    assert everything(store).made == 17
+    assert store.limits(20)[1] == store.dataset.image(20).max()
+
+
+def test_a_touched_file_makes_nothing_stale(make, folder, monkeypatch):
+    everything(make())
+    os.utime(sorted((folder / "train").rglob("*.png"))[3], (1, 1))
+    assert everything(make()).made == 0
+    monkeypatch.setattr(module, "_stamped", None)  # its new times were noted: the content is not looked at again
+    assert everything(make()).made == 0
+
+
+def test_changed_runs_make_their_scan_stale(make, folder):
+    everything(make())
+    table = folder / "train.csv"
+    lines = table.read_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if line.startswith("case2") and line.split(",")[2])
+    name, label, _ = lines[number].split(",")
+    table.write_text("\n".join([*lines[:number], f"{name},{label},1 5", *lines[number + 1 :]]) + "\n")
+    store = make()
+    assert everything(store).made == 17
+    row = store.dataset.table.index[store.dataset.table["id"] == name][0]
+    assert store.mask(row, "native")[0, :5, store.dataset.classes.index(label)].tolist() == [1] * 5
+
+
+def test_leaving_a_scan_out_makes_nothing_stale(make):
+    everything(make())
+    scan = make().dataset.table["volume"][20]
+    store = make(exclude=[scan])
+    assert everything(store).made == 0 and len(store.dataset.table) == 34
+    assert np.array_equal(store.mask(20, "native"), store.dataset.mask(20))
+
+
+def test_other_layouts_classes_and_code_are_others(make, monkeypatch):
+    everything(make())
+    assert everything(make(Layout((48, 40), "fit", "area"))).made == 51
+    assert everything(make(classes=["stomach"])).made == 51
+    monkeypatch.setattr(module, "_code_of", lambda kind: "other code")
+    assert everything(make()).made == 51
+
+
+def test_the_code_of_a_reader_is_part_of_the_key(tmp_path, monkeypatch, make_module):
+    name = make_module("class Reader: ...\n")
+    kind = __import__(name).Reader
+    before = module._code_of.__wrapped__(kind)
+    assert before == module._code_of.__wrapped__(kind)
+    (tmp_path / "modules" / f"{name}.py").write_text("class Reader: pass\n")
+    assert module._code_of.__wrapped__(kind) != before
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "index", "flip"])
+def test_what_is_damaged_is_made_again(make, damage):
+    store = make()
+    everything(store)
+    expected = store.image(20).copy()
+    files = sorted(store.folder.glob(f"{store._names[1]}*"))
+    content = bytearray(files[0].read_bytes())
+    if damage == "cut":
+        files[0].write_bytes(content[:-10])
+    elif damage == "gone":
+        files[0].unlink()
+    elif damage == "index":
+        files[1].write_text(files[1].read_text()[:-20])
+    else:
+        entry = store._shards[1]._entries[3]
+        content[entry["image"][0] + 100] ^= 1
+        files[0].write_bytes(content)
+    again = make()
+    assert everything(again).made == (0 if damage == "flip" else 17)  # a flipped bit is seen when the slice is read
+    assert np.array_equal(again.image(20), expected)
+    assert np.array_equal(make().dataset.mask(20), again.mask(20, "native"))
+    assert everything(make()).made == 0
+
+
+def test_an_interrupted_build_goes_on(make, monkeypatch):
+    original, calls = UWMGI.image, []
+
+    def stop(self, row):
+        calls.append(row)
+        if row == 30:
+            raise KeyboardInterrupt
+        return original(self, row)
+
+    monkeypatch.setattr(UWMGI, "image", stop)
+    store = make()
+    with pytest.raises(KeyboardInterrupt):
+        everything(store)
+    assert not list(store.folder.glob("*.part")) and not list(store.folder.glob(".*"))
+    monkeypatch.setattr(UWMGI, "image", original)
+    again = make()
+    assert everything(again).made < 51
+    assert np.array_equal(source(again.dataset, SIZED, again).image(30), source(again.dataset, SIZED).image(30))
+
+
+def test_every_slice_that_cannot_be_read_is_named_and_the_others_are_kept(make, folder):
+    bad = [sorted((folder / "train").rglob("*.png"))[number] for number in (18, 20)]
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError) as error:
+        everything(make())
+    assert all(str(path) in str(error.value) for path in bad) and "2 problems" in str(error.value)
+    store = make()
+    assert store.prepare([0, 20], build=False).slices == 34
+
+
+def test_no_room_and_a_limit_are_refused_before_anything_is_written(make, monkeypatch):
+    with pytest.raises(DataError, match=r"input\.store_limit = 100 KiB.*store=off"):
+        everything(make(limit=100 * 1024))
+    usage = shutil.disk_usage("/")._replace(free=module.RESERVE + 1000)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    store = make()
+    with pytest.raises(DataError, match=r"51 slices need about .*GISEG_CACHE"):
+        everything(store)
+    assert list(store.folder.iterdir()) == []
+
+
+def test_the_need_is_estimated_well(make):
+    store = make()
+    rows = []
+    original = store._check_room
+    store._check_room = lambda missing: rows.append(missing) or original(missing)
+    size = everything(store).size
+    with pytest.raises(DataError):
+        make(limit=int(size * 0.9), classes=["stomach", "small_bowel", "large_bowel"]).prepare(range(51))
+    assert everything(make(limit=int(size * 1.1), classes=["small_bowel", "stomach", "large_bowel"])).made == 51
+
+
+def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path):
+    data = write_phantom(tmp_path / "p", cases=12, days=1, slices=8, seed=0)
+    whole = Store(UWMGI(root=str(data), exclude="none"), name="u", layout=SIZED, home=tmp_path / "cache")
+    made = everything(whole)
+    assert made.made == 96 and len(whole._blocks) <= 12
+    scan = whole.dataset.table["volume"][0]
+    less = Store(UWMGI(root=str(data), exclude=[scan]), name="u", layout=SIZED, home=tmp_path / "cache")
+    shared = [rows for rows in whole._blocks if 0 in rows]
+    assert everything(less).made == len(shared[0]) - 8
+    for row in (0, 50, 87):
+        assert np.array_equal(less.mask(row, "native"), less.dataset.mask(row))
+
+
+def test_it_travels_to_other_processes(make):
+    store = make()
+    everything(store)
+    store.image(3)
+    copy = pickle.loads(pickle.dumps(store))
+    assert np.array_equal(copy.image(3), store.image(3))
+    assert len(pickle.dumps(store)) < 1e6, "no map and no pixels travel with it"
+
+
+def test_two_that_build_at_once_do_not_disturb_each_other(make):
+    stores = [make(), make()]
+    threads = [threading.Thread(target=everything, args=[store]) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.array_equal(stores[0].image(25), stores[1].image(25))
+    assert everything(make()).made == 0
