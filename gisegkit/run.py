@@ -114,6 +114,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         higher_is_better=ready.metrics[name].higher_is_better,
         patience=recipe.train.patience,
         validate_every=recipe.train.validate_every,
+        compile=recipe.train.compile,
     )
     return training, plan
 

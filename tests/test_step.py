@@ -16,6 +16,7 @@ from gisegkit.components.losses import BCE, DiceLoss
 from gisegkit.data.loaders import Loaded
 from gisegkit.engine.checkpointing import find_blocks
 from gisegkit.engine.device import pick_device
+from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import Cutting, accumulate, is_out_of_memory, split, to_device
 from gisegkit.errors import TrainingError
 from gisegkit.types import IGNORE, Batch
@@ -82,7 +83,7 @@ def gradients(model, cutting, *, criterion=None, transforms=(), backward=None, d
     """The gradients and the terms of one accumulated batch."""
     terms = accumulate(
         data or loaded(),
-        model=model,
+        forward=Forward(model),
         criterion=criterion or Criterion([("bce", 1.0, BCE())]),
         transforms=transforms,
         cutting=cutting,
