@@ -156,10 +156,9 @@ def predict(
     panels: list[Panel] = []
     chosen = set(pick_rows(ready.data.dataset.table, rows)) if not run.preview.is_file() else set()
 
-    def encoded(scan: Scan) -> list[tuple[str, str, str]]:
-        panels.extend(panels_of(scan, ready.data, chosen))
+    def encoded(scan: Scan) -> tuple[Scan, list[tuple[str, str, str]]]:
         ids = ready.data.dataset.table["id"]
-        return [
+        return scan, [
             (str(ids.iloc[row]), class_name, rle.encode(scan.prediction[d, :, :, k]))
             for d, row in enumerate(scan.rows)
             for k, class_name in enumerate(ready.data.dataset.classes)
@@ -167,9 +166,10 @@ def predict(
 
     def submission_rows() -> Iterator[tuple[str, str, str]]:
         scans = ready.scans(rows, label="predict", progress=session.progress)
-        with closing(ordered(encoded, scans, threads=min(1, ready.device.threads), ahead=1)) as lines:
-            for of_scan in lines:
-                yield from of_scan
+        with closing(ordered(encoded, scans, threads=min(1, ready.device.threads), ahead=1)) as found:
+            for scan, lines in found:
+                panels.extend(panels_of(scan, ready.data, chosen))
+                yield from lines
 
     write_submission(target, submission_rows(), order=getattr(ready.data.dataset, "submission_order", None))
     if panels:

@@ -19,6 +19,9 @@ from gisegkit.errors import TrainingError
 CPU_SHARE = 0.8
 """Of the free main memory; the rest is for loaders, scoring, and other programs."""
 
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Of the process's control group: microseconds of processor time in each period, and the period."""
+
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -179,9 +182,8 @@ def usable_cores() -> int:
     """Cores that this process may use: those it is bound to, or fewer where its control group has a quota of time."""
     bound = getattr(os, "sched_getaffinity", None)
     cores = len(bound(0)) if bound else os.cpu_count() or 1
-    limit = Path("/sys/fs/cgroup/cpu.max")
-    if limit.is_file():
-        quota, _, period = limit.read_text().strip().partition(" ")
+    if CPU_QUOTA.is_file():
+        quota, _, period = CPU_QUOTA.read_text().strip().partition(" ")
         if quota.isdigit() and period.isdigit():
             cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(1, cores)
