@@ -221,4 +221,5 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
     for report in fit(training):
         scores = ", ".join(f"{name} {report.scores[name]:.4f}" for name in ready.metrics)
         lines.append(f"one batch of {len(rows)}: loss {report.loss:.4f}; one slice evaluated: {scores}")
+        lines.extend(report.notes)
     return lines
