@@ -26,7 +26,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, TensorDataset
 
-REPETITIONS = 9
+REPETITIONS = 21
 PROCESSES = 3
 CLASSES = 3
 
@@ -53,7 +53,7 @@ class Case:
         return images, (images.expand(-1, CLASSES, -1, -1) > torch.tensor([0.5, 0.8, 0.9]).view(3, 1, 1)).byte()
 
 
-CASES = {"resnet18": Case("resnet18", 64, 16, 20), "efficientnet-b1": Case("efficientnet-b1", 96, 16, 6)}
+CASES = {"resnet18": Case("resnet18", 64, 16, 8), "efficientnet-b1": Case("efficientnet-b1", 96, 16, 4)}
 
 
 def bare(case: Case, epochs: int) -> Iterator[float]:

@@ -170,7 +170,7 @@ def _predicted(
     """What the device computes, batch by batch; nothing here waits for it."""
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     for loaded in loader:
-        images = device.take(loaded.images)[0].contiguous(memory_format=memory_format)
+        images = device.take(loaded.images)[0].to(memory_format=memory_format)
         probabilities = torch.cat(_forward(model, images, device, decide))
         yield _Slices(loaded.rows, loaded.masks, device.hand_over(probabilities.permute(0, 2, 3, 1)))
 
