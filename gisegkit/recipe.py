@@ -84,6 +84,8 @@ class Train:
         precision: of the forward pass; auto is bf16 or fp16 on a GPU that has it and fp32 on a CPU.
         clip_norm: largest gradient norm; 0 does not clip.
         channels_last: memory layout that convolutions like.
+        compile: have torch.compile make faster code for the training step; where that fails, training goes on without
+            it, and a note says why.
         workers: processes that read and augment slices; auto is 0 on a CPU (they would fight the training for cores)
             and up to 8 beside a GPU. The number changes no result.
         monitor: the score whose best epoch is kept; empty is the first metric.
@@ -100,6 +102,7 @@ class Train:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     clip_norm: Annotated[float, AtLeast(0)] = 0.0
     channels_last: bool = True
+    compile: bool = False
     workers: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"
     monitor: str = ""
     patience: Annotated[int, AtLeast(0)] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gisegkit.build import Data, Rows
 from gisegkit.data import rle
 from gisegkit.data.submission import write_submission
 from gisegkit.engine.evaluate import score_scans
+from gisegkit.engine.overlap import ordered
 from gisegkit.engine.predict import Scan
 from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import DataError
@@ -54,7 +56,8 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
     board = Scoreboard(ready.metrics, ready.data.dataset.classes)
     panels: list[Panel] = []
     chosen = set(pick_rows(ready.data.dataset.table, rows))
-    for scan in score_scans(ready.scans(rows, label="evaluate", progress=session.progress), board, ready.data.dataset):
+    scans = ready.scans(rows, label="evaluate", progress=session.progress)
+    for scan in score_scans(scans, board, ready.data.dataset, threads=ready.device.threads):
         panels += panels_of(scan, ready.data, chosen)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in ready.model.parameters()]
     scores = {
@@ -153,13 +156,20 @@ def predict(
     panels: list[Panel] = []
     chosen = set(pick_rows(ready.data.dataset.table, rows)) if not run.preview.is_file() else set()
 
-    def submission_rows() -> Iterator[tuple[str, str, str]]:
+    def encoded(scan: Scan) -> tuple[Scan, list[tuple[str, str, str]]]:
         ids = ready.data.dataset.table["id"]
-        for scan in ready.scans(rows, label="predict", progress=session.progress):
-            panels.extend(panels_of(scan, ready.data, chosen))
-            for d, row in enumerate(scan.rows):
-                for k, class_name in enumerate(ready.data.dataset.classes):
-                    yield str(ids.iloc[row]), class_name, rle.encode(scan.prediction[d, :, :, k])
+        return scan, [
+            (str(ids.iloc[row]), class_name, rle.encode(scan.prediction[d, :, :, k]))
+            for d, row in enumerate(scan.rows)
+            for k, class_name in enumerate(ready.data.dataset.classes)
+        ]
+
+    def submission_rows() -> Iterator[tuple[str, str, str]]:
+        scans = ready.scans(rows, label="predict", progress=session.progress)
+        with closing(ordered(encoded, scans, threads=min(1, ready.device.threads), ahead=1)) as found:
+            for scan, lines in found:
+                panels.extend(panels_of(scan, ready.data, chosen))
+                yield from lines
 
     write_submission(target, submission_rows(), order=getattr(ready.data.dataset, "submission_order", None))
     if panels:

@@ -115,6 +115,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         higher_is_better=ready.metrics[name].higher_is_better,
         patience=recipe.train.patience,
         validate_every=recipe.train.validate_every,
+        compile=recipe.train.compile,
     )
     return training, plan
 
@@ -223,4 +224,5 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
     for report in fit(training):
         scores = ", ".join(f"{name} {report.scores[name]:.4f}" for name in ready.metrics)
         lines.append(f"one batch of {len(rows)}: loss {report.loss:.4f}; one slice evaluated: {scores}")
+        lines.extend(report.notes)
     return lines

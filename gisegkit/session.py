@@ -138,6 +138,7 @@ def _compatible(data: Data, facts: Mapping[str, Any]) -> None:
 def score_all(ready: Ready, rows: Rows, progress: Progress) -> Scoreboard:
     """The scores of whole scans at native size."""
     board = Scoreboard(ready.metrics, ready.data.dataset.classes)
-    for _ in score_scans(ready.scans(rows, label="validate", progress=progress), board, ready.data.dataset):
+    scans = ready.scans(rows, label="validate", progress=progress)
+    for _ in score_scans(scans, board, ready.data.dataset, threads=ready.device.threads):
         pass
     return board

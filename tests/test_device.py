@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gisegkit.engine.device import free_memory, pick_device
+from gisegkit.engine.device import Device, free_memory, pick_device, usable_cores
 from gisegkit.errors import TrainingError
 
 
@@ -63,3 +63,63 @@ def test_only_float16_scales_the_loss():
 def test_workers():
     assert pick_device("cpu").workers("auto") == 0
     assert pick_device("cpu").workers(3) == 3
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 1, 1), (2, 1, 2), (4, 3, 4), (64, 8, 4)])
+def test_beside_a_gpu_the_processors_cores_settle_workers_and_threads(monkeypatch, cores, workers, threads):
+    monkeypatch.setattr("gisegkit.engine.device.usable_cores", lambda: cores)
+    gpu = Device(torch.device("cuda"), torch.float32)
+    assert (gpu.workers("auto"), gpu.threads) == (workers, threads)
+    assert gpu.workers(0) == 0
+    assert pick_device("cpu").threads == 0
+
+
+def quota(monkeypatch, tmp_path, text):
+    file = tmp_path / "cpu.max"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr("gisegkit.engine.device.CPU_QUOTA", file)
+
+
+@pytest.mark.parametrize(
+    ("bound", "text", "cores"),
+    [
+        (8, None, 8),
+        (8, "max 100000\n", 8),
+        (8, "400000 100000\n", 4),
+        (8, "150000 100000\n", 2),
+        (2, "400000 100000\n", 2),
+        (8, "10000 100000\n", 1),
+        (8, "nonsense", 8),
+    ],
+)
+def test_usable_cores_are_those_of_the_process_and_of_its_control_group(monkeypatch, tmp_path, bound, text, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)), raising=False)
+    quota(monkeypatch, tmp_path, text)
+    assert usable_cores() == cores
+
+
+def test_where_no_process_is_bound_all_cores_count(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    quota(monkeypatch, tmp_path, None)
+    assert usable_cores() == 6
+
+
+@pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_tensors_go_to_the_device_and_back(name):
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    device = pick_device(name)
+    images, masks = torch.rand(64, 3, 256, 256), torch.randint(0, 2, (64, 3, 256, 256), dtype=torch.uint8)
+    given = [tensor.pin_memory() if device.pin else tensor for tensor in (images, masks)]
+    taken = device.take(*given)
+    assert [tensor.device.type for tensor in taken] == [name, name]
+    waits = [device.hand_over(tensor + 1) for tensor in taken]
+    assert torch.equal(waits[0](), images + 1)
+    assert torch.equal(waits[1](), masks + 1)
+
+
+def test_losses_are_read_every_step_where_that_costs_nothing():
+    assert pick_device("cpu").log_every == 1
+    assert Device(torch.device("cuda"), torch.float32).log_every > 1

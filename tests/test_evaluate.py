@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,6 +56,29 @@ def test_scans_pass_through_and_are_scored():
         ["two", "b0"],
     ]
     assert board.tables()["by_scan"]["case"].unique().tolist() == ["one", "two"]
+
+
+def test_a_scan_is_scored_while_the_next_one_is_made():
+    """The first scan's score waits for the second scan, which only another thread can bring."""
+    second, seen = threading.Event(), []
+
+    class Patient(Count):
+        def __call__(self, prediction, truth):
+            assert second.wait(10)
+            seen.append(threading.current_thread())
+            return super().__call__(prediction, truth)
+
+    def scans():
+        yield scan("a", [0, 1], truth(2))
+        second.set()
+        yield scan("b", [2], truth(1))
+
+    board, plain = Scoreboard({"count": Patient()}, ["square"]), Scoreboard({"count": Count()}, ["square"])
+    assert [found.volume for found in score_scans(scans(), board, Named(), threads=4)] == ["a", "b"]
+    assert len(set(seen)) == 1 and threading.main_thread() not in seen
+    list(score_scans(scans(), plain, Named()))
+    assert board.scores() == plain.scores()
+    assert board.tables()["by_slice"].equals(plain.tables()["by_slice"])
 
 
 def test_ignored_pixels_count_in_no_score():

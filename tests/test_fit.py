@@ -8,12 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gisegkit.components.batch_transforms import Mixup
 from gisegkit.components.criterion import Criterion
-from gisegkit.data.loaders import EpochSampler, TrainingSet
-from gisegkit.engine.device import pick_device
-from gisegkit.engine.fit import Standing, Training, fit
+from gisegkit.components.cross_entropy import CrossEntropy
+from gisegkit.components.focal import Focal
+from gisegkit.components.losses import BCE, DiceLoss, Jaccard, Tversky
+from gisegkit.components.lovasz import Lovasz
+from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
+from gisegkit.engine.device import Device, pick_device
+from gisegkit.engine.fit import Standing, Training, fit, train_epoch
+from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import Cutting
 from gisegkit.errors import TrainingError
 
@@ -161,3 +168,143 @@ def test_not_finite_names_epoch_and_step():
 
     with pytest.raises(TrainingError, match=r"epoch 1, step 1: boom (inf|nan|-inf)"):
         list(fit(training(criterion=Criterion([("boom", 1.0, Explode())]))))
+
+
+# --- nothing waits for the device -----------------------------------------------------------------------------------
+
+
+class Late(Device):
+    """A device whose losses are read every ``LOG`` steps only, as a GPU's are."""
+
+    LOG = 1000
+
+    @property
+    def log_every(self):
+        return self.LOG
+
+
+class Waits(TorchDispatchMode):
+    """Collects the operations whose result the host must wait for: a number, a shape, or a truth of values."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "unique_dim")
+
+    def __init__(self):
+        super().__init__()
+        self.operations = 0
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.operations += 1
+        indices = args[1] if func.overloadpacket.__name__ in ("index", "index_put", "index_put_") else ()
+        by_truth = any(index is not None and index.dtype is torch.bool for index in indices)
+        if func.overloadpacket.__name__ in self.NAMES or by_truth:
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_watch_sees_a_wait():
+    values = torch.rand(3)
+    with Waits() as waits:
+        float(values[0])
+        bool((values > 0).all())
+        values[values > 0.5]
+    assert len(waits.seen) == 3
+
+
+LOSSES = {
+    "bce": BCE(),
+    "dice": DiceLoss(),
+    "jaccard": Jaccard(),
+    "tversky": Tversky(over="image", empty="skip"),
+    "lovasz": Lovasz(),
+    "focal": Focal(),
+    "ce": CrossEntropy(),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_step_waits_for_the_device(name, dtype):
+    """In three steps of two micro-batches each, with mixup, clipping, and a fused optimizer."""
+    one = training(
+        criterion=Criterion([(name, 1.0, LOSSES[name])]),
+        device=Late(torch.device("cpu"), dtype),
+        transforms=[Mixup()],
+        clip_norm=1.0,
+        micro_batch=2,
+    )
+    optimizer = torch.optim.Adam(one.model.parameters(), fused=True)
+    one = replace(one, optimizer=optimizer, schedule=CosineAnnealingLR(optimizer, 10))
+    loader = list(training_loader(one.samples, one.sampler, workers=0, pin=False))
+    scaler = one.device.scaler()
+    scaler.scale(torch.zeros(()))  # its first call makes its own tensors of numbers
+
+    def steps():
+        with Waits() as waits:
+            yield from loader
+        assert waits.seen == [] and waits.operations > 100
+
+    _, _, images = train_epoch(one, Forward(one.model), steps(), scaler, 1)
+    assert images == 10
+
+
+def test_a_bad_step_is_named_although_it_is_read_late():
+    class SecondStep(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, logits, target):
+            self.calls += 1
+            return logits.mean() * (math.inf if self.calls == 2 else 1.0)
+
+    validated = []
+    one = training(
+        criterion=Criterion([("boom", 1.0, SecondStep())]),
+        device=Late(torch.device("cpu"), torch.float32),
+        validate=lambda: validated.append(1) or {"dice": 1.0},
+    )
+    with pytest.raises(TrainingError, match=r"epoch 1, step 2: boom (inf|nan|-inf) \(learning rate 0.25"):
+        next(fit(one))
+    assert validated == []
+
+
+@pytest.mark.parametrize("log", [1, 2, 1000])
+def test_how_often_losses_are_read_changes_nothing(monkeypatch, log):
+    monkeypatch.setattr(Late, "LOG", log)
+    late, plain = training(device=Late(torch.device("cpu"), torch.float32)), training()
+    found, expected = list(fit(late)), list(fit(plain))
+    assert [report.loss for report in found] == [report.loss for report in expected]
+    assert torch.equal(late.model.weight, plain.model.weight)
+
+
+# --- compilation ----------------------------------------------------------------------------------------------------
+
+
+def test_a_compiled_run_has_the_same_state_and_can_be_continued_without(monkeypatch):
+    compiled = []
+
+    def compiler(model):
+        compiled.append(model)
+        return lambda images: model(images)
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    one, plain = training(epochs=2, compile=True), training(epochs=2)
+    first, second = next(fit(one)), next(fit(plain))
+    assert compiled == [one.model]
+    assert list(first.state["model"]) == list(second.state["model"])
+    (last,) = fit(training(epochs=2), state=first.state)
+    assert last.epoch == 2 and first.notes == ()
+
+
+def test_a_compiler_that_fails_is_noted_once(monkeypatch):
+    def compiler(model):
+        raise RuntimeError("there is none")
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    one, plain = training(epochs=2, compile=True), training(epochs=2)
+    first, second = fit(one)
+    assert len(first.notes) == 1 and "there is none" in first.notes[0]
+    assert second.notes == ()
+    list(fit(plain))
+    assert torch.equal(one.model.weight, plain.model.weight)

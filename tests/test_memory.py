@@ -109,6 +109,9 @@ def test_parts_that_are_known_by_arithmetic():
     assert estimate.batch == pixels * (4 + 4 + 3 + 3 * 4)  # images twice, masks in bytes, one target in float32
     assert estimate.total == sum(estimate.parts.values())
     assert estimate.context == 0
+    gpu = Device(torch.device("cuda"), torch.float32)
+    beside = simulation(model, size=(32, 40), batch_size=10, device=gpu).estimate(2)
+    assert beside.batch == estimate.batch + pixels * (4 + 3)  # the next batch's images and masks
 
 
 def test_activations_grow_in_a_straight_line_with_the_micro_batch():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ import torch
 from gisegkit.components.postprocess import MinArea
 from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
-from gisegkit.engine.device import pick_device
+from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.predict import Decision, predict_scans
 from gisegkit.errors import TrainingError
 
@@ -153,6 +155,109 @@ def test_classes_that_may_overlap_are_decided_one_by_one():
     decide = Decision(0.5)
     assert torch.allclose(decide.probabilities(logits), logits.sigmoid())
     assert decide(decide.probabilities(logits).permute(0, 2, 3, 1).numpy()).tolist() == [[[[True, True, False]]]]
+
+
+# --- beside the device ----------------------------------------------------------------------------------------------
+
+
+class Beside(Device):
+    """A device whose CPU is free for other work."""
+
+    @property
+    def threads(self):
+        return 3
+
+
+def beside(source, model=None, decide=None, **options):
+    given = {"decide": decide or Decision(0.5), "device": Beside(torch.device("cpu"), torch.float32)}
+    return predict_scans(model or Bright(), source, range(9), **(given | {"batch_size": 2} | options))
+
+
+def threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("giseg")]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_threads_change_nothing(source, batch_size):
+    class Marked:
+        """A step that depends on the scans before, as none should: they come one at a time and in order."""
+
+        stage = "masks"
+
+        def __init__(self):
+            self.count = 0
+
+        def __call__(self, volume):
+            self.count += 1
+            volume[: self.count, 0, 0] = True
+            return volume
+
+    expected = scans(source, range(9), batch_size, Decision(0.5, (Marked(),)))
+    found = list(beside(source, decide=Decision(0.5, (Marked(),)), batch_size=batch_size))
+    assert [(scan.volume, scan.rows) for scan in found] == [(scan.volume, scan.rows) for scan in expected]
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a.prediction, b.prediction)
+        assert (a.truth is None and b.truth is None) or np.array_equal(a.truth, b.truth)
+    assert threads() == []
+
+
+def test_slices_are_resized_while_the_next_batch_is_predicted(source):
+    """The first slice is brought back no sooner than the second batch is predicted, in another thread."""
+    predicted, resized = [], []
+    second = threading.Event()
+    original = source.geometry
+
+    class Watched(Bright):
+        def forward(self, images):
+            predicted.append(threading.current_thread())
+            if len(predicted) == 2:
+                second.set()
+            return super().forward(images)
+
+    class Patient:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def image(self, image):
+            return self.inner.image(image)
+
+        def invert(self, values):
+            assert second.wait(10)
+            resized.append(threading.current_thread())
+            return self.inner.invert(values)
+
+    source.geometry = lambda row: Patient(original(row))
+    assert len(list(beside(source, Watched()))) == 3
+    assert set(predicted) == {threading.main_thread()}
+    assert threading.main_thread() not in resized
+
+
+def test_an_error_in_a_thread_reaches_the_caller(source):
+    class Broken:
+        stage = "probabilities"
+
+        def __call__(self, volume):
+            if len(volume) == 1:
+                raise ValueError("one slice is no scan")
+            return volume
+
+    model = Bright().train()
+    stream = beside(source, model, Decision(0.5, (Broken(),)))
+    assert next(stream).volume == "a"
+    with pytest.raises(ValueError, match="one slice is no scan"):
+        next(stream)
+    assert model.training
+    assert threads() == []
+
+
+def test_closing_early_leaves_no_thread(source):
+    model = Bright().train()
+    stream = beside(source, model)
+    next(stream)
+    assert threads() != []
+    stream.close()
+    assert threads() == []
+    assert model.training
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import torch
 
 from gisegkit.data.randomness import BATCH, NETWORK, SAMPLE, generator, seeded
@@ -30,3 +31,13 @@ def test_seeded_repeats_and_restores():
     with seeded(0, NETWORK, 1, 3):
         assert not torch.equal(first, torch.rand(4))
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_seeded_draws_are_those_of_torch_under_the_derived_seed():
+    derived = np.random.SeedSequence([7, NETWORK, 2]).generate_state(1, np.uint64)[0]
+    with seeded(7, NETWORK, 2):
+        drawn = torch.rand(3), torch.randn(3), torch.randperm(9)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(derived >> np.uint64(1)))
+        expected = torch.rand(3), torch.randn(3), torch.randperm(9)
+    assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))

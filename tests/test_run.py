@@ -241,6 +241,23 @@ def test_micro_batches_with_clipping_train(home, session, recipe):
     assert losses[-1] < losses[0]
 
 
+def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_the_run_says_so(
+    monkeypatch, home, session, finished, recipe
+):
+    def compiler(model):
+        raise RuntimeError("no compiler on this machine")
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    lines = []
+    run = train(recipe("train.compile=true"), home / "compiled", Session(session.plugins, "cpu", say=lines.append))
+    plain, _ = finished
+    assert same(weights(plain), weights(run))
+    notes = [line for line in lines if line.startswith("train.compile = true")]
+    assert len(notes) == 1 and "no compiler on this machine" in notes[0]
+    assert run.metrics()[0]["notes"] == notes
+    assert any("no compiler on this machine" in line for line in rehearse(recipe("train.compile=true"), session))
+
+
 def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(home, session, recipe):
     with pytest.raises(TrainingError, match=r"Raise train\.micro_batch"):
         train(recipe("train.micro_batch=1"), home / "single", session)

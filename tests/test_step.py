@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 
 import numpy as np
@@ -14,8 +15,9 @@ from gisegkit.components.batch_transforms import Mixup
 from gisegkit.components.criterion import Criterion
 from gisegkit.components.losses import BCE, DiceLoss
 from gisegkit.data.loaders import Loaded
-from gisegkit.engine.checkpointing import find_blocks
+from gisegkit.engine.checkpointing import enable, find_blocks
 from gisegkit.engine.device import pick_device
+from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import Cutting, accumulate, is_out_of_memory, split, to_device
 from gisegkit.errors import TrainingError
 from gisegkit.types import IGNORE, Batch
@@ -78,11 +80,11 @@ def network(*, norm=False, drop=False):
     return nn.Sequential(*layers)
 
 
-def gradients(model, cutting, *, criterion=None, transforms=(), backward=None, data=None):
+def gradients(model, cutting, *, criterion=None, transforms=(), backward=None, data=None, compiled=False):
     """The gradients and the terms of one accumulated batch."""
     terms = accumulate(
         data or loaded(),
-        model=model,
+        forward=Forward(model, compiled=compiled),
         criterion=criterion or Criterion([("bce", 1.0, BCE())]),
         transforms=transforms,
         cutting=cutting,
@@ -304,3 +306,81 @@ def test_the_attempt_that_failed_keeps_nothing():
     model.register_forward_hook(lambda module, args, output: seen.append(weakref.ref(output)))
     gradients(model, Cutting(12), backward=Watching(1))
     assert len(seen) == 3
+
+
+# --- compilation ----------------------------------------------------------------------------------------------------
+
+
+def refuses(model):
+    raise RuntimeError("Python 9 is not supported")
+
+
+def fails_when_called(model):
+    def call(images):
+        model(images)  # as far as it gets: running statistics have changed
+        raise ValueError("no C++ compiler")
+
+    return call
+
+
+class Spoilt(torch.autograd.Function):
+    @staticmethod
+    def forward(context, logits):
+        return logits.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise AssertionError("the backward pass cannot be compiled")
+
+
+def fails_in_backward(model):
+    return lambda images: Spoilt.apply(model(images))
+
+
+@pytest.mark.parametrize(
+    ("compiler", "cause"),
+    [
+        (refuses, "RuntimeError: Python 9 is not supported"),
+        (fails_when_called, "ValueError: no C\\+\\+ compiler"),
+        (fails_in_backward, "AssertionError: the backward pass"),
+    ],
+)
+def test_where_compilation_fails_the_step_is_that_of_the_plain_network(monkeypatch, compiler, cause):
+    monkeypatch.setattr(torch, "compile", compiler)
+    model, twin, cutting = network(norm=True, drop=True), network(norm=True, drop=True), Cutting(4)
+    found, terms = gradients(model, cutting, transforms=[Mixup()], compiled=True)
+    expected, values = gradients(twin, Cutting(4), transforms=[Mixup()])
+    for a, b in zip([*found, terms, *model.buffers()], [*expected, values, *twin.buffers()], strict=True):
+        assert torch.equal(a, b)
+    (note,) = cutting.notes
+    assert re.search(f"without compilation, because it failed with {cause}", note)
+    assert cutting.micro_batch == 4
+
+
+def test_memory_that_runs_out_does_not_end_compilation(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda model: lambda images: calls.append(len(images)) or model(images))
+    cutting = Cutting(12)
+    gradients(network(), cutting, backward=Failing(1), compiled=True)
+    assert calls == [12, 6, 6]
+    assert len(cutting.notes) == 1 and "memory ran out" in cutting.notes[0]
+
+
+def test_an_error_that_is_not_the_compilers_is_raised(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    failing = Failing(1, 2, error=RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        gradients(network(), Cutting(12), backward=failing, compiled=True)
+
+
+def test_a_network_that_is_recomputed_trains_without_compilation(monkeypatch):
+    plain = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model: plain(model, backend=lambda graph, inputs: graph.forward))
+    model, twin = (nn.Sequential(nn.Sequential(Block(1, 4), Block(4, 1))) for _ in range(2))
+    enable(find_blocks(model))
+    cutting = Cutting(12)
+    found, _ = gradients(model, cutting, compiled=True)
+    expected, _ = gradients(twin, Cutting(12))
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+    assert len(cutting.notes) == 1 and "without compilation" in cutting.notes[0]

@@ -60,7 +60,7 @@ class Mixup:
         order = rng.permutation(count)
         if self.record:
             self.drawn = [f"lambda {lam:.4g}; partners of slices 1 to {count}: {' '.join(map(str, order + 1))}"]
-        partner = torch.from_numpy(order).to(batch.images.device)
+        partner = torch.from_numpy(order).to(batch.images.device, non_blocking=True)
         targets = [
             pair
             for weight, target in batch.targets

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,9 @@ from gisegkit.errors import TrainingError
 
 CPU_SHARE = 0.8
 """Of the free main memory; the rest is for loaders, scoring, and other programs."""
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Of the process's control group: microseconds of processor time in each period, and the period."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,11 +52,55 @@ class Device:
         """Whether loaders should use page-locked memory."""
         return self.device.type == "cuda"
 
+    @property
+    def log_every(self) -> int:
+        """Steps between two readings of the losses: reading waits for the device; on a CPU it costs nothing."""
+        return 1 if self.device.type == "cpu" else 50
+
+    @property
+    def threads(self) -> int:
+        """Threads for the CPU's share of validation and prediction; none on a CPU, whose cores the network takes."""
+        return 0 if self.device.type == "cpu" else min(4, usable_cores())
+
     def workers(self, setting: int | str) -> int:
-        """The number of loader processes for ``[train] workers``."""
+        """The number of loader processes for ``[train] workers``.
+
+        ``auto`` is none on a CPU, where they would take cores from the training, and beside a GPU one for each core
+        but the one that drives it, 8 at most.
+        """
         if setting != "auto":
             return int(setting)
-        return 0 if self.device.type == "cpu" else min(8, max(1, (os.cpu_count() or 1) - 1))
+        return 0 if self.device.type == "cpu" else min(8, max(1, usable_cores() - 1))
+
+    def take(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        """The tensors on the device.
+
+        On CUDA, and out of page-locked memory, they are copied while the device computes what it was given before; what
+        it is given next waits for them. The host waits for nothing.
+        """
+        if self.device.type != "cuda":
+            return [tensor.to(self.device, non_blocking=True) for tensor in tensors]
+        copying, computing = _copy_stream(self.device), torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(copying):
+            taken = [tensor.to(self.device, non_blocking=True) for tensor in tensors]
+        computing.wait_stream(copying)
+        for tensor in taken:
+            tensor.record_stream(computing)  # else their memory could be filled anew while the computation reads it
+        return taken
+
+    def hand_over(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Start to copy a tensor to main memory; the function that comes back waits for it, in whatever thread."""
+        if self.device.type != "cuda":
+            here = tensor.cpu()
+            return lambda: here
+        here, done = tensor.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record(torch.cuda.current_stream(self.device))
+
+        def wait() -> torch.Tensor:
+            done.synchronize()
+            return here
+
+        return wait
 
     def release(self) -> None:
         """Give memory that nothing uses back to the device."""
@@ -120,6 +170,23 @@ def pick_device(name: str = "auto", precision: str = "auto") -> Device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return Device(device, PRECISIONS[precision])
+
+
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream for copies to a GPU, beside the one that computes."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those it is bound to, or fewer where its control group has a quota of time."""
+    bound = getattr(os, "sched_getaffinity", None)
+    cores = len(bound(0)) if bound else os.cpu_count() or 1
+    if CPU_QUOTA.is_file():
+        quota, _, period = CPU_QUOTA.read_text().strip().partition(" ")
+        if quota.isdigit() and period.isdigit():
+            cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(1, cores)
 
 
 def free_memory() -> int:

@@ -16,6 +16,8 @@ from gisegkit.components.criterion import Criterion
 from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import Device
+from gisegkit.engine.forward import Forward
+from gisegkit.engine.ledger import Ledger
 from gisegkit.engine.step import BatchTransform, Cutting, accumulate, is_out_of_memory
 from gisegkit.errors import TrainingError
 from gisegkit.types import EpochReport, Progress, silent
@@ -44,6 +46,7 @@ class Training:
     higher_is_better: bool
     patience: int
     validate_every: int
+    compile: bool = False
 
 
 @dataclass
@@ -81,14 +84,14 @@ def fit(
         A report after each epoch; its ``state`` refers to live tensors and must be saved before the next epoch.
 
     Raises:
-        TrainingError: if the loss is not finite; names epoch and step.
+        TrainingError: if the loss is not finite; names epoch and step, before the epoch is reported.
     """
     scaler = training.device.scaler()
     standing = Standing()
     first = 1
     if state is not None:
         first = restore(training, scaler, standing, state) + 1
-    pin = training.device.pin
+    forward, pin = Forward(training.model, compiled=training.compile), training.device.pin
     loader = training_loader(training.samples, training.sampler, workers=training.workers, pin=pin)
     for epoch in range(first, training.epochs + 1):
         if training.patience and standing.since >= training.patience:
@@ -98,7 +101,7 @@ def fit(
         start = time.perf_counter()
         batches = progress(loader, f"epoch {epoch}/{training.epochs}", len(loader))
         try:
-            loss, losses, images = train_epoch(training, batches, scaler, epoch)
+            loss, losses, images = train_epoch(training, forward, batches, scaler, epoch)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -130,17 +133,21 @@ def fit(
 
 
 def train_epoch(
-    training: Training, batches: Any, scaler: torch.amp.GradScaler, epoch: int
+    training: Training, forward: Forward, batches: Any, scaler: torch.amp.GradScaler, epoch: int
 ) -> tuple[float, dict[str, float], int]:
-    """One pass over the training slices; returns the mean loss of an image, that of each term, and the images."""
-    criterion = training.criterion
+    """One pass over the training slices; returns the mean loss of an image, that of each term, and the images.
+
+    The schedule counts batches: whether the scaler left a step out, because float16 gradients overflowed, is known to
+    the device alone.
+    """
+    criterion, optimizer = training.criterion, training.optimizer
     criterion.epoch = epoch
     training.model.train()
-    total, images = torch.zeros(len(criterion.names), dtype=torch.float64), 0
+    ledger = Ledger(criterion.names, device=training.device, epoch=epoch)
     for step, loaded in enumerate(batches):
         terms = accumulate(
             loaded,
-            model=training.model,
+            forward=forward,
             criterion=criterion,
             transforms=training.transforms,
             cutting=training.cutting,
@@ -150,20 +157,15 @@ def train_epoch(
             place=(epoch, step),
             backward=lambda loss: scaler.scale(loss).backward(),  # type: ignore[no-untyped-call]
         )
-        if not torch.isfinite(terms).all():
-            raise TrainingError(_not_finite(training, terms, epoch, step))
-        scale = scaler.get_scale()
+        ledger.add(terms, images=len(loaded.images), step=step, rate=optimizer.param_groups[0]["lr"])
         update(training, scaler, epoch, step)
-        training.optimizer.zero_grad(set_to_none=True)
-        if scaler.get_scale() >= scale:  # else float16 gradients overflowed and the scaler left the step out
-            training.schedule.step()
-        total += terms * len(loaded.images)
-        images += len(loaded.images)
-    means = total / images
+        optimizer.zero_grad(set_to_none=True)
+        training.schedule.step()
+    means = ledger.means()
     values = {
         name: float(mean) for name, mean, active in zip(criterion.names, means, criterion.active, strict=True) if active
     }
-    return float(criterion.total(means)), values, images
+    return float(criterion.total(means)), values, ledger.images
 
 
 def update(training: Training, scaler: torch.amp.GradScaler, epoch: int, step: int) -> None:
@@ -219,16 +221,3 @@ def restore(training: Training, scaler: torch.amp.GradScaler, standing: Standing
     if state.get("recomputing"):
         enable(training.cutting.blocks)
     return int(state["epoch"])
-
-
-def _not_finite(training: Training, terms: torch.Tensor, epoch: int, step: int) -> str:
-    rate = training.optimizer.param_groups[0]["lr"]
-    values = ", ".join(
-        f"{name} {value:g}" for name, value in zip(training.criterion.names, terms.tolist(), strict=True)
-    )
-    return (
-        f"the loss is not finite at epoch {epoch}, step {step + 1}: {values} (learning rate {rate:g}, "
-        f"{training.device}). Lower the learning rate (--set optimizer.lr=...), clip gradients "
-        "(--set train.clip_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt holds the last "
-        "finished epoch."
-    )

@@ -117,15 +117,16 @@ class Simulation:
         trained = sum(_size(parameter) for parameter in self.model.parameters() if parameter.requires_grad)
         buffers = sum(_size(buffer) for buffer in self.model.buffers())
         pixels = self.batch_size * self.size[0] * self.size[1]
-        on_gpu = self.device.device.type != "cpu"
+        on_gpu, ahead = self.device.device.type != "cpu", self.device.device.type == "cuda"
         return Estimate(
             micro_batch=micro_batch,
             checkpointing=checkpointing,
             parameters=weights + 2 * buffers,
             gradients=trained,
             optimizer=round(trained * self.state_per_weight),
-            # Images before and after the transforms in float32, masks in bytes, targets in float32.
-            batch=pixels * (2 * 4 * self.channels + self.classes * (1 + 4 * self.targets)),
+            # Images before and after the transforms in float32, masks in bytes, targets in float32; images and masks
+            # of the next batch where it is copied during the step.
+            batch=pixels * ((2 + ahead) * 4 * self.channels + self.classes * (1 + ahead + 4 * self.targets)),
             activations=max(tally.peak, trained),  # the optimizer's own intermediate results take one copy
             workspace=tally.workspace + round(FRAGMENTATION * tally.peak) + LIBRARIES * on_gpu,
             context=CONTEXT * (on_gpu and self.whole_device),

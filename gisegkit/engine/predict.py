@@ -1,10 +1,15 @@
-"""Predicts scan by scan at native size, holding one scan and one batch in memory."""
+"""Predicts scan by scan at native size, in order, holding a few batches and at most two scans in memory.
+
+Beside a device that is not the CPU, slices are brought back to their size and decided in threads of their own, while
+the device computes the batches behind them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +17,7 @@ from torch import nn
 
 from gisegkit.data.loaders import EvaluationSet, Input, evaluation_loader
 from gisegkit.engine.device import Device
+from gisegkit.engine.overlap import ordered
 from gisegkit.engine.step import is_out_of_memory
 from gisegkit.errors import TrainingError
 from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, silent
@@ -96,6 +102,19 @@ class _Open:
         return Scan(self.volume, self.rows, decide(np.stack(self.probabilities)), truth)
 
 
+@dataclass(frozen=True)
+class _Slices:
+    """A predicted batch: ``values`` waits for the device and gives the probabilities, ``[B, h, w, K]``."""
+
+    rows: list[int]
+    masks: list[MaskArray | None]
+    values: Callable[[], torch.Tensor]
+
+
+_Native = list[tuple[int, FloatArray, MaskArray | None]]
+"""Row, probabilities ``[H, W, K]`` and mask of slices at native size."""
+
+
 def predict_scans(
     model: nn.Module,
     source: Input,
@@ -108,42 +127,68 @@ def predict_scans(
     channels_last: bool = False,
     progress: Progress = silent,
     label: str = "predict",
-) -> Iterator[Scan]:
+) -> Generator[Scan]:
     """Yield every scan of ``rows`` once its last slice is predicted.
 
     Args:
         model: ``[B, C, h, w]`` to logits ``[B, K, h, w]``, already on the device.
         source: reads and resizes slices, and knows the way back.
         rows: rows of the table, in any order.
-        decide: probabilities to masks.
+        decide: probabilities to masks; called for one scan at a time, in order.
         batch_size: slices on the device at once; a batch may hold slices of two scans.
         progress: shown per batch under ``label``.
     """
     table = source.dataset.table
-    ordered = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by volume and position
-    volumes = table["volume"].to_numpy()
-    loader = evaluation_loader(EvaluationSet(source, ordered), batch_size=batch_size, workers=workers, pin=device.pin)
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    current: _Open | None = None
+    ordered_rows = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by volume and position
+    loader = evaluation_loader(
+        EvaluationSet(source, ordered_rows), batch_size=batch_size, workers=workers, pin=device.pin
+    )
+
+    def invert(batch: _Slices) -> _Native:
+        values = batch.values().numpy()
+        return [
+            (row, source.geometry(row).invert(value), mask)
+            for row, value, mask in zip(batch.rows, values, batch.masks, strict=True)
+        ]
+
     was_training = model.training
     model.eval()
+    batches = _predicted(model, progress(loader, label, len(loader)), device, decide, channels_last=channels_last)
+    slices = ordered(invert, batches, threads=device.threads, ahead=2)
+    whole = _whole(slices, table["volume"].to_numpy())
+    scans = ordered(lambda scan: scan.close(decide), whole, threads=min(1, device.threads), ahead=1)
     try:
-        for loaded in progress(loader, label, len(loader)):
-            images = loaded.images.to(device.device, non_blocking=True, memory_format=memory_format)
-            probabilities = torch.cat(_forward(model, images, device, decide))
-            batch = probabilities.permute(0, 2, 3, 1).cpu().numpy()  # [B, h, w, K]
-            for row, values, mask in zip(loaded.rows, batch, loaded.masks, strict=True):
-                if current is not None and current.volume != volumes[row]:
-                    yield current.close(decide)
-                    current = None
-                current = current or _Open(str(volumes[row]))
-                current.rows.append(row)
-                current.probabilities.append(source.geometry(row).invert(values))
-                current.masks.append(mask)
-        if current is not None:
-            yield current.close(decide)
+        with closing(slices), closing(scans):
+            yield from scans
     finally:
         model.train(was_training)
+
+
+def _predicted(
+    model: nn.Module, loader: Iterable[Any], device: Device, decide: Decision, *, channels_last: bool
+) -> Generator[_Slices]:
+    """What the device computes, batch by batch; nothing here waits for it."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    for loaded in loader:
+        images = device.take(loaded.images)[0].to(memory_format=memory_format)
+        probabilities = torch.cat(_forward(model, images, device, decide))
+        yield _Slices(loaded.rows, loaded.masks, device.hand_over(probabilities.permute(0, 2, 3, 1)))
+
+
+def _whole(batches: Iterable[_Native], volumes: AnyArray) -> Generator[_Open]:
+    """The slices of each scan together."""
+    current: _Open | None = None
+    for batch in batches:
+        for row, values, mask in batch:
+            if current is not None and current.volume != volumes[row]:
+                yield current
+                current = None
+            current = current or _Open(str(volumes[row]))
+            current.rows.append(row)
+            current.probabilities.append(values)
+            current.masks.append(mask)
+    if current is not None:
+        yield current
 
 
 def _forward(model: nn.Module, images: torch.Tensor, device: Device, decide: Decision) -> list[torch.Tensor]:

@@ -17,6 +17,7 @@ from gisegkit.data.loaders import Loaded
 from gisegkit.data.randomness import BATCH, NETWORK, generator, seeded
 from gisegkit.engine.checkpointing import enable, is_enabled
 from gisegkit.engine.device import Device
+from gisegkit.engine.forward import Forward, in_short
 from gisegkit.engine.plan import HEALTHY, even
 from gisegkit.errors import TrainingError
 from gisegkit.types import IGNORE, Batch
@@ -77,7 +78,7 @@ class Cutting:
 def accumulate(
     loaded: Loaded,
     *,
-    model: nn.Module,
+    forward: Forward,
     criterion: Criterion,
     transforms: Sequence[BatchTransform],
     cutting: Cutting,
@@ -90,48 +91,50 @@ def accumulate(
     """The gradients of one batch, added to those of the weights; repeated in smaller pieces while memory runs out.
 
     A repetition has the same data and the same random draws, and starts from the buffers (running statistics) that
-    the first attempt started from.
+    the first attempt started from. Nothing here waits for the device. If a compiled network fails, the step is
+    repeated without compilation.
 
     Args:
+        forward: the network.
         place: epoch (from 1) and step (from 0); the draws derive from them.
         backward: called with each micro-batch's loss, a scalar.
 
     Returns:
-        The mean value of each of the criterion's terms, ``[T]``, float64, on the CPU.
+        The mean value of each of the criterion's terms, ``[T]``, on the device.
 
     Raises:
         TrainingError: if memory runs out and nothing is left to do.
     """
     epoch, step = place
-    buffers = list(model.buffers())
-    before = [buffer.clone() for buffer in buffers]
+    forward.keep()
 
     def attempt() -> torch.Tensor:
         rng = generator(seed, BATCH, epoch, step)
         batch = feed(loaded, transforms, device, rng, channels_last=channels_last)
-        values = torch.zeros(len(criterion.names), dtype=torch.float64)
+        values = []
         with seeded(seed, NETWORK, epoch, step):
             for share, part in split(batch, cutting.micro_batch, least=cutting.least):
                 with device.autocast():
-                    logits = model(part.images)
+                    logits = forward(part.images)
                 pairs = part.targets
                 terms = share * torch.stack([w * criterion.terms(logits, t) for w, t in pairs]).sum(0)  # [T]
                 backward(criterion.total(terms))
-                values += terms.detach().double().cpu()
-        return values
+                values.append(terms.detach())
+        return torch.stack(values).sum(0)
 
     while True:
         try:
             return attempt()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:
+            memory, cause = is_out_of_memory(error), in_short(error)
+            if not memory and not forward.compiled:
                 raise
         # Behind the handler: in it, the error's traceback keeps the tensors of the failed attempt alive.
-        cutting.relieve(len(loaded.images), f"epoch {epoch}, step {step + 1}")
-        model.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for buffer, kept in zip(buffers, before, strict=True):
-                buffer.copy_(kept)
+        if memory:
+            cutting.relieve(len(loaded.images), f"epoch {epoch}, step {step + 1}")
+        else:
+            cutting.notes.append(forward.give_up(cause))
+        forward.begin_again()
         device.release()
 
 
@@ -164,8 +167,8 @@ def feed(
 def to_device(loaded: Loaded, device: Device, *, channels_last: bool) -> Batch:
     """A loaded batch as the training step wants it: float targets with NaN at ignored pixels."""
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    images = loaded.images.to(device.device, non_blocking=True, memory_format=memory_format)
-    masks = loaded.masks.to(device.device, non_blocking=True)
+    images, masks = device.take(loaded.images, loaded.masks)
+    images = images.to(memory_format=memory_format)  # on the device, where it is fast
     target = masks.float().masked_fill_(masks == IGNORE, math.nan)
     return Batch(images, ((1.0, target),), loaded.rows)
 
