@@ -88,6 +88,14 @@ name = "adam"
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory):
+    """What tests make and keep does not land in the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GISEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def make_module(tmp_path, monkeypatch):
     """Writes a module for this test and gives its name, which no other test uses."""

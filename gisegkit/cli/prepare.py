@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -19,8 +20,6 @@ from gisegkit.plugins import Plugins
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool) -> None:
     """Decode a recipe's slices once and keep them; training does it by itself."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    import time
-
     from gisegkit.build import build_dataset, make_store
     from gisegkit.sizes import show_size
 
@@ -32,6 +31,4 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
         return
     done = store.prepare(range(len(dataset.table)), progress=progress)
     say(f"prepared: {done.slices} slices, {done.made} of them now, {show_size(done.size)} in {store.folder}")
-    say(
-        f"  {store.layout}, {clock(time.monotonic() - start)}; other slices, or code that reads them, are prepared anew"
-    )
+    say(f"  {store.layout}, {clock(time.monotonic() - start)}")
