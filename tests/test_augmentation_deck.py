@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from gisegkit.components.augmentation_deck import baseline, final, initial
+from gisegkit.components.augmentation_deck import baseline, final, initial, move
 from gisegkit.plugins import load_plugins
 from gisegkit.types import IGNORE
 
@@ -103,6 +104,45 @@ def test_holes_are_five_to_eight_of_a_twentieth_of_the_side_black_and_of_no_clas
             counts.add(len(objects))
         assert all(one[0].stop - one[0].start >= height for one in objects)
     assert counts == {5, 6, 7, 8}
+
+
+# --- one map --------------------------------------------------------------------------------------------------------
+
+
+def test_image_and_mask_are_sampled_once_and_not_at_all_where_nothing_but_a_flip_was_drawn(monkeypatch):
+    calls = []
+    remap = cv2.remap
+    monkeypatch.setattr(cv2, "remap", lambda *args, **kw: (calls.append(args[3]), remap(*args, **kw))[1])
+    policy = final(size=SIZE, dropout=0.0)
+    policy.record = True
+    image, mask = sample()
+    seen = set()
+    for seed in range(80):
+        calls.clear()
+        result = policy(image, mask, np.random.default_rng(seed))
+        names = {line.split(":")[0] for line in policy.drawn}
+        seen.add(frozenset(names))
+        if names <= {"HorizontalFlip"}:
+            assert calls == []
+            step = -1 if names else 1
+            np.testing.assert_array_equal(result[0], image[:, ::step])
+            np.testing.assert_array_equal(result[1], mask[:, ::step])
+        else:
+            assert calls == [cv2.INTER_LINEAR, cv2.INTER_NEAREST]
+    assert len(seen) == 12, "every set of steps: 2 flips x 2 x 3 distortions"
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 9])
+def test_any_number_of_channels_moves_alike(channels):
+    values = np.random.default_rng(0).random((*SIZE, channels), dtype=np.float32)
+    map_x, map_y = np.meshgrid(np.arange(SIZE[1], dtype=np.float32)[::-1], np.arange(SIZE[0], dtype=np.float32))
+    np.testing.assert_allclose(move(values, map_x, map_y, cv2.INTER_LINEAR), values[:, ::-1], atol=1e-6)
+
+
+def test_the_border_is_reflected():
+    values = np.arange(10, dtype=np.float32)[None, :, None].repeat(3, 0)
+    map_x, map_y = np.meshgrid(np.arange(10, dtype=np.float32) - 3, np.arange(3, dtype=np.float32))
+    assert move(values, map_x, map_y, cv2.INTER_LINEAR)[1, :, 0].tolist() == [3, 2, 1, 0, 1, 2, 3, 4, 5, 6]
 
 
 # --- every policy ---------------------------------------------------------------------------------------------------

@@ -31,12 +31,7 @@ STRANGERS = {  # (room, what it never imports although both are on one level)
 
 HOMES = {
     "segmentation_models_pytorch": ("components/encoders.py", "components/networks.py"),
-    "albumentations": (
-        "components/augmentation.py",
-        "components/augmentation_deck.py",
-        "components/augmentation_list.py",
-        "components/warps.py",
-    ),
+    "albumentations": ("components/augmentation.py", "components/augmentation_list.py"),
     "click": ("cli/",),
     "pluggy": ("hookspecs.py", "plugins.py"),
 }

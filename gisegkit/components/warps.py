@@ -1,165 +1,234 @@
-"""Steps that albumentations 2 no longer has as the deck used them: images and masks moved by one map of positions.
+"""What a warp draws: flip, shift-scale-rotate, grid and elastic distortion as one map of positions, and holes.
 
-Albumentations 1 is what the deck's policies were written for. Its successor leaves ``alpha_affine`` out, rounds shifts
-to whole pixels, and squeezes the last pixels of a grid whose cells do not fill the image.
+The CPU policies and the batch transform ``warp`` draw here, with numpy and from the generator that is handed in: so
+they mean the same, and the device changes no draw. The map says for each pixel of the result where in the sample it
+comes from, the steps taken one after another. All of them but the elastic displacement are affine or move whole columns
+and rows, so the map is a sum of a part by column, a part by row, and a few waves.
+
+The steps are those of albumentations 1, which the deck's policies were written for. Its successor leaves
+``alpha_affine`` out, rounds shifts to whole pixels, and squeezes the last pixels of a grid whose cells do not fill the
+image.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
-import albumentations
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from gisegkit.types import AnyArray
+    from gisegkit.types import AnyArray, FloatArray
 
-Map = NDArray[np.float32]
-CHUNK = 4
-"""Channels that OpenCV moves at once."""
+FAINTEST = 1e-3
+"""Waves of which the blur leaves a smaller share are left out."""
 
 
-class Warp(albumentations.DualTransform):  # type: ignore[misc]
-    """Moves image and mask by the same map; the border is reflected, masks take the nearest pixel.
+@dataclass(frozen=True)
+class WarpSettings:
+    """Probabilities and limits of the steps, as ``DeviceWarp`` describes them; the defaults are the deck's."""
 
-    A child gives the map: for each pixel of the result, the position in the sample that it comes from, in pixels.
+    flip: float = 0.5
+    shift_scale_rotate: float = 0.5
+    shift: float = 0.0625
+    scale: float = 0.05
+    rotate: float = 10.0
+    distort: float = 0.25
+    elastic_share: float = 0.5
+    num_steps: int = 5
+    distort_limit: float = 0.05
+    alpha: float = 1.0
+    sigma: float = 50.0
+    alpha_affine: float = 50.0
+    dropout: float = 0.5
+    min_holes: int = 5
+    max_holes: int = 8
+    hole: float = 0.05
+
+
+class Field(NamedTuple):
+    """Where the pixels of M samples come from, in pixels, x before y.
+
+    For the pixel in row i and column j of sample m it is ``columns[m, :, j] + rows[m, :, i]``; for the first E samples,
+    the elastic ones, ``sum over v, u of waves[m, :, v, u] * wave_v(i) * wave_u(j)`` is added, with the waves of
+    ``blurred_waves``.
+
+    Attributes:
+        samples: ``[M]`` int, which samples of the batch.
+        columns, rows: ``[M, 2, W]`` and ``[M, 2, H]`` float32.
+        waves: ``[E, 2, V, U]`` float32.
     """
 
-    def apply(self, img: AnyArray, map_x: Map, map_y: Map, **params: Any) -> AnyArray:
-        """The image, bilinear."""
-        return move(img, map_x, map_y, cv2.INTER_LINEAR)
-
-    def apply_to_mask(self, mask: AnyArray, map_x: Map, map_y: Map, **params: Any) -> AnyArray:
-        """The mask, nearest."""
-        return move(mask, map_x, map_y, cv2.INTER_NEAREST)
+    samples: AnyArray
+    columns: FloatArray
+    rows: FloatArray
+    waves: FloatArray
 
 
-def move(values: AnyArray, map_x: Map, map_y: Map, interpolation: int) -> AnyArray:
-    """``[H, W, C]`` sampled at the maps' positions, any number of channels."""
-    parts = [
-        cv2.remap(values[..., start : start + CHUNK], map_x, map_y, interpolation, borderMode=cv2.BORDER_REFLECT_101)
-        for start in range(0, values.shape[2], CHUNK)
-    ]
-    return np.concatenate([part.reshape(*values.shape[:2], -1) for part in parts], axis=2)
+class Draws:
+    """The draws of B samples.
 
-
-def positions(height: int, width: int) -> tuple[Map, Map]:
-    """The maps that move nothing: each pixel's own column and row."""
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return x, y
-
-
-def affine_maps(matrix: AnyArray, x: AnyArray, y: AnyArray) -> tuple[Map, Map]:
-    """Where the positions come from under a 2 x 3 matrix that takes a position of the sample to one of the result."""
-    inverse = cv2.invertAffineTransform(matrix)
-    map_x = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
-    map_y = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
-    return map_x.astype(np.float32), map_y.astype(np.float32)
-
-
-class ShiftScaleRotate(Warp):
-    """Shift, scale and rotation about the centre, each drawn uniformly.
-
-    Args:
-        shift: largest shift along each axis, as a share of height and width.
-        scale: largest deviation from a scale of 1.
-        rotate: largest angle in degrees.
-        p: probability.
+    Attributes:
+        flip, similarity, grid, elastic, dropout: ``[B]`` bool, which steps each sample gets.
+        angle, scale: ``[B]`` of the rotation in degrees, and of the scaling.
+        shift: ``[B, 2]`` along x and y in pixels.
+        cells: changes of the grid's columns and of its rows as shares of their sizes, each ``[B, cells]``.
+        points: ``[B, 3, 2]`` by how much the elastic step moves its three points, in pixels.
+        noise: ``[E, 2, V, U]`` float32 strengths of the waves, for the elastic samples alone.
+        hole_count: ``[B]``, 0 where there is no dropout.
     """
 
-    def __init__(self, *, shift: float, scale: float, rotate: float, p: float) -> None:
-        super().__init__(p=p)
-        self.shift = shift
-        self.scale = scale
-        self.rotate = rotate
+    def __init__(self, settings: WarpSettings, size: tuple[int, int], count: int, rng: np.random.Generator) -> None:
+        """Draw.
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The maps, and what they were drawn from."""
-        height, width = params["shape"][:2]
-        angle = self.py_random.uniform(-self.rotate, self.rotate)
-        scale = 1 + self.py_random.uniform(-self.scale, self.scale)
-        shift_x = self.py_random.uniform(-self.shift, self.shift) * width
-        shift_y = self.py_random.uniform(-self.shift, self.shift) * height
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
-        matrix[:, 2] += shift_x, shift_y
-        map_x, map_y = affine_maps(matrix, *positions(height, width))
-        drawn = {"shift_x_px": shift_x, "shift_y_px": shift_y, "scale": scale, "rotate": angle}
-        return {"map_x": map_x, "map_y": map_y, **drawn}
+        Args:
+            settings: of the steps.
+            size: height and width of the samples in pixels.
+            count: B.
+            rng: every draw comes from it.
+        """
+        self.settings, self.size = settings, size
+        height, width = size
+        across, down = (side // cell_size(side, settings.num_steps) for side in (width, height))
+        table = rng.random((count, 15 + across + down + 2 * settings.max_holes))  # a row a sample
+        both = 2 * table - 1
+        self.flip = table[:, 0] < settings.flip
+        self.similarity = table[:, 1] < settings.shift_scale_rotate
+        distorted = table[:, 2] < settings.distort
+        self.elastic = distorted & (table[:, 3] < settings.elastic_share)
+        self.grid = distorted & ~self.elastic
+        self.dropout = table[:, 4] < settings.dropout
+        spread = settings.max_holes - settings.min_holes + 1
+        self.hole_count = np.where(self.dropout, settings.min_holes + (table[:, 5] * spread).astype(int), 0)
+        self.angle = self.similarity * both[:, 6] * settings.rotate
+        self.scale = 1 + self.similarity * both[:, 7] * settings.scale
+        self.shift = self.similarity[:, None] * both[:, 8:10] * settings.shift * (width, height)
+        self.points = both[:, 9:15].reshape(count, 3, 2) * settings.alpha_affine
+        self.cells = tuple(
+            part * settings.distort_limit for part in np.split(both[:, 15 : 15 + across + down], [across], 1)
+        )
+        self._places = table[:, 15 + across + down :].reshape(count, settings.max_holes, 2)
+        shape = (int(self.elastic.sum()), 2, *(blurred_waves(side, settings.sigma).shape[1] for side in size))
+        self.noise = rng.standard_normal(shape, dtype=np.float32)
+
+    def field(self) -> Field:
+        """Where the pixels come from of each sample that is more than flipped; flips are part of it."""
+        elastic = np.flatnonzero(self.elastic)
+        samples = np.concatenate([elastic, np.flatnonzero(~self.elastic & (self.similarity | self.grid))])
+        height, width = self.size
+        matrix = self._matrices(samples, len(elastic))  # [M, 2, 3]
+        x, y = self._lines(samples, 0, width), self._lines(samples, 1, height)
+        columns = matrix[:, :, 0, None] * x[:, None]
+        rows = matrix[:, :, 1, None] * y[:, None] + matrix[:, :, 2, None]
+        # Noise uniform in [-1, 1] has a variance of 1/3, and so has each of its waves.
+        turned = np.einsum("eij,ejvu->eivu", matrix[: len(elastic), :, :2], self.noise)
+        waves = self.settings.alpha / math.sqrt(3) * turned
+        return Field(samples, columns.astype(np.float32), rows.astype(np.float32), waves.astype(np.float32))
+
+    def _matrices(self, samples: AnyArray, elastic: int) -> FloatArray:
+        """``[M, 2, 3]``: from a position of the (distorted) result to one of the sample."""
+        height, width = self.size
+        angle = np.radians(self.angle[samples])
+        cos, sin = np.cos(angle) / self.scale[samples], np.sin(angle) / self.scale[samples]
+        matrix = np.zeros((len(samples), 2, 3))
+        matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1] = cos, -sin, sin, cos
+        centre = np.array([(width - 1) / 2, (height - 1) / 2])
+        matrix[:, :, 2] = centre - (matrix[:, :, :2] @ (centre + self.shift[samples])[:, :, None])[:, :, 0]
+        flipped = self.flip[samples]
+        matrix[flipped, 0] *= -1
+        matrix[flipped, 0, 2] += width - 1
+        if elastic:
+            middle, reach = np.array([width // 2, height // 2]), max(1, min(height, width) // 3)
+            points = middle + reach * np.array([[1, 1], [1, -1], [-1, -1]])
+            before, after = np.ones((3, 3)), np.ones((elastic, 3, 3))  # a column a point
+            before[:2] = points.T
+            after[:, :2] = (points + self.points[samples[:elastic]]).transpose(0, 2, 1)
+            back = before @ np.linalg.inv(after)
+            matrix[:elastic] = matrix[:elastic] @ back
+        return matrix
+
+    def _lines(self, samples: AnyArray, axis: int, length: int) -> FloatArray:
+        """``[M, length]``: which column (axis 0) or row (axis 1) each comes from before the affine maps."""
+        lines = np.tile(np.arange(length, dtype=float), (len(samples), 1))
+        grid = self.grid[samples]
+        if grid.any():
+            lines[grid] = grid_lines(length, self.cells[axis][samples[grid]], self.settings.num_steps)
+        return lines
+
+    def hole_size(self) -> tuple[int, int]:
+        """Height and width of a hole in pixels."""
+        height, width = (max(1, int(side * self.settings.hole)) for side in self.size)
+        return height, width
+
+    def holes(self) -> AnyArray:
+        """``[B, N, 2]`` int: top row and left column; a hole that is not there lies above the image."""
+        sizes = np.array(self.hole_size())
+        places: AnyArray = (self._places * (np.array(self.size) - sizes + 1)).astype(int)
+        places[np.arange(places.shape[1]) >= self.hole_count[:, None], 0] = -sizes[0]
+        return places
+
+    def words(self) -> list[list[str]]:
+        """For each sample its steps and their numbers, in the order in which they are applied."""
+        lines = []
+        for index in range(len(self.flip)):
+            said = ["HorizontalFlip"] if self.flip[index] else []
+            if self.similarity[index]:
+                x, y = self.shift[index]
+                numbers = f"scale {self.scale[index]:.3g}, rotate {self.angle[index]:.3g}"
+                said.append(f"ShiftScaleRotate: shift x {x:.3g} px, shift y {y:.3g} px, {numbers}")
+            if self.grid[index]:
+                x, y = (
+                    np.abs(self._lines(np.array([index]), axis, side) - np.arange(side)).max()
+                    for axis, side in enumerate(reversed(self.size))
+                )
+                said.append(f"GridDistortion: moves x {x:.3g} px, moves y {y:.3g} px")
+            if self.elastic[index]:
+                said.append(f"ElasticTransform: affine moves up to {np.abs(self.points[index]).max():.3g} px")
+            if self.dropout[index]:
+                said.append(f"CoarseDropout: {self.hole_count[index]} holes")
+            lines.append(said)
+        return lines
 
 
-class GridDistortion(Warp):
-    """Columns and rows of cells, each made wider or narrower.
+def cell_size(length: int, num_steps: int) -> int:
+    """Pixels of a grid's cell; what the cells leave at the end is less than one."""
+    return max(1, length // num_steps)
 
-    Args:
-        num_steps: cells along each axis.
-        distort_limit: largest change of a cell's width or height, as a share of it.
-        p: probability.
+
+def grid_lines(length: int, factors: FloatArray, num_steps: int) -> FloatArray:
+    """``[G, length]``: where each pixel along one axis comes from when cells change by ``factors [G, cells]``.
+
+    Cells are sampled from their first position to their end, and what they leave runs to the image's end.
     """
-
-    def __init__(self, *, num_steps: int, distort_limit: float, p: float) -> None:
-        super().__init__(p=p)
-        self.num_steps = num_steps
-        self.distort_limit = distort_limit
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The maps, and the largest displacement along each axis."""
-        height, width = params["shape"][:2]
-        line_x, line_y = self._line(width), self._line(height)
-        map_x, map_y = np.meshgrid(line_x, line_y)
-        most = {
-            "moves_x_px": float(np.abs(line_x - np.arange(width)).max()),
-            "moves_y_px": float(np.abs(line_y - np.arange(height)).max()),
-        }
-        return {"map_x": map_x, "map_y": map_y, **most}
-
-    def _line(self, length: int) -> Map:
-        """Where each pixel along one axis comes from; what the cells leave at the end runs to the image's end."""
-        cell = length // self.num_steps
-        line = np.zeros(length, np.float32)
-        position = 0.0
-        for start in range(0, length, cell):
-            stop = min(start + cell, length)
-            step = cell * (1 + self.py_random.uniform(-self.distort_limit, self.distort_limit))
-            end = position + step if start + cell <= length else float(length)
-            line[start:stop] = np.linspace(position, end, stop - start)
-            position = end
-        return line
+    cell = cell_size(length, num_steps)
+    ends = np.cumsum(cell * (1 + factors), axis=1)
+    edges = np.pad(ends, ((0, 0), (1, 0)))
+    if length % cell:
+        edges = np.pad(edges, ((0, 0), (0, 1)), constant_values=length)
+    pixels = np.arange(length)
+    index = pixels // cell
+    spans = np.minimum(cell, length - index * cell)
+    share = (pixels - index * cell) / np.maximum(spans - 1, 1)
+    lines: FloatArray = edges[:, index] + share * (edges[:, index + 1] - edges[:, index])
+    return lines
 
 
-class ElasticTransform(Warp):
-    """A random affine map, then a smooth displacement of every pixel.
+@lru_cache
+def blurred_waves(length: int, sigma: float) -> FloatArray:
+    """The waves of which blurred noise consists along one axis, ``[length, V]`` float32.
 
-    The affine map takes three points around the centre, a third of the shorter side away from it along both axes, to
-    places drawn around them. The displacement is noise, uniform in [-1, 1], smoothed by a Gaussian.
-
-    Args:
-        alpha: what the smoothed noise is multiplied by, in pixels.
-        sigma: of the Gaussian in pixels.
-        alpha_affine: largest displacement of each of the three points along each axis, in pixels.
-        p: probability.
+    Under a border that is mirrored about the image's edge (OpenCV's BORDER_REFLECT) cosines of k half periods are the
+    eigenvectors of a blur, and exp(-(pi k sigma / length)² / 2) is what a Gaussian of ``sigma`` pixels leaves of each.
+    So white noise with a variance of 1 in every pixel, blurred, is their sum with independent strengths of variance 1:
+    for a large sigma a few of them, instead of noise in every pixel and a blur.
     """
-
-    def __init__(self, *, alpha: float, sigma: float, alpha_affine: float, p: float) -> None:
-        super().__init__(p=p)
-        self.alpha = alpha
-        self.sigma = sigma
-        self.alpha_affine = alpha_affine
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """The maps, and how far the three points were moved."""
-        height, width = params["shape"][:2]
-        rng = self.random_generator
-        reach = min(height, width) // 3
-        centre = np.array([width // 2, height // 2])
-        points = (centre + reach * np.array([[1, 1], [1, -1], [-1, -1]])).astype(np.float32)
-        moved = rng.uniform(-self.alpha_affine, self.alpha_affine, points.shape).astype(np.float32)
-        noise = rng.uniform(-1, 1, (2, height, width)).astype(np.float32)
-        x, y = positions(height, width)
-        x += self.alpha * cv2.GaussianBlur(noise[0], (0, 0), self.sigma, borderType=cv2.BORDER_REFLECT)
-        y += self.alpha * cv2.GaussianBlur(noise[1], (0, 0), self.sigma, borderType=cv2.BORDER_REFLECT)
-        # The displacement comes second, so it says where in the affine map's result a pixel comes from. Both are one
-        # map here, so that the sample is interpolated once.
-        map_x, map_y = affine_maps(cv2.getAffineTransform(points, points + moved), x, y)
-        return {"map_x": map_x, "map_y": map_y, "affine_moves_up_to_px": float(np.abs(moved).max())}
+    most = int(length / (math.pi * sigma) * math.sqrt(-2 * math.log(FAINTEST)))
+    k = np.arange(min(length, most + 1))
+    left = np.exp(-((np.pi * k * sigma / length) ** 2) / 2)
+    norm = np.sqrt(np.where(k == 0, 1, 2) / length)
+    waves: FloatArray = norm * left * np.cos(np.pi * k * (np.arange(length)[:, None] + 0.5) / length)
+    waves = waves.astype(np.float32)
+    waves.flags.writeable = False  # the cache hands out the same array again
+    return waves
