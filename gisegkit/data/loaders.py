@@ -63,8 +63,13 @@ class Input:
 
     def image(self, row: int) -> FloatArray:
         """``[h, w, C]`` float32 at the network's size."""
-        stack = self.reader.read(row)
-        return stack if self._sized(row) is not None else self.geometry(row).image(stack)
+        if not self.reader.clips:
+            return self.reader.read(row, resize=self._resized)
+        image: FloatArray = self.geometry(row).image(self.reader.read(row))  # what is cut off is cut off before
+        return image
+
+    def _resized(self, row: int, image: AnyArray) -> AnyArray:
+        return image if self._sized(row) is not None else self.geometry(row).image(image)
 
     def mask(self, row: int) -> MaskArray:
         """``[h, w, K]`` uint8 at the network's size, with IGNORE."""

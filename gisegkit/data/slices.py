@@ -12,6 +12,8 @@ import numpy as np
 from gisegkit.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gisegkit.data.store import Store
     from gisegkit.types import AnyArray, Dataset, FloatArray
 
@@ -81,12 +83,12 @@ class SliceReader:
             self._image_channels = self._raw(0).shape[2]
         return self._image_channels * len(self.offsets)
 
-    def prepared(self, row: int) -> bool:
-        """Whether a slice comes from the store, in the store's layout."""
-        return self.store is not None and self.store.has(row)
-
-    def read(self, row: int) -> FloatArray:
+    def read(self, row: int, *, resize: Callable[[int, AnyArray], AnyArray] | None = None) -> FloatArray:
         """One slice's stack, ``[H, W, C]`` float32, normalised.
+
+        Args:
+            row: of the dataset's table.
+            resize: row and image ``[H, W, C]`` to the size of the stack, applied before values are scaled.
 
         Raises:
             DataError: if a file cannot be read, has values that are not finite, or another number of channels than
@@ -95,7 +97,9 @@ class SliceReader:
         rows = [self._neighbour(row, offset) for offset in self.offsets]
         images = {near: self._image(near) for near in sorted({near for near in rows if near is not None})}
         ranges = self._ranges(row, images)
-        scaled = {near: _scale(image, *ranges[near], clip=self._clips) for near, image in images.items()}
+        if resize is not None:
+            images = {near: resize(near, image) for near, image in images.items()}
+        scaled = {near: _scale(image, *ranges[near], clip=self.clips) for near, image in images.items()}
         if len(rows) == 1:
             return scaled[row]
         nothing = np.zeros_like(scaled[row])
@@ -103,7 +107,8 @@ class SliceReader:
         return stack
 
     @property
-    def _clips(self) -> bool:
+    def clips(self) -> bool:
+        """Whether values beyond the range are cut off."""
         return self.normalize.endswith("percentile")
 
     def _neighbour(self, row: int, offset: int) -> int | None:
@@ -157,7 +162,7 @@ class SliceReader:
         if wrong.any():
             name = self.dataset.table["id"].iat[list(images)[int(wrong.argmax())]]
             raise DataError(f"image {name} has values that are not finite")
-        if self._clips:
+        if self.clips:
             pixels = np.concatenate([image.reshape(-1) for image in images.values()])
             low, high = np.percentile(pixels, (1, 99))
             return float(low), float(high)

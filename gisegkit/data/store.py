@@ -35,11 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WHOLE = 16
-"""Slices from which a scan has a shard of its own; smaller ones are pooled."""
-
-POOLS = 64
-"""Shards of pooled scans; which one a scan belongs to depends on its name alone."""
+WHOLE, POOLS = 16, 64
+"""Slices from which a scan has a shard of its own, and the shards for smaller ones, chosen by a scan's name alone."""
 
 RESERVE = 1 << 30
 """Bytes of the disk that are left free."""
@@ -254,11 +251,7 @@ class Store:
         return self._read(row, lambda shard, place: shard.limits(place))
 
     def mask(self, row: int, name: str) -> MaskArray:
-        """``[h, w, K]`` uint8: the mask at ``native`` or, where the layout has a size, ``sized``.
-
-        Raises:
-            DataError: if the slice is not labelled.
-        """
+        """``[h, w, K]`` uint8, ``native`` or, where the layout has a size, ``sized``; DataError if not labelled."""
         found = self._read(row, lambda shard, place: shard.mask(place, name))
         return self.dataset.mask(row) if found is None else found  # which says that there is none
 
