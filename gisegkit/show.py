@@ -172,8 +172,8 @@ def _samples(
         lines = drawn if drawn or not speaks else ["augmentation: nothing drawn for this slice"]
         for spec, transform in zip(recipe.batch_transform, transforms, strict=True):
             if transform.said_by_slice:
-                said = transform.said_by_slice[index] or [f"{spec.name}: nothing drawn for this slice"]
-                lines = [*lines, *said]
+                said = transform.said_by_slice[index] or ["nothing drawn for this slice"]
+                lines = [*lines, *(f"{spec.name}: {line}" for line in said)]
         title = f"{index + 1}  {ids.iloc[int(loaded.rows[index])]}"
         samples.append(Sample(title, tuple(stages), tuple(lines)))
     return samples

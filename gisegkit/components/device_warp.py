@@ -23,8 +23,7 @@ class DeviceWarp:
 
     Each slice has its own draws, those of the deck's policies on the CPU. Images are sampled bilinearly, masks take the
     nearest pixel, all weighted targets alike; the border is reflected; a slice that is only flipped is not sampled.
-    Write ``[augmentation] name = "none"`` beside it. Every probability at its default is that of ``final_device``
-    without the holes.
+    Its defaults are those of ``initial_device``. Write ``[augmentation] name = "none"`` beside it.
 
     Args:
         flip: probability of the horizontal flip.
