@@ -47,18 +47,21 @@ class NotedPolicy:
 
 
 class NotedTransform:
-    """A batch transform that keeps what it draws."""
+    """A batch transform that keeps what it draws, for the batch and for each of its slices."""
 
     def __init__(self, transform: BatchTransform) -> None:
         self.transform = transform
         self.said = "not this batch"
+        self.said_by_slice: list[list[str]] = []
         listen(transform)
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The transform's own result."""
         result = self.transform(batch, rng)
         if result is not batch:
-            self.said = "; ".join(getattr(self.transform, "drawn", [])) or "applied"
+            self.said_by_slice = list(getattr(self.transform, "drawn_by_slice", []))
+            other = "each slice has its own draws" if self.said_by_slice else "applied"
+            self.said = "; ".join(getattr(self.transform, "drawn", [])) or other
         return result
 
 
@@ -111,7 +114,7 @@ def see_batch(recipe: Recipe, session: Session, *, epoch: int, batch: int, count
     shown = "" if size <= count else ", the first shown" if count == 1 else f", the first {count} shown"
     return Seen(
         title=f"{recipe.name}: epoch {epoch}, batch {batch} of {len(parts.sampler)}, {_counted(size, 'slice')}{shown}",
-        samples=tuple(_samples(data, recipe, policy, loaded, fed if transforms else None)),
+        samples=tuple(_samples(data, recipe, policy, loaded, fed if transforms else None, transforms)),
         notes=tuple(_notes(data, recipe, [transform.said for transform in transforms])),
         classes=data.dataset.classes,
     )
@@ -143,7 +146,14 @@ def _counted(number: int, noun: str) -> str:
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
-def _samples(data: Data, recipe: Recipe, policy: NotedPolicy, loaded: Loaded, fed: Batch | None) -> list[Sample]:
+def _samples(
+    data: Data,
+    recipe: Recipe,
+    policy: NotedPolicy,
+    loaded: Loaded,
+    fed: Batch | None,
+    transforms: Sequence[NotedTransform],
+) -> list[Sample]:
     """The first slices of the batch at every stage."""
     ids = data.dataset.table["id"]
     middle = _middle(data, recipe)
@@ -160,6 +170,10 @@ def _samples(data: Data, recipe: Recipe, policy: NotedPolicy, loaded: Loaded, fe
             stages.append(Stage(STAGES[2], view(final, middle), targets))
         speaks = hasattr(policy.policy, "drawn")
         lines = drawn if drawn or not speaks else ["augmentation: nothing drawn for this slice"]
+        for spec, transform in zip(recipe.batch_transform, transforms, strict=True):
+            if transform.said_by_slice:
+                said = transform.said_by_slice[index] or ["nothing drawn for this slice"]
+                lines = [*lines, *(f"{spec.name}: {line}" for line in said)]
         title = f"{index + 1}  {ids.iloc[int(loaded.rows[index])]}"
         samples.append(Sample(title, tuple(stages), tuple(lines)))
     return samples

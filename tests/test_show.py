@@ -134,6 +134,31 @@ def test_a_transform_that_leaves_the_batch_alone_says_so(session, recipe):
     assert len(final.targets) == 1
 
 
+def test_a_transform_with_draws_for_each_slice_names_them_beside_it(session, recipe):
+    """Slices whose words tell of nothing or of a flip alone are that, and the words are their own."""
+    tiny = recipe("augmentation.name=none")
+    specs = tuple(
+        replace(tiny.batch_transform[0], name="final_device", params=params) for params in ({}, {"dropout": 0})
+    )
+    seen = see_batch(replace(tiny, batch_transform=(specs[1],)), session, epoch=1, batch=1, count=8)
+    assert seen.notes[-1] == "batch transform final_device (dropout = 0): each slice has its own draws"
+    kinds = set()
+    for sample in seen.samples:
+        _, after, final = sample.stages
+        assert all(line.startswith("final_device: ") for line in sample.drawn)
+        names = [line.split(": ")[1] for line in sample.drawn]
+        if names in (["nothing drawn for this slice"], ["HorizontalFlip"]):
+            step = -1 if names == ["HorizontalFlip"] else 1
+            np.testing.assert_array_equal(final.image, after.image[:, ::step])
+            np.testing.assert_array_equal(final.targets[0][1], after.targets[0][1][:, ::step])
+        else:
+            assert not np.array_equal(final.image, after.image)
+        kinds.add(names[-1])
+    assert len(kinds) > 2
+    drops = see_batch(replace(tiny, batch_transform=(specs[0],)), session, epoch=1, batch=1, count=8)
+    assert any("CoarseDropout: " in line and line.endswith(" holes") for one in drops.samples for line in one.drawn)
+
+
 def test_the_title_says_which_batch_and_how_much_of_it(session, recipe):
     whole, part = (see_batch(recipe(), session, epoch=2, batch=1, count=count) for count in (8, 3))
     assert whole.title == "tiny: epoch 2, batch 1 of 3, 8 slices"

@@ -49,6 +49,10 @@ def register_components(add: Adder) -> None:
     add.augmentation("albumentations", f"{HERE}.augmentation_list:albumentations")
 
     add.batch_transform("mixup", f"{HERE}.batch_transforms:Mixup")
+    add.batch_transform("warp", f"{HERE}.device_warp:DeviceWarp")
+    add.batch_transform("baseline_device", f"{HERE}.device_warp:baseline_device")
+    add.batch_transform("initial_device", f"{HERE}.device_warp:initial_device")
+    add.batch_transform("final_device", f"{HERE}.device_warp:final_device")
 
     add.optimizer("adam", f"{HERE}.optimizers:adam")
     add.optimizer("adamw", f"{HERE}.optimizers:adamw")
