@@ -94,5 +94,5 @@ def test_every_recipe_of_the_project_has_its_demo(path, registries, monkeypatch)
 def test_losses_that_begin_or_end_at_an_epoch_keep_their_share_of_the_epochs(load, demo):
     text = load.minimal.replace("[[loss]]", "[[loss]]\nend_epoch = 56", 1)
     recipe, lines = demo(text + '[[loss]]\nname = "bce"\nstart_epoch = 57\n[train]\nepochs = 70\n')
-    assert [(loss.start_epoch, loss.end_epoch) for loss in recipe.loss] == [(1, 19), (20, 0)]
-    assert "demo: loss.0.end_epoch = 19 (the recipe says 56)" in lines
+    assert [(loss.start_epoch, loss.end_epoch) for loss in recipe.loss] == [(1, 22), (23, 0)]
+    assert "demo: loss.0.end_epoch = 22 (the recipe says 56)" in lines

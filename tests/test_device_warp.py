@@ -17,6 +17,7 @@ from gisegkit.components.losses import BCE
 from gisegkit.components.warps import Draws, Field
 from gisegkit.data.loaders import Loaded
 from gisegkit.engine.device import pick_device
+from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import Cutting, accumulate
 from gisegkit.errors import ComponentError
 from gisegkit.types import Batch
@@ -183,7 +184,7 @@ def test_a_slice_is_the_same_however_its_batch_is_cut():
         tap, criterion = Tap(), Criterion([("bce", 1.0, BCE())])
         accumulate(
             loaded,
-            model=tap,
+            forward=Forward(tap),
             criterion=criterion,
             transforms=[final_device()],
             cutting=Cutting(micro_batch),
