@@ -268,6 +268,17 @@ def test_a_batchs_draws_have_the_probabilities_of_single_samples_and_are_indepen
     assert first.angle[0] == drawn.angle[0] and first.hole_count[0] == drawn.hole_count[0], "a row a sample"
 
 
+def test_no_number_depends_on_another():
+    count = 4000
+    drawn = draw(WarpSettings(**NOTHING | {"shift_scale_rotate": 1, "distort": 1, "dropout": 1}), 0, count)
+    parts = [drawn.flip, drawn.elastic, drawn.hole_count, drawn.angle, drawn.scale, drawn.shift, drawn.points]
+    parts += [*drawn.cells, drawn.holes()[:, :5]]  # the first five are always there
+    numbers = np.concatenate([np.reshape(part, (count, -1)) for part in parts], axis=1).astype(float)
+    numbers = numbers[:, numbers.std(axis=0) > 0]
+    assert numbers.shape[1] == 2 + 4 + 6 + 10 + 10, "all but the flip, which is off"
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(numbers.shape[1])).max() < 5 / np.sqrt(count)
+
+
 def test_a_batchs_field_is_each_samples_own():
     drawn = draw(WarpSettings(elastic_share=0.5, distort=0.8, sigma=9, alpha=40), 3, 12)
     field = drawn.field()

@@ -92,24 +92,24 @@ class Draws:
         self.settings, self.size = settings, size
         height, width = size
         across, down = (side // cell_size(side, settings.num_steps) for side in (width, height))
-        table = rng.random((count, 15 + across + down + 2 * settings.max_holes))  # a row a sample
-        both = 2 * table - 1
-        self.flip = table[:, 0] < settings.flip
-        self.similarity = table[:, 1] < settings.shift_scale_rotate
-        distorted = table[:, 2] < settings.distort
-        self.elastic = distorted & (table[:, 3] < settings.elastic_share)
+        widths = (6, 4, 6, across, down, 2 * settings.max_holes)
+        table = rng.random((count, sum(widths)))  # a row a sample
+        chance, similar, points, *cells, places = np.split(table, np.cumsum(widths)[:-1], axis=1)
+        self.flip = chance[:, 0] < settings.flip
+        self.similarity = chance[:, 1] < settings.shift_scale_rotate
+        distorted = chance[:, 2] < settings.distort
+        self.elastic = distorted & (chance[:, 3] < settings.elastic_share)
         self.grid = distorted & ~self.elastic
-        self.dropout = table[:, 4] < settings.dropout
+        self.dropout = chance[:, 4] < settings.dropout
         spread = settings.max_holes - settings.min_holes + 1
-        self.hole_count = np.where(self.dropout, settings.min_holes + (table[:, 5] * spread).astype(int), 0)
-        self.angle = self.similarity * both[:, 6] * settings.rotate
-        self.scale = 1 + self.similarity * both[:, 7] * settings.scale
-        self.shift = self.similarity[:, None] * both[:, 8:10] * settings.shift * (width, height)
-        self.points = both[:, 9:15].reshape(count, 3, 2) * settings.alpha_affine
-        self.cells = tuple(
-            part * settings.distort_limit for part in np.split(both[:, 15 : 15 + across + down], [across], 1)
-        )
-        self._places = table[:, 15 + across + down :].reshape(count, settings.max_holes, 2)
+        self.hole_count = np.where(self.dropout, settings.min_holes + (chance[:, 5] * spread).astype(int), 0)
+        signed = self.similarity[:, None] * (2 * similar - 1)
+        self.angle = signed[:, 0] * settings.rotate
+        self.scale = 1 + signed[:, 1] * settings.scale
+        self.shift = signed[:, 2:] * settings.shift * (width, height)
+        self.points = (2 * points - 1).reshape(count, 3, 2) * settings.alpha_affine
+        self.cells = tuple((2 * part - 1) * settings.distort_limit for part in cells)
+        self._places = places.reshape(count, settings.max_holes, 2)
         shape = (int(self.elastic.sum()), 2, *(blurred_waves(side, settings.sigma).shape[1] for side in size))
         self.noise = rng.standard_normal(shape, dtype=np.float32)
 
