@@ -53,10 +53,11 @@ class WarpPolicy:
             image, mask = mirror(image), mirror(mask)
         elif draws.dropout[0]:
             image, mask = image.copy(), mask.copy()
-        height, width = draws.hole_size()
-        for top, left in draws.holes()[0, : draws.hole_count[0]]:
-            image[top : top + height, left : left + width] = 0
-            mask[top : top + height, left : left + width] = 0
+        if draws.dropout[0]:
+            height, width = draws.hole_size()
+            for top, left in draws.holes()[0, : draws.hole_count[0]]:
+                image[top : top + height, left : left + width] = 0
+                mask[top : top + height, left : left + width] = 0
         return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -94,7 +95,8 @@ class Draws:
         across, down = (side // cell_size(side, settings.num_steps) for side in (width, height))
         widths = (6, 4, 6, across, down, 2 * settings.max_holes)
         table = rng.random((count, sum(widths)))  # a row a sample
-        chance, similar, points, *cells, places = np.split(table, np.cumsum(widths)[:-1], axis=1)
+        edges = accumulate(widths, initial=0)
+        chance, similar, points, *cells, places = (table[:, start:stop] for start, stop in pairwise(edges))
         self.flip = chance[:, 0] < settings.flip
         self.similarity = chance[:, 1] < settings.shift_scale_rotate
         distorted = chance[:, 2] < settings.distort
