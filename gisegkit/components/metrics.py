@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gisegkit.data.distances import hausdorff
+from gisegkit.data.distances import class_boxes, hausdorff
 
 if TYPE_CHECKING:
     from gisegkit.types import BoolArray, FloatArray
@@ -132,28 +132,26 @@ class UWMGIScore:
 
     def _hausdorff(self, prediction: BoolArray, truth: BoolArray) -> FloatArray:
         """``[K]`` or ``[D, K]``; a merged value stands for every class, so that the mean over classes is the value."""
-        depth, classes = prediction.shape[0], prediction.shape[3]
-        pairs: list[tuple[BoolArray, BoolArray]]
-        if self.classes == "each":
-            pairs = [(prediction[..., k], truth[..., k]) for k in range(classes)]
-        else:
-            pairs = [(_union(prediction), _union(truth))]
+        depth, *size, classes = prediction.shape
+        if self.classes == "merged":
+            prediction, truth = _union(prediction), _union(truth)
         if self.unit == "volume":
-            values = np.array([self._distance(p, t) for p, t in pairs])
+            values = self._distances(prediction, truth, prediction.shape[:3])
         else:
-            values = np.array([[self._distance(p[d], t[d]) for p, t in pairs] for d in range(depth)])
+            pairs = [(prediction[d : d + 1], truth[d : d + 1]) for d in range(depth)]
+            values = np.stack([self._distances(p, t, size) for p, t in pairs])
         return np.broadcast_to(values, (*values.shape[:-1], classes)).copy()
 
-    def _distance(self, prediction: BoolArray, truth: BoolArray) -> float:
-        """Normalised to [0, 1]: for one class ``[D, H, W]``, or for a slice of it ``[H, W]``."""
-        shape = prediction.shape
+    def _distances(self, prediction: BoolArray, truth: BoolArray, size: Sequence[int]) -> FloatArray:
+        """``[K]`` in [0, 1]: of a scan, or of one slice, ``[1, H, W, K]``, whose size has two axes."""
         if self.norm == "per_axis":
-            distance = hausdorff(prediction, truth, spacing=[1 / size for size in shape]) / math.sqrt(len(shape))
+            spacing, longest = [1 / voxels for voxels in size], math.sqrt(len(size))
         else:
-            distance = hausdorff(prediction, truth, spacing=[1.0] * len(shape)) / math.hypot(*shape)
-        if math.isnan(distance):
-            return BOTH_EMPTY[self.empty]
-        return min(distance, 1.0)  # infinite where one is empty
+            spacing, longest = [1.0] * len(size), math.hypot(*size)
+        if len(size) == 2:
+            spacing.insert(0, 1.0)  # of the one slice there is
+        found = [hausdorff(p, t, spacing=spacing) / longest for p, t in class_boxes(prediction, truth)]
+        return np.array([BOTH_EMPTY[self.empty] if math.isnan(value) else min(value, 1.0) for value in found])
 
 
 def _both_empty(empty: str) -> str:
@@ -179,8 +177,8 @@ def _count(mask: BoolArray) -> FloatArray:
 
 
 def _union(mask: BoolArray) -> BoolArray:
-    """``[D, H, W, K]`` to ``[D, H, W]``: where any class is."""
-    union: BoolArray = functools.reduce(np.logical_or, np.moveaxis(mask, 3, 0))
+    """``[D, H, W, K]`` to ``[D, H, W, 1]``: where any class is."""
+    union: BoolArray = functools.reduce(np.logical_or, np.moveaxis(mask, 3, 0))[..., None]
     return union
 
 
