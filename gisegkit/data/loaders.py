@@ -63,12 +63,10 @@ class Input:
 
     def image(self, row: int) -> FloatArray:
         """``[h, w, C]`` float32 at the network's size."""
-        if not self.reader.clips:
-            return self.reader.read(row, resize=self._resized)
-        image: FloatArray = self.geometry(row).image(self.reader.read(row))  # what is cut off is cut off before
-        return image
+        return self.reader.read(row, resize=self.resized)
 
-    def _resized(self, row: int, image: AnyArray) -> AnyArray:
+    def resized(self, row: int, image: AnyArray) -> AnyArray:
+        """A row's image ``[H, W, C]`` as ``[h, w, C]``; as it is where the store has it in that size."""
         return image if self._sized(row) is not None else self.geometry(row).image(image)
 
     def mask(self, row: int) -> MaskArray:
