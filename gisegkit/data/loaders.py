@@ -66,8 +66,11 @@ class Input:
         return self.reader.read(row, resize=self.resized)
 
     def resized(self, row: int, image: AnyArray) -> AnyArray:
-        """A row's image ``[H, W, C]`` as ``[h, w, C]``; as it is where the store has it in that size."""
-        return image if self._sized(row) is not None else self.geometry(row).image(image)
+        """A row's image ``[H, W, C]`` as ``[h, w, C]``, in the type that the store would have it in."""
+        if self._sized(row) is not None:
+            return image
+        resized = self.geometry(row).image(image)
+        return resized.astype(image.dtype) if self.interpolation == "nearest" else resized
 
     def mask(self, row: int) -> MaskArray:
         """``[h, w, K]`` uint8 at the network's size, with IGNORE."""
