@@ -78,9 +78,9 @@ class Input:
         return self.geometry(row).mask(self.truth(row)) if store is None else store.mask(row, "sized")
 
     def planes(self, row: int) -> MaskArray:
-        """As ``mask``, but ``[K, h, w]``."""
+        """As ``mask``, but ``[K, h, w]``, and contiguous: a loss adds up in the order in which its target lies."""
         store = self._sized(row)
-        return self.mask(row).transpose(2, 0, 1) if store is None else store.planes(row, "sized")
+        return np.ascontiguousarray(self.mask(row).transpose(2, 0, 1)) if store is None else store.planes(row, "sized")
 
     def truth(self, row: int) -> MaskArray:
         """``[H, W, K]`` uint8 at the native size, with IGNORE."""
