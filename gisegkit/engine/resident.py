@@ -19,6 +19,9 @@ from gisegkit.types import IGNORE, AnyArray, Progress, silent
 OFFSET = 1 << 15
 """What is taken from pixels of type uint16 to keep them as int16: few operations of torch know uint16."""
 
+SHIFTS = np.arange(8, dtype=np.uint8)[:, None]
+"""From a byte to its bits."""
+
 AS_THEY_ARE = {np.dtype(np.uint8): torch.uint8, np.dtype(np.int16): torch.int16, np.dtype(np.uint16): torch.int16}
 """The types of pixels that are kept; others are kept as float32, which is what the network gets."""
 
@@ -114,7 +117,7 @@ class Resident:
             torch.from_numpy(self._stacks).to(there),
             torch.from_numpy(divisors).to(there),
             masks,
-            torch.arange(7, -1, -1, dtype=torch.uint8, device=there),
+            torch.from_numpy(SHIFTS).to(there),
         )
 
     @property
@@ -149,7 +152,7 @@ class ResidentLoader:
         stacks: ``[N, D]``, the places of a stack's images.
         divisors: ``[N, D]``, what they are divided by.
         masks: ``[N, 2, K, bytes]``, bits: where a class is, and where pixels are ignored.
-        shifts: ``[8]``, from a byte to its bits.
+        shifts: ``[8, 1]``, from a byte to its bits.
     """
 
     sampler: EpochSampler
@@ -180,9 +183,11 @@ class ResidentLoader:
             images += self.offset
         images = images.view(*stacks.shape, *images.shape[1:])
         images /= self.divisors[numbers][:, :, None, None, None]  # tensors divide as NumPy does, to the last bit
-        bits = (self.masks[numbers].unsqueeze(-1) >> self.shifts) & 1  # [B, 2, K, bytes, 8]
+        bits = self.masks[numbers].unsqueeze(-2) >> self.shifts  # [B, 2, K, 8, bytes]
+        bits &= 1
         planes = bits.flatten(-2)[..., : math.prod(self.size)].reshape(*bits.shape[:3], *self.size)
-        masks = planes[:, 0] | (planes[:, 1] * IGNORE)
+        masks = planes[:, 1] * IGNORE
+        masks |= planes[:, 0]
         return Loaded(images.flatten(1, 2), masks, torch.tensor(rows))
 
 
@@ -191,6 +196,11 @@ def _kept_type(plane: AnyArray) -> np.dtype[np.generic]:
 
 
 def _packed(planes: AnyArray) -> torch.Tensor:
-    """``[K, h, w]`` to bits, ``[2, K, bytes]``: where a class is, and where pixels are ignored."""
+    """``[K, h, w]`` to bits, ``[2, K, bytes]``: where a class is, and where pixels are ignored.
+
+    A byte's bits are of pixels an eighth of the slice apart, so that they are unpacked into eight whole rows.
+    """
     flat = planes.reshape(len(planes), -1)
-    return torch.from_numpy(np.stack([np.packbits(flat == 1, axis=1), np.packbits(flat == IGNORE, axis=1)]))
+    eighths = np.pad(flat, ((0, 0), (0, -flat.shape[1] % 8))).reshape(len(planes), 8, -1)
+    bits = [(eighths == value).view(np.uint8) << SHIFTS for value in (1, IGNORE)]
+    return torch.from_numpy(np.stack([np.bitwise_or.reduce(each, axis=1) for each in bits]))
