@@ -36,12 +36,11 @@ def class_boxes(prediction: BoolArray, truth: BoolArray) -> Iterator[tuple[BoolA
     Yields:
         Two masks of one class, of the same shape with three axes.
     """
-    columns = _any(prediction, 1) | _any(truth, 1)  # [D, W, K]
-    rows = (_any(prediction, 0) | _any(truth, 0)).any(axis=1)  # [H, K]
-    used = columns.any(axis=1), rows, columns.any(axis=0)
+    lines = _any(prediction, 1) | _any(truth, 1)  # [D, W, K]
+    plane = _any(prediction, 0) | _any(truth, 0)  # [H, W, K]
     for k in range(prediction.shape[3]):
-        box = tuple(_extent(axis[:, k]) for axis in used)
-        yield prediction[(*box, k)], truth[(*box, k)]
+        d, h, w = _extent(_any(lines, 1)[:, k]), _extent(_any(plane, 1)[:, k]), _extent(_any(lines, 0)[:, k])
+        yield prediction[d, h, w, k], truth[d, h, w, k]
 
 
 def _any(mask: BoolArray, axis: int) -> BoolArray:
@@ -91,7 +90,7 @@ def _in_their_box(a: BoolArray, b: BoolArray, spacing: Sequence[float]) -> tuple
         raise DataError(f"distance between masks of shapes {a.shape} and {b.shape} with spacing {tuple(spacing)}")
     both = a | b
     others = [tuple(other for other in range(a.ndim) if other != axis) for axis in range(a.ndim)]
-    box = tuple(_extent(both.any(axis=axes)) for axes in others)
+    box = tuple(_extent(np.asarray(both.any(axis=axes))) for axes in others)
     return np.ascontiguousarray(a[box]), np.ascontiguousarray(b[box])
 
 
@@ -109,7 +108,7 @@ def _farthest(source: BoolArray, target: BoolArray, scale: FloatArray, *, floor:
     points, floor = _far_points(outside, tree, scale, floor) if count > FEW_POINTS else (_points(outside), floor)
     if QUERY * len(points) > target.size:
         return max(floor, _farthest_by_transform(outside, target, scale))
-    return max(floor, float(tree.query(points * scale)[0].max(initial=0.0)))
+    return max(floor, float(_nearest(tree, points * scale).max(initial=0.0)))
 
 
 def _far_points(mask: BoolArray, tree: cKDTree, scale: FloatArray, floor: float) -> tuple[FloatArray, float]:
@@ -119,7 +118,7 @@ def _far_points(mask: BoolArray, tree: cKDTree, scale: FloatArray, floor: float)
     """
     blocks = _blocks(mask)
     used = np.argwhere(blocks.any(axis=tuple(range(mask.ndim, 2 * mask.ndim))))  # [blocks, axes]
-    distances, _ = tree.query((used * BLOCK + (BLOCK - 1) / 2) * scale)
+    distances = _nearest(tree, (used * BLOCK + (BLOCK - 1) / 2) * scale)
     reach = float(np.linalg.norm((BLOCK - 1) / 2 * scale))
     floor = max(floor, float(distances.max()) - reach)
     far = used[distances + reach >= floor]
@@ -145,6 +144,11 @@ def _farthest_by_transform(outside: BoolArray, target: BoolArray, scale: FloatAr
     return math.sqrt(float(squares.max()))
 
 
+def _nearest(tree: cKDTree, points: FloatArray) -> FloatArray:
+    """``[N]``: how far each point is from the tree's nearest one."""
+    return np.asarray(tree.query(points)[0])
+
+
 def _points(mask: BoolArray) -> FloatArray:
     """``[N, axes]`` float64: the voxels of a mask, in voxels."""
     flat = np.flatnonzero(mask)
@@ -160,7 +164,7 @@ def _points(mask: BoolArray) -> FloatArray:
 def surface_distances(a: BoolArray, b: BoolArray, *, spacing: Sequence[float]) -> tuple[FloatArray, FloatArray]:
     """How far each voxel of one mask's surface is from the other mask's surface, both ways.
 
-    The surface are the voxels with a neighbour (4 in a plane, 8 corners not counted; 6 in space) outside the mask;
+    The surface are the voxels with a neighbour (4 in a plane, 6 in space; corners do not count) outside the mask;
     outside the image is outside the mask.
 
     Args:
@@ -192,7 +196,7 @@ def _to_surface(source: BoolArray, target: BoolArray, points: Sequence[FloatArra
         distances[apart] = np.sqrt(cdist(points[0][apart], points[1], "sqeuclidean").min(axis=1))
     elif count:
         tree = cKDTree(points[1], balanced_tree=False, compact_nodes=False)
-        distances[apart] = tree.query(points[0][apart])[0]
+        distances[apart] = _nearest(tree, points[0][apart])
     return distances
 
 
