@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gisegkit.data.distances import class_boxes, hausdorff
+from gisegkit.data.distances import class_boxes, hausdorff, slice_boxes
 
 if TYPE_CHECKING:
     from gisegkit.types import BoolArray, FloatArray
@@ -132,26 +132,23 @@ class UWMGIScore:
 
     def _hausdorff(self, prediction: BoolArray, truth: BoolArray) -> FloatArray:
         """``[K]`` or ``[D, K]``; a merged value stands for every class, so that the mean over classes is the value."""
-        depth, *size, classes = prediction.shape
+        depth, height, width, classes = prediction.shape
         if self.classes == "merged":
             prediction, truth = _union(prediction), _union(truth)
         if self.unit == "volume":
-            values = self._distances(prediction, truth, prediction.shape[:3])
+            values = np.array(self._distances(class_boxes(prediction, truth), (depth, height, width)))
         else:
-            pairs = [(prediction[d : d + 1], truth[d : d + 1]) for d in range(depth)]
-            values = np.stack([self._distances(p, t, size) for p, t in pairs])
+            values = np.array([self._distances(pairs, (height, width)) for pairs in slice_boxes(prediction, truth)])
         return np.broadcast_to(values, (*values.shape[:-1], classes)).copy()
 
-    def _distances(self, prediction: BoolArray, truth: BoolArray, size: Sequence[int]) -> FloatArray:
-        """``[K]`` in [0, 1]: of a scan, or of one slice, ``[1, H, W, K]``, whose size has two axes."""
+    def _distances(self, pairs: Iterable[tuple[BoolArray, BoolArray]], size: Sequence[int]) -> list[float]:
+        """Normalised to [0, 1] by the size of the scan, or of the slice, that the pairs were cut out of."""
         if self.norm == "per_axis":
             spacing, longest = [1 / voxels for voxels in size], math.sqrt(len(size))
         else:
             spacing, longest = [1.0] * len(size), math.hypot(*size)
-        if len(size) == 2:
-            spacing.insert(0, 1.0)  # of the one slice there is
-        found = [hausdorff(p, t, spacing=spacing) / longest for p, t in class_boxes(prediction, truth)]
-        return np.array([BOTH_EMPTY[self.empty] if math.isnan(value) else min(value, 1.0) for value in found])
+        found = [hausdorff(p, t, spacing=spacing) / longest for p, t in pairs]
+        return [BOTH_EMPTY[self.empty] if math.isnan(value) else min(value, 1.0) for value in found]
 
 
 def _both_empty(empty: str) -> str:

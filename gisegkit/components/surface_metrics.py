@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from gisegkit.data.distances import class_boxes, surface_distances
+from gisegkit.data.distances import class_boxes, slice_boxes, surface_distances
 from gisegkit.types import SPACING, Above
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def _values(
 
     if unit == "volume":
         return np.array([of(p, t) for p, t in class_boxes(prediction, truth)])
-    slices = [class_boxes(prediction[d : d + 1], truth[d : d + 1]) for d in range(len(prediction))]
-    return np.array([[of(p.reshape(p.shape[1:]), t.reshape(t.shape[1:])) for p, t in pairs] for pairs in slices])
+    return np.array([[of(p, t) for p, t in pairs] for pairs in slice_boxes(prediction, truth)])
 
 
 def _larger_percentile(forth: FloatArray, back: FloatArray) -> float:

@@ -38,9 +38,22 @@ def class_boxes(prediction: BoolArray, truth: BoolArray) -> Iterator[tuple[BoolA
     """
     lines = _any(prediction, 1) | _any(truth, 1)  # [D, W, K]
     plane = _any(prediction, 0) | _any(truth, 0)  # [H, W, K]
+    depths, heights, widths = _any(lines, 1), _any(plane, 1), _any(lines, 0)
     for k in range(prediction.shape[3]):
-        d, h, w = _extent(_any(lines, 1)[:, k]), _extent(_any(plane, 1)[:, k]), _extent(_any(lines, 0)[:, k])
+        d, h, w = _extent(depths[:, k]), _extent(heights[:, k]), _extent(widths[:, k])
         yield prediction[d, h, w, k], truth[d, h, w, k]
+
+
+def slice_boxes(prediction: BoolArray, truth: BoolArray) -> Iterator[list[tuple[BoolArray, BoolArray]]]:
+    """As ``class_boxes`` for the classes of one slice after another, in columns that hold both.
+
+    Yields:
+        For each class two masks of the same shape with two axes, without columns where both are empty.
+    """
+    lines = _any(prediction, 1) | _any(truth, 1)  # [D, W, K]
+    for p, t, used in zip(prediction, truth, lines, strict=True):
+        columns = [_extent(used[:, k]) for k in range(used.shape[1])]
+        yield [(p[:, w, k], t[:, w, k]) for k, w in enumerate(columns)]
 
 
 def _any(mask: BoolArray, axis: int) -> BoolArray:
