@@ -42,8 +42,11 @@ def encode(mask: AnyArray) -> str:
     first, stop = _span(flat)
     if first == stop:
         return ""
-    padded = np.zeros(stop - first + 2, dtype=bool)
-    padded[1:-1] = flat[first:stop]
+    if flat.dtype == bool and first and stop < flat.size:
+        padded = flat[first - 1 : stop + 1]
+    else:
+        padded = np.zeros(stop - first + 2, dtype=bool)
+        padded[1:-1] = flat[first:stop]
     edges = (padded[1:] != padded[:-1]).nonzero()[0]  # starts and ends by turns
     starts, ends = edges[::2], edges[1::2]
     ends -= starts
