@@ -197,8 +197,8 @@ def _scale(image: AnyArray, low: float, high: float, *, clip: bool) -> FloatArra
     """Low to 0 and high to 1, float32; zeros where there is nothing between them."""
     if high <= low:
         return np.zeros(image.shape, dtype=np.float32)
-    if low == 0:
-        scaled: FloatArray = np.divide(image, np.float32(high), dtype=np.float32, casting="same_kind")
-    else:
-        scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    scaled: FloatArray = image.astype(np.float32)  # converted first: numpy does both at once only in small pieces
+    if low:
+        scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
     return scaled.clip(0, 1) if clip else scaled
