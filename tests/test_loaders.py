@@ -10,6 +10,7 @@ import torch
 from gisegkit.components.augmentation_deck import baseline
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.slices import SliceReader
+from gisegkit.errors import ComponentError
 from gisegkit.types import IGNORE
 
 
@@ -106,6 +107,49 @@ def test_workers_change_nothing(samples):
 
     for none, two in zip(batches(0), batches(2), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(none, two, strict=True))
+
+
+def test_batches_that_are_kept_stay_as_they_were(samples):
+    """More are kept than there are places in shared memory, which is used again only where no batch is left."""
+    keys = [[(epoch, row) for row in range(4)] for epoch in range(1, 16)]
+    kept = list(training_loader(samples, keys, workers=2, pin=False))
+    assert len({batch.images.data_ptr() for batch in kept}) == len(keys)
+    for batch, own in zip(kept, training_loader(samples, keys, workers=0, pin=False), strict=True):
+        assert torch.equal(batch.images, own.images) and torch.equal(batch.masks, own.masks)
+    again = training_loader(samples, keys, workers=2, pin=False)
+    assert len({batch.images.data_ptr() for batch in again}) < len(keys)
+
+
+def test_an_epoch_that_was_left_early_does_not_disturb_the_next(samples):
+    sampler = EpochSampler(np.arange(8), batch_size=2, seed=0)
+    loader = training_loader(samples, sampler, workers=2, pin=False)
+    for epoch in range(1, 8):
+        sampler.epoch = epoch
+        next(iter(loader))
+    sampler.epoch = 9
+    found = [(batch.images.clone(), batch.rows.clone()) for batch in loader]
+    own = list(training_loader(samples, sampler, workers=0, pin=False))
+    assert all(
+        torch.equal(a, batch.images) and torch.equal(b, batch.rows) for (a, b), batch in zip(found, own, strict=True)
+    )
+
+
+def test_a_later_batch_may_be_larger(samples):
+    keys = [[(1, 0), (1, 1)], [(1, row) for row in range(5)]]
+    small, large = training_loader(samples, keys, workers=1, pin=False)
+    assert small.rows.tolist() == [0, 1] and large.rows.tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(large.images[:2], small.images)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_of_one_batch_are_alike(source, workers):
+    def grow(image, mask, rng):
+        side = 32 if rng.random() < 0.5 else 40
+        return np.zeros((side, side, 1), np.float32), np.zeros((side, side, 2), np.uint8)
+
+    samples = TrainingSet(source, grow, seed=0)
+    with pytest.raises(ComponentError, match=r"samples differ in form: .*32, 32.*40, 40|40, 40.*32, 32"):
+        list(training_loader(samples, [[(1, row) for row in range(8)]], workers=workers, pin=False))
 
 
 def test_evaluation_keeps_order_and_native_masks(source):
