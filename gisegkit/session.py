@@ -20,7 +20,6 @@ from gisegkit.errors import RunError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
-from gisegkit.sizes import show_size
 from gisegkit.types import Metric, Progress, silent
 
 
@@ -122,10 +121,10 @@ def get_ready(
 
 def prepared_line(data: Data) -> str:
     """What the store holds of these data, in words."""
-    done, store = data.prepared, data.source.reader.store
+    store = data.source.reader.store
     if store is None:
         return "nothing is prepared: the recipe or the dataset does without"
-    return f"prepared: {done.slices} slices, {done.made} of them now, {show_size(done.size)} in {store.folder}"
+    return f"prepared: {data.prepared} in {store.folder}"
 
 
 def _compatible(data: Data, facts: Mapping[str, Any]) -> None:

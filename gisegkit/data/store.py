@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 
+from gisegkit.cores import usable_cores
 from gisegkit.data.files import cache_home
 from gisegkit.data.geometry import make_geometry
 from gisegkit.data.shards import ALIGN, Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
@@ -68,6 +69,9 @@ class Prepared:
     made: int
     slices: int
     size: int
+
+    def __str__(self) -> str:
+        return f"{self.slices} slices, {self.made} of them now, {show_size(self.size)}"
 
 
 class Store:
@@ -128,8 +132,7 @@ class Store:
         self._check_room(missing)
         problems: list[str] = []
         total = sum(len(self._blocks[number]) for number in missing)
-        workers = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             futures = {pool.submit(self._make, number): number for number in missing}
 
             def slices_done() -> Iterator[None]:
@@ -156,7 +159,8 @@ class Store:
 
         def contents() -> Iterator[Content]:
             for row in rows:
-                sources.extend(_stamped(file) for file in self._files(row))
+                files, _ = self.dataset.sources(int(row))  # type: ignore[attr-defined]
+                sources.extend(_stamped(str(file)) for file in files)
                 try:
                     yield self._content(row)
                 except DataError as error:
@@ -215,24 +219,17 @@ class Store:
             parts += [str(ids[row]), *map(str, files), text]
         return _digest("\0".join(parts))
 
-    def _files(self, row: int) -> list[str]:
-        files, _ = self.dataset.sources(int(row))  # type: ignore[attr-defined]
-        return [str(file) for file in files]
-
     def _valid(self, number: int) -> Shard | None:
-        """The shard, where it is there and its files are what they were."""
+        """The shard, where it is there and its files, whose paths its name stands for, are what they were."""
         shard = read_shard(self.folder, self._names[number])
         if shard is None:
-            return None
-        files = [file for row in self._blocks[number] for file in self._files(row)]
-        if [source[0] for source in shard.sources] != files:
             return None
         touched = [source for source in shard.sources if _stamp(source[0]) != source[1:4]]
         if not touched:
             return shard
         if any(_stamped(source[0])[4] != source[4] for source in touched):
             return None
-        shard.sources = [_stamped(file) for file in files]
+        shard.sources = [_stamped(source[0]) for source in shard.sources]
         rewrite_sources(self.folder, self._names[number], shard.sources)
         return shard
 
