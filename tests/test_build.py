@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from gisegkit.build import build_component, build_data, build_dataset, build_model
+from gisegkit.build import build_data, build_model
+from gisegkit.dataset import build_component, build_dataset
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe import ComponentSpec, load_recipe

@@ -15,7 +15,8 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check"),
     ("components", "data", "plugins", "testing"),
-    ("build", "demo"),
+    ("dataset", "demo"),
+    ("build",),
     ("report", "engine", "rundir", "environment"),
     ("session", "planning"),
     ("results", "evaluated"),

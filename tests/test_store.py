@@ -190,7 +190,7 @@ def test_what_is_damaged_is_made_again(make, damage):
     elif damage == "index":
         files[1].write_text(files[1].read_text()[:-20])
     else:
-        entry = store._shards[1]._entries[3]
+        entry = store._shards[1]._entry(3)
         content[entry["image"][0] + 100] ^= 1
         files[0].write_bytes(content)
     again = make()
@@ -264,6 +264,18 @@ def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path):
     assert everything(less).made == len(shared[0]) - 8
     for row in (0, 50, 87):
         assert np.array_equal(less.mask(row, "native"), less.dataset.mask(row))
+
+
+def test_what_is_released_is_mapped_again(make):
+    store = make()
+    everything(store)
+    held = store.image(20)
+    expected, shard = held.copy(), store._shards[1]
+    store.release(20)
+    assert shard._map is None and store._shards[2]._map is None
+    assert np.array_equal(held, expected), "what was handed out stays"
+    assert np.array_equal(store.image(20), expected)
+    make().release(0)  # nothing is prepared
 
 
 def test_it_travels_to_other_processes(make):

@@ -224,13 +224,12 @@ class Store:
         shard = read_shard(self.folder, self._names[number])
         if shard is None:
             return None
-        touched = [source for source in shard.sources if _stamp(source[0]) != source[1:4]]
-        if not touched:
-            return shard
+        sources = shard.sources
+        touched = [source for source in sources if _stamp(source[0]) != source[1:4]]
         if any(_stamped(source[0])[4] != source[4] for source in touched):
             return None
-        shard.sources = [_stamped(source[0]) for source in shard.sources]
-        rewrite_sources(self.folder, self._names[number], shard.sources)
+        if touched:
+            rewrite_sources(self.folder, self._names[number], [_stamped(source[0]) for source in sources])
         return shard
 
     # --- reading ---
@@ -238,6 +237,12 @@ class Store:
     def has(self, row: int) -> bool:
         """Whether a slice is prepared; the other methods are for those that are."""
         return self._shards[self._places[row, 0]] is not None
+
+    def release(self, row: int) -> None:
+        """Let go of the file that holds a slice; reading maps it again."""
+        shard = self._shards[self._places[row, 0]]
+        if shard is not None:
+            shard.release()
 
     def image(self, row: int) -> AnyArray:
         """``[h, w, C]`` in the store's layout: the file's type, or float32 where it was interpolated."""
