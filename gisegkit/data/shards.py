@@ -219,16 +219,15 @@ def _write_all(file: BinaryIO, contents: Iterable[Content]) -> Iterator[dict[str
         image = np.ascontiguousarray(content.image)
         entry: dict[str, Any] = {"image": [put(image), list(image.shape), image.dtype.str]}
         entry["limits"] = list(content.limits)
-        entry["masks"] = {name: [put(_packed(mask)), *_form(mask)] for name, mask in content.masks.items()}
+        entry["masks"] = {}
+        for name, mask in content.masks.items():
+            ignored = bool((mask == IGNORE).any())
+            entry["masks"][name] = [put(_packed(mask, ignored=ignored)), list(mask.shape), ignored]
         yield entry | {"bytes": [start, file.tell()], "check": check}
 
 
-def _packed(mask: MaskArray) -> AnyArray:
+def _packed(mask: MaskArray, *, ignored: bool) -> AnyArray:
     """``[1 or 2, K, bytes]``: a bit for each pixel of a class, and another where pixels are ignored."""
-    planes = mask.transpose(2, 0, 1).reshape(mask.shape[2], -1)
-    bits = np.packbits(planes == 1, axis=1)
-    return np.stack([bits, np.packbits(planes == IGNORE, axis=1)]) if _form(mask)[1] else bits[None]
-
-
-def _form(mask: MaskArray) -> tuple[list[int], bool]:
-    return list(mask.shape), bool((mask == IGNORE).any())
+    planes = cv2.split(np.ascontiguousarray(mask))  # much faster than a transposed view
+    values = (1, IGNORE) if ignored else (1,)
+    return np.stack([[np.packbits(plane == value) for plane in planes] for value in values])
