@@ -18,6 +18,7 @@ from gisegkit.data.folds import split_rows
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet
 from gisegkit.data.randomness import INITIAL, seeded
 from gisegkit.data.slices import SliceReader
+from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store import Prepared
 from gisegkit.dataset import build_component, build_dataset, make_store
 from gisegkit.errors import ComponentError, DataError
@@ -100,9 +101,11 @@ def build_data(
             and reads the others from their files.
 
     Raises:
-        DataError: if the data cannot be split as the recipe says, or not be prepared.
+        DataError: if the data cannot be split as the recipe says, or not be prepared, or a metric measures in mm and
+            the data do not tell how far their voxels are apart.
     """
     dataset = build_dataset(recipe, registries)
+    refuse_unmeasured(build_metrics(recipe, registries), dataset.table, place=str(recipe.dataset.place))
     inputs, split = recipe.input, recipe.split
     store = make_store(recipe, dataset)
     reader = SliceReader(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gisegkit.data.store import Layout, Store
-from gisegkit.errors import ComponentError, DataError, GisegError
+from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError
 from gisegkit.recipe import ComponentSpec, Recipe
 from gisegkit.registry import Registries
 from gisegkit.sizes import parse_size
@@ -62,9 +62,17 @@ def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:
 
 
 def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
-    """Where the prepared slices of a recipe are kept; None where it wants none, or the dataset cannot be prepared."""
+    """Where the prepared slices of a recipe are kept; None where it wants none, or the dataset cannot be prepared.
+
+    Raises:
+        RecipeError: if it cannot, and is to be kept on the device.
+    """
     inputs = recipe.input
     if inputs.store == "off" or not (hasattr(dataset, "sources") and hasattr(dataset, "root")):
+        if inputs.store == "device":
+            found = f'input.store = "device", and the dataset {recipe.dataset.name!r} has no root and sources(row)'
+            remedy = 'a dataset needs both to be prepared, see docs/store.md; or use input.store = "size"'
+            raise RecipeError(recipe.source, [Mistake(recipe.dataset.place, found, remedy)])
         return None
     # Percentiles are those of the native pixels, which a resized image no longer has.
     native = inputs.store == "native" or inputs.normalize.endswith("percentile")

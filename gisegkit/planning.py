@@ -13,19 +13,41 @@ from torch import nn
 from gisegkit.build import build_criterion, build_data, build_model
 from gisegkit.components.criterion import Criterion
 from gisegkit.dataset import build_component
-from gisegkit.engine.checkpointing import enable
+from gisegkit.engine.checkpointing import enable, find_blocks, is_enabled
 from gisegkit.engine.device import PRECISIONS, Device, pick_device
 from gisegkit.engine.memory import Simulation, SimulationError, state_per_weight
 from gisegkit.engine.plan import Plan, choose, healthy, ways_out
+from gisegkit.engine.resident import Resident
 from gisegkit.engine.step import Cutting
-from gisegkit.errors import DataError, TrainingError
+from gisegkit.errors import DataError, Mistake, RecipeError, TrainingError
 from gisegkit.recipe import ComponentSpec, Recipe
 from gisegkit.registry import Registries
 from gisegkit.sizes import parse_size, show_size
 from gisegkit.types import Batch
 
+KEPT = 'the slices that input.store = "device" keeps there'
+
 DRAWS = 32
 """Batches of a batch transform that are looked at for the most weighted targets that it makes."""
+
+
+def verify_store(recipe: Recipe, registries: Registries) -> None:
+    """Check that no policy on the CPU is to change slices that are kept on the device.
+
+    Raises:
+        RecipeError: if one is.
+    """
+    if recipe.input.store != "device":
+        return
+    spec = recipe.augmentation
+    policy = build_component(spec, registries, size=recipe.input.size)
+    if not getattr(policy, "changes_nothing", False):
+        found = f'augmentation.name = "{spec.name}" works on the CPU, and input.store = "device" has no slices there'
+        remedy = (
+            'use augmentation.name = "none" and a batch transform such as "final_device", as recipes/'
+            'unet_effb1_device.toml does, or input.store = "size"'
+        )
+        raise RecipeError(recipe.source, [Mistake(spec.place, found, remedy)])
 
 
 def simulate(
@@ -38,6 +60,7 @@ def simulate(
     classes: int,
     device: Device,
     whole_device: bool = False,
+    resident: int = 0,
 ) -> Simulation:
     """The recipe's training step as one whose memory can be predicted; arguments as in Simulation."""
 
@@ -57,6 +80,7 @@ def simulate(
         device=device,
         state_per_weight=state_per_weight(optimizer),
         whole_device=whole_device,
+        resident=resident,
     )
 
 
@@ -81,7 +105,8 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
         micro-batch itself); and a line about it.
 
     Raises:
-        TrainingError: if not even the smallest micro-batch fits; says what would help.
+        TrainingError: if not even the smallest micro-batch fits, or what is to be kept on the device does not fit
+            beside the recipe's; says what would help.
     """
     train = recipe.train
     try:
@@ -92,6 +117,7 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
         if train.activation_checkpointing == "on":
             enable(blocks)
         size = min(train.micro_batch or train.batch_size, train.batch_size)
+        _check_room(simulation, size, device)
         return Cutting(size, getattr(simulation.model, "min_train_batch", 1), blocks), None, ""
     budget = device.available() if train.memory == "auto" else parse_size(train.memory)
     try:
@@ -100,18 +126,37 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
         line = f"memory cannot be predicted ({error}); starting with the whole batch, halved where memory runs out"
         if train.activation_checkpointing == "on":
             enable(blocks)
+        _check_room(simulation, train.batch_size, device)
         return Cutting(train.batch_size, getattr(simulation.model, "min_train_batch", 1), blocks), None, line
     if not plan.fits:
+        kept = f" ({show_size(simulation.resident)} of it for {KEPT})" if simulation.resident else ""
         raise TrainingError(
             f"a step of {plan.micro_batch} slices{', activations recomputed,' if plan.checkpointing else ''} is "
-            f"predicted to take {show_size(plan.estimate.total)}, and there are {show_size(budget)} "
+            f"predicted to take {show_size(plan.estimate.total)}{kept}, and there are {show_size(budget)} "
             f"({'free on ' + str(device) if train.memory == 'auto' else 'train.memory'}). What would help:\n  "
             + "\n  ".join(ways_out(simulation, plan))
             + f"\nTo try all the same: --set train.micro_batch={plan.micro_batch}"
         )
     if plan.checkpointing:
         enable(blocks)
+    _check_room(simulation, plan.micro_batch, device)
     return Cutting(plan.micro_batch, plan.least, blocks), plan, f"memory: {plan.in_words(train.batch_size)}"
+
+
+def _check_room(simulation: Simulation, micro_batch: int, device: Device) -> None:
+    """Refuse to keep slices on the device where a step that was not planned would have no room beside them."""
+    if not simulation.resident:
+        return
+    try:
+        step = simulation.estimate(micro_batch, checkpointing=any(map(is_enabled, find_blocks(simulation.model))))
+        needed, beside = step.total, f", and a step of {micro_batch} slices {show_size(step.total - step.resident)}"
+    except SimulationError:
+        needed, beside = simulation.resident, ""
+    if needed > device.available():
+        raise TrainingError(
+            f"{KEPT} take {show_size(simulation.resident)}{beside}, and there are {show_size(device.available())} free "
+            f"on {device}; --set input.store=size leaves them in files"
+        )
 
 
 # --- check --memory -------------------------------------------------------------------------------------------------
@@ -138,7 +183,7 @@ def memory_lines(recipe: Recipe, registries: Registries, named: Named) -> Iterat
         ComponentError: if the network cannot be built.
     """
     device, budget = _device(recipe, named)
-    channels, classes, assumed = _facts(recipe, registries)
+    channels, classes, resident, assumed = _facts(recipe, registries)
     model = build_model(recipe, registries, channels=channels, classes=classes, trained=True)
     simulation = simulate(
         recipe,
@@ -149,6 +194,7 @@ def memory_lines(recipe: Recipe, registries: Registries, named: Named) -> Iterat
         classes=classes,
         device=device,
         whole_device=named.budget is not None,
+        resident=resident,
     )
     precision = next(name for name, dtype in PRECISIONS.items() if dtype is device.dtype)
     height, width = recipe.input.size
@@ -165,7 +211,8 @@ def memory_lines(recipe: Recipe, registries: Registries, named: Named) -> Iterat
         yield "  training starts with the whole batch, and halves it where memory runs out"
         return
     for name, size in plan.estimate.parts.items():
-        yield f"  {name:<12} {show_size(size):>10}  {_what(name, recipe, plan, simulation)}".rstrip()
+        if size or name != "resident":
+            yield f"  {name:<12} {show_size(size):>10}  {_what(name, recipe, plan, simulation)}".rstrip()
     yield f"  {'together':<12} {show_size(plan.estimate.total):>10}  of {show_size(budget)}"
     if plan.fits:
         yield f"plan: {plan.in_words(recipe.train.batch_size)}"
@@ -201,15 +248,17 @@ def _device(recipe: Recipe, named: Named) -> tuple[Device, int]:
     return Device(kind, PRECISIONS[precision]), named.budget
 
 
-def _facts(recipe: Recipe, registries: Registries) -> tuple[int, int, str]:
-    """Channels and classes of the data; where the data are not here, what the recipe says of them."""
+def _facts(recipe: Recipe, registries: Registries) -> tuple[int, int, int, str]:
+    """Channels and classes of the data, and the bytes that are kept on the device; else what the recipe says."""
+    resident = recipe.input.store == "device"
     try:
-        data = build_data(recipe, registries, training=False)
-        return data.channels, len(data.dataset.classes), ""
+        data = build_data(recipe, registries, training=resident)
+        kept = Resident(data.source, data.train).size if resident else 0
+        return data.channels, len(data.dataset.classes), kept, ""
     except DataError:
         classes = _named_classes(recipe.dataset)
         assumed = f"the data are not here: assuming grey slices and {classes} classes"
-        return recipe.input.slices, classes, assumed
+        return recipe.input.slices, classes, 0, assumed + (f", and none of {KEPT}" if resident else "")
 
 
 def _named_classes(dataset: ComponentSpec) -> int:
@@ -225,4 +274,5 @@ def _what(name: str, recipe: Recipe, plan: Plan, simulation: Simulation) -> str:
         "activations": f"of {plan.micro_batch} slices{', recomputed' if plan.checkpointing else ''}",
         "workspace": "an allowance: the largest convolution, memory in pieces, the GPU's libraries",
         "context": "of a GPU process" if plan.estimate.context else "",
+        "resident": KEPT,
     }.get(name, "")

@@ -31,7 +31,9 @@ class Input:
         normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th
             percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
         store: slices are decoded once and kept for training in the cache folder: at the network's size, which is
-            fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off).
+            fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off). device
+            keeps them as size does, and those that train in the device's memory, where no policy on the CPU can
+            change them.
         store_limit: the most that they may take there, 20GiB say; auto leaves 1 GiB of the disk free.
     """
 
@@ -44,7 +46,7 @@ class Input:
     normalize: Literal[
         "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
     ] = "slice_max"
-    store: Literal["size", "native", "off"] = "size"
+    store: Literal["size", "native", "device", "off"] = "size"
     store_limit: str = "auto"
 
 

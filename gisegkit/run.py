@@ -18,9 +18,10 @@ from gisegkit.data.loaders import EpochSampler
 from gisegkit.dataset import build_component
 from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.plan import Plan
+from gisegkit.engine.resident import Resident
 from gisegkit.environment import describe_environment
 from gisegkit.errors import RunError
-from gisegkit.planning import cut, simulate
+from gisegkit.planning import cut, simulate, verify_store
 from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.results import evaluate, predict
 from gisegkit.rundir import RunDir
@@ -42,6 +43,7 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
     run = _resumable(recipe, out, session) if resume else None
     if run is None:
         RunDir.check_free(out)
+    verify_store(recipe, session.plugins.registries)
     verify_losses(recipe, session.plugins.registries)
     resumed = run is not None and run.state() is not None
     ready = get_ready(recipe, session, training=True, resumed=resumed, prepare=True)
@@ -83,6 +85,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
     recipe, device, registries = ready.recipe, ready.device, session.plugins.registries
     parts = build_training(recipe, registries, ready.data, ready.model)
     name = recipe.monitor.split("/")[0]
+    resident = Resident(ready.data.source, ready.data.train) if recipe.input.store == "device" else None
     simulation = simulate(
         recipe,
         registries,
@@ -91,11 +94,12 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         channels=ready.data.channels,
         classes=len(ready.data.dataset.classes),
         device=device,
+        resident=resident.size if resident else 0,
     )
     cutting, plan, line = cut(recipe, simulation, device)
     ready.at_once = cutting.micro_batch if plan else 0
-    if line:
-        session.say(line)
+    for said in filter(None, (line, str(resident or ""))):
+        session.say(said)
     training = Training(
         model=ready.model,
         criterion=parts.criterion,
@@ -117,6 +121,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         patience=recipe.train.patience,
         validate_every=recipe.train.validate_every,
         compile=recipe.train.compile,
+        resident=resident,
     )
     return training, plan
 
@@ -205,12 +210,15 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
     Returns:
         What was built and seen, line by line.
     """
+    verify_store(recipe, session.plugins.registries)
     verify_losses(recipe, session.plugins.registries)
     ready = get_ready(recipe, session, training=True)
     rows = ready.data.train[:2]
     validation = ready.data.validation[:1]
+    training = assemble(ready, session)[0]
     training = replace(
-        assemble(ready, session)[0],
+        training,
+        resident=Resident(ready.data.source, rows) if training.resident else None,
         sampler=EpochSampler(rows, batch_size=2, seed=recipe.seed),
         validate=lambda: score_all(ready, validation, silent).scores(),
         epochs=1,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gisegkit.components.datasets.uwmgi import THICKNESS
 from gisegkit.data import rle
 from gisegkit.data.submission import check_runs, read_rows, read_submission, report
 from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import DataError, SubmissionError
 from gisegkit.rundir import jsonable
-from gisegkit.types import Metric, Progress, silent
+from gisegkit.types import SPACING, Metric, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,8 @@ Runs = dict[tuple[str, str], str]
 SLICE = "_slice_"
 """What stands between scan and number in an id; an id without it is a scan of one slice."""
 
-SCAN_FILE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_")  # number, width, height
+SCAN_FILE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(?:(\d+\.?\d*)_(\d+\.?\d*)\.)?")
+"""number, width, height, and mm from column to column and row to row"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,12 @@ class SubmissionScores:
 
 
 def score_submission(
-    submission: Path, truth: Path, *, metrics: Mapping[str, Metric], progress: Progress = silent
+    submission: Path,
+    truth: Path,
+    *,
+    metrics: Mapping[str, Metric],
+    spacing: Mapping[str, float] | None = None,
+    progress: Progress = silent,
 ) -> SubmissionScores:
     """Score a submission file against a file of true masks.
 
@@ -84,11 +91,14 @@ def score_submission(
             ``height`` in pixels; without these, the sizes come from the names of the scans in the folders ``train``
             and ``test`` beside the file.
         metrics: by the name that their scores carry.
+        spacing: mm by column of ``gisegkit.types.SPACING``, of every scan, for metrics that measure in mm; None takes
+            that of the competition's slices, where the scans lie beside the truth.
         progress: shown per scan.
 
     Raises:
         SubmissionError: if the submission breaks a rule of its format or misses rows of a scan.
-        DataError: if the truth is not what it should be, or the size of a slice is not known.
+        DataError: if the truth is not what it should be, or the size of a slice, or a spacing that a metric needs, is
+            not known.
     """
     true = read_truth(truth)
     rows = read_submission(submission, sizes=true.sizes, classes=true.classes)
@@ -111,7 +121,9 @@ def score_submission(
     for volume, ids in progress(volumes.items(), "score", len(volumes)):
         size = true.size(volume)
         prediction = _masks(predicted, ids, true.classes, size, submission)
-        board.add(volume, ids, prediction, _masks(true.runs, ids, true.classes, size, truth).astype(np.uint8))
+        masks = _masks(true.runs, ids, true.classes, size, truth).astype(np.uint8)
+        mm = _spacing_beside(truth.parent, volume) if spacing is None else spacing
+        board.add(volume, ids, prediction, masks, spacing=mm)
     slices = sum(len(ids) for ids in volumes.values())
     return SubmissionScores(submission, truth, board, len(volumes), slices, len(true.volumes) - len(volumes))
 
@@ -228,11 +240,24 @@ def _sizes_beside(root: Path, volumes: Mapping[str, object]) -> dict[str, Size]:
     """Sizes from the names of the scans' files in the competition's tree; width stands before height there."""
     sizes: dict[str, Size] = {}
     for volume in volumes:
-        for part in ("train", "test"):
-            for file in (root / part / volume.partition("_")[0] / volume / "scans").glob("slice_*"):
-                if name := SCAN_FILE.match(file.name):
-                    sizes[f"{volume}{SLICE}{name[1]}"] = int(name[3]), int(name[2])
+        for name in _names_beside(root, volume):
+            sizes[f"{volume}{SLICE}{name[1]}"] = int(name[3]), int(name[2])
     return sizes
+
+
+def _spacing_beside(root: Path, volume: str) -> dict[str, float]:
+    """The spacing of a scan in the competition's tree; empty where its files are not there or do not tell."""
+    name = next(_names_beside(root, volume), None)
+    if name is None or name[4] is None:
+        return {}
+    return dict(zip(SPACING, (THICKNESS, float(name[5]), float(name[4])), strict=True))
+
+
+def _names_beside(root: Path, volume: str) -> Iterator[re.Match[str]]:
+    for part in ("train", "test"):
+        for file in (root / part / volume.partition("_")[0] / volume / "scans").glob("slice_*"):
+            if name := SCAN_FILE.match(file.name):
+                yield name
 
 
 def _positive(text: str, path: Path, line: int) -> int:

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from gisegkit.types import COLUMNS, IGNORE, Batch, Dataset, EpochReport, Metric
+from gisegkit.data.spacing import spacing_for
+from gisegkit.types import COLUMNS, IGNORE, SPACING, Batch, Dataset, EpochReport, Metric
 
 
 class ContractError(AssertionError):
@@ -198,7 +199,7 @@ def _same(a: Batch, b: Batch) -> bool:
     )
 
 
-# --- optimizers and schedules ---------------------------------------------------------------------------------------
+# --- the other kinds ------------------------------------------------------------------------------------------------
 
 
 def check_optimizer(build: Callable[..., torch.optim.Optimizer]) -> None:
@@ -239,31 +240,30 @@ def _rates(build: Callable[..., Any], steps: int, stop: int | None) -> list[floa
     return rates
 
 
-# --- metrics, post-processing, trackers, datasets -------------------------------------------------------------------
-
-
 def check_metric(metric: Metric) -> None:
     """A metric gives one value a slice or scan and class, prefers the truth, and says what it does when empty.
 
     Raises:
         ContractError: at the first violation.
     """
+    spacing: Any = spacing_for("checked", metric, dict.fromkeys(SPACING, 1.5), place="check")
     truth = np.random.default_rng(0).random((4, 20, 24, 3)) < 0.3
     empty = np.zeros_like(truth)
     for prediction, reference in ((truth, truth), (~truth, truth), (empty, truth), (truth, empty), (empty, empty)):
-        parts = metric(prediction, reference)
+        parts = metric(prediction, reference, **spacing)
         expect(len(parts) > 0, "no part")
         for name, values in parts.items():
             expect(values.shape in ((4, 3), (3,)), f"part {name} has shape {values.shape}, not [D, K] or [K]")
             expect(not np.isinf(values).any(), f"part {name} is infinite")
-    best, worst = _combined(metric, truth, truth), _combined(metric, ~truth, truth)
+    best, worst = (
+        metric.combine(
+            {name: float(np.nanmean(values)) for name, values in metric(prediction, truth, **spacing).items()}
+        )
+        for prediction in (truth, ~truth)
+    )
     better = best > worst if metric.higher_is_better else best < worst
     expect(better, f"the truth scores {best}, its opposite {worst}; is higher_is_better right?")
     expect(bool(metric.convention) and "\n" not in metric.convention, "convention must be one line of text")
-
-
-def _combined(metric: Metric, prediction: Any, truth: Any) -> float:
-    return metric.combine({name: float(np.nanmean(values)) for name, values in metric(prediction, truth).items()})
 
 
 def check_postprocess(step: Any) -> None:

@@ -91,6 +91,10 @@ COLUMNS = ("id", "volume", "position", "group", "height", "width", "labelled", "
 """The columns that every dataset's table has; see Dataset."""
 
 
+SPACING = ("spacing_z", "spacing_y", "spacing_x")
+"""Columns that a dataset's table may have besides: mm from one slice, row and column to the next."""
+
+
 class Dataset(Protocol):
     """What a ``[dataset]`` component returns: a table of slices and readers for one row of it.
 
@@ -99,7 +103,8 @@ class Dataset(Protocol):
             ``id`` (str, unique; the submission's id), ``volume`` (str; one scan), ``position`` (int; the slice's
             number in its scan, gaps allowed), ``group`` (str; rows of one group never lie on both sides of a
             split: the case), ``height`` and ``width`` (int, pixels), ``labelled`` (bool), ``empty`` (bool; no
-            pixel of any class; False where not labelled).
+            pixel of any class; False where not labelled). It may have those of ``SPACING``, in mm and above 0, the
+            same in all slices of a scan, for metrics that measure in mm.
         classes: names of the K classes, in the order of the masks' last axis.
         exclusive: True where a pixel has at most one class (a label file), False where classes may overlap.
         dropped: what was left out of the table, and why.
@@ -164,6 +169,9 @@ class Metric(Protocol):
     Attributes:
         convention: one line that says unit, empty policy and normalisation; printed beside every score.
         higher_is_better: whether the best checkpoint has the highest or the lowest value.
+
+    A metric in mm also has ``spacing_columns``, names out of ``SPACING`` in their order, and is called with
+    ``spacing=``, their values for the scan.
     """
 
     convention: str

@@ -181,3 +181,10 @@ def test_a_resumed_network_normalises_with_the_momentum_that_it_began_with(
     model = build_model(recipe, registries, channels=1, classes=2, trained=trained)
     norms = [module for module in model.encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     assert [norm.momentum for norm in norms] == pytest.approx([momentum] * len(norms))
+
+
+def test_a_metric_in_mm_is_refused_where_the_data_do_not_tell(recipe, registries):
+    with pytest.raises(
+        DataError, match=r"r.toml:\d+: metric 'hd95' measures in mm, but .* spacing_z, spacing_y, spacing_x"
+    ):
+        build_data(recipe("metric=[{name='hd95'}]"), registries)

@@ -152,6 +152,8 @@ def test_the_whole_way_from_data_to_score(here, capsys):
     assert f"  dice {dice[1]}" in out and "not scored: 1 scans" in out and "valid" in out
     out, _ = giseg(capsys, "score", "fold.csv", "phantom/train.csv", "--json")
     assert f"{json.loads(out)['scores']['dice']:.4f}" == dice[1]
+    out, _ = giseg(capsys, "score", "fold.csv", "phantom/train.csv", "--metric", "nsd")
+    assert "share of both surfaces within 3 mm" in out and "dice" not in out
     out, _ = giseg(capsys, "score", "runs/cli/predictions/submission.csv", "phantom/test_truth.csv")
     assert "scores of 10 slices in 1 scans" in out
 
@@ -180,6 +182,7 @@ def test_ten_mistakes_and_more_in_one_report(here, capsys):
         (["run", "cli.toml", "--device", "gpu"], "no such device"),
         (["score", "none.csv", "train.csv"], "train.csv"),
         (["score", "none.csv", "true.csv"], "none.csv"),
+        (["score", "none.csv", "true.csv", "--metric", "hd59"], "did you mean 'hd95'?"),
         (["data", "cli.toml"], "dataset.root="),
         (["show", "cli.toml"], "dataset.root="),
         (["show", "clii.toml"], "no such recipe"),

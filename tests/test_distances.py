@@ -35,12 +35,13 @@ def pairs(draw):
     return a, b, spacing
 
 
-@settings(max_examples=150, deadline=None)
-@given(pairs(), st.sampled_from([0, 32, 10**9]))
-def test_equals_brute_force_by_either_method(pair, gain):
+@settings(max_examples=200, deadline=None)
+@given(pairs(), st.sampled_from([{"LEAF": 10**9}, {"QUERY": 10**9}, {"LEAF": 0, "QUERY": 0}]), st.integers(2, 5))
+def test_equals_brute_force_by_every_method(pair, limits, block):
     a, b, spacing = pair
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distances, "TREE_GAIN", gain)  # 0: always the tree, 10**9: always the transform
+    with pytest.MonkeyPatch.context() as patch:  # the transform at once, the transform after all, the tree
+        for name, value in {**limits, "BLOCK": block, "FEW_POINTS": 0}.items():
+            patch.setattr(distances, name, value)
         assert hausdorff(a, b, spacing=spacing) == pytest.approx(brute_force(a, b, spacing), abs=1e-9)
 
 

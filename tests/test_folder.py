@@ -296,3 +296,17 @@ def test_real_membranes():
     assert dataset.image(0).shape == (512, 512)
     share = np.mean([dataset.mask(row).mean() for row in range(30)])
     assert 2 * share / (1 + share) == pytest.approx(0.36, abs=0.01)  # the Dice of predicting membranes everywhere
+
+
+def test_spacing_is_a_column_an_axis(root):
+    table = Folder(root=str(root), labels=LABELS, ignore=[9], spacing=[3.0, 1.5, 1.25]).table
+    assert table[["spacing_z", "spacing_y", "spacing_x"]].drop_duplicates().to_numpy().tolist() == [[3.0, 1.5, 1.25]]
+    table = Folder(root=str(root), labels=LABELS, ignore=[9], spacing=[1.5, 1.25]).table
+    assert (table["spacing_y"] == 1.5).all() and (table["spacing_x"] == 1.25).all() and "spacing_z" not in table
+    assert "spacing_y" not in Folder(root=str(root), labels=LABELS, ignore=[9]).table
+
+
+@pytest.mark.parametrize("spacing", [[1.5], [1.0, 1.0, 1.0, 1.0], [0.0, 1.0], [1.0, -1.0, 1.0], [1.0, float("inf")]])
+def test_spacing_that_is_none_is_refused(root, spacing):
+    with pytest.raises(DataError, match=r"dataset.spacing = .*: give mm above 0"):
+        Folder(root=str(root), labels=LABELS, ignore=[9], spacing=spacing)

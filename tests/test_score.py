@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from gisegkit.components.metrics import Dice, IoU, UWMGIScore
+from gisegkit.components.surface_metrics import ASSD, HD95
 from gisegkit.data import rle
 from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import DataError, SubmissionError
 from gisegkit.score import score_submission
+from gisegkit.types import SPACING
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 SIZES = {"case1_day0": (6, 9), "case1_day3": (6, 9), "case2_day0": (8, 5)}
@@ -255,3 +257,31 @@ def test_real_truth_scores_one_and_a_shift_less(tmp_path):
     assert 0.7 < scores["dice"] < 0.99
     # Two columns of 360 or of 266, over √3, for every class of every scan that has one.
     assert 2 / 360 / math.sqrt(3) <= scores["uwmgi_score/hausdorff"] <= 2 / 266 / math.sqrt(3)
+
+
+# --- mm -------------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_in_mm_take_the_spacing_of_the_scans_beside_the_truth(folder):
+    for file in (folder / "train" / "case1").rglob("*.png"):  # 1.5 from column to column, 2 from row to row
+        file.rename(file.with_name(file.name.replace("1.50_1.50", "1.50_2.00")))
+    found = score_submission(folder / "submission.csv", folder / "train.csv", metrics={"assd": ASSD()})
+    table = found.board.tables()["by_scan"].set_index(["volume", "class"])["assd"]
+    for name in SIZES:
+        mm = (3.0, 2.0 if name.startswith("case1_") else 1.5, 1.5)
+        expected = ASSD()(masks(1)[name], masks(0)[name], spacing=mm)["assd"]
+        assert [table[name, label] for label in CLASSES] == pytest.approx(expected)
+
+
+def test_metrics_in_mm_take_the_spacing_given(folder):
+    mm = dict(zip(SPACING, (5.0, 1.0, 2.0), strict=True))
+    found = score_submission(folder / "submission.csv", folder / "sized.csv", metrics={"hd95": HD95()}, spacing=mm)
+    expected = [HD95()(masks(1)[name], masks(0)[name], spacing=(5.0, 1.0, 2.0))["hd95"] for name in SIZES]
+    assert found.board.scores()["hd95"] == pytest.approx(np.mean(expected))
+
+
+def test_metrics_in_mm_refuse_scans_of_unknown_spacing(folder):
+    for file in folder.rglob("slice_*"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"'hd95' measures in mm, but the data do not tell spacing_z.*--spacing"):
+        score_submission(folder / "submission.csv", folder / "sized.csv", metrics={"hd95": HD95()})

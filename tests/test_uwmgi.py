@@ -82,6 +82,7 @@ def test_table(root):
     assert (table["width"] == WIDTH).all()
     assert (table["spacing_x"] == 1.5).all()
     assert (table["spacing_y"] == 1.63).all()
+    assert (table["spacing_z"] == 3).all()
     assert table["labelled"].all()
     assert [table[name].dtype.kind for name in ("position", "height", "width", "labelled", "empty")] == list("iiibb")
     assert table["empty"].tolist() == [True, False, False] * 3

@@ -38,6 +38,10 @@ def command(
     """Check a recipe: print every mistake, or what it will do."""
     size = _budget(budget)
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
+    if parsed.input.store == "device":
+        from gisegkit.planning import verify_store
+
+        verify_store(parsed, plugins.registries)
     for line in in_words(parsed, plugins):
         say(line)
     if build:

@@ -24,6 +24,7 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     from gisegkit.build import build_data
     from gisegkit.data.survey import describe, survey
     from gisegkit.dataset import build_dataset
+    from gisegkit.engine.resident import Resident
     from gisegkit.session import prepared_line
 
     dataset = build_dataset(parsed, plugins.registries)
@@ -37,6 +38,8 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     else:
         say(f"split: {len(data.train)} slices train, {len(data.validation)} validate (fold {parsed.split.fold})")
         say(prepared_line(data))
+        if parsed.input.store == "device":
+            say(str(Resident(data.source, data.train)))
     if found is None:
         say("files not read (--quick); no look for defects")
         return

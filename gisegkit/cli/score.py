@@ -16,14 +16,30 @@ METRICS = ("uwmgi_score", "dice", "iou")
 @click.command("score")
 @click.argument("submission", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
+@click.option("--metric", "chosen", metavar="NAME", multiple=True, default=METRICS, help="One of several metrics.")
+@click.option(
+    "--spacing",
+    type=(float, float, float),
+    metavar="Z Y X",
+    help="mm from one slice, row and column to the next, for metrics in mm.  [default: as the scans beside TRUTH say]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(plugins: Plugins, submission: Path, truth: Path, as_json: bool) -> None:
+def command(
+    plugins: Plugins,
+    submission: Path,
+    truth: Path,
+    chosen: tuple[str, ...],
+    spacing: tuple[float, float, float] | None,
+    as_json: bool,
+) -> None:
     """Score SUBMISSION (id,class,predicted) against TRUTH (a train.csv), by class and scan."""
     from gisegkit.score import score_submission
+    from gisegkit.types import SPACING
 
-    metrics = {name: plugins.registries["metric"].get(name).load()() for name in METRICS}
-    result = score_submission(submission, truth, metrics=metrics, progress=progress)
+    metrics = {name: plugins.registries["metric"].get(name).load()() for name in chosen}
+    mm = None if spacing is None else dict(zip(SPACING, spacing, strict=True))
+    result = score_submission(submission, truth, metrics=metrics, spacing=mm, progress=progress)
     if as_json:
         say(json.dumps(result.as_dict(), indent=2))
         return

@@ -64,6 +64,9 @@ def register_components(add: Adder) -> None:
     add.metric("dice", f"{HERE}.metrics:Dice")
     add.metric("iou", f"{HERE}.metrics:IoU")
     add.metric("uwmgi_score", f"{HERE}.metrics:UWMGIScore")
+    add.metric("hd95", f"{HERE}.surface_metrics:HD95")
+    add.metric("assd", f"{HERE}.surface_metrics:ASSD")
+    add.metric("nsd", f"{HERE}.surface_metrics:NSD")
 
     add.postprocess("min_area", f"{HERE}.postprocess:MinArea")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gisegkit.data.distances import hausdorff
+from gisegkit.data.distances import class_boxes, hausdorff, slice_boxes
 
 if TYPE_CHECKING:
     from gisegkit.types import BoolArray, FloatArray
@@ -132,28 +132,23 @@ class UWMGIScore:
 
     def _hausdorff(self, prediction: BoolArray, truth: BoolArray) -> FloatArray:
         """``[K]`` or ``[D, K]``; a merged value stands for every class, so that the mean over classes is the value."""
-        depth, classes = prediction.shape[0], prediction.shape[3]
-        pairs: list[tuple[BoolArray, BoolArray]]
-        if self.classes == "each":
-            pairs = [(prediction[..., k], truth[..., k]) for k in range(classes)]
-        else:
-            pairs = [(_union(prediction), _union(truth))]
+        depth, height, width, classes = prediction.shape
+        if self.classes == "merged":
+            prediction, truth = _union(prediction), _union(truth)
         if self.unit == "volume":
-            values = np.array([self._distance(p, t) for p, t in pairs])
+            values = np.array(self._distances(class_boxes(prediction, truth), (depth, height, width)))
         else:
-            values = np.array([[self._distance(p[d], t[d]) for p, t in pairs] for d in range(depth)])
+            values = np.array([self._distances(pairs, (height, width)) for pairs in slice_boxes(prediction, truth)])
         return np.broadcast_to(values, (*values.shape[:-1], classes)).copy()
 
-    def _distance(self, prediction: BoolArray, truth: BoolArray) -> float:
-        """Normalised to [0, 1]: for one class ``[D, H, W]``, or for a slice of it ``[H, W]``."""
-        shape = prediction.shape
+    def _distances(self, pairs: Iterable[tuple[BoolArray, BoolArray]], size: Sequence[int]) -> list[float]:
+        """Normalised to [0, 1] by the size of the scan, or of the slice, that the pairs were cut out of."""
         if self.norm == "per_axis":
-            distance = hausdorff(prediction, truth, spacing=[1 / size for size in shape]) / math.sqrt(len(shape))
+            spacing, longest = [1 / voxels for voxels in size], math.sqrt(len(size))
         else:
-            distance = hausdorff(prediction, truth, spacing=[1.0] * len(shape)) / math.hypot(*shape)
-        if math.isnan(distance):
-            return BOTH_EMPTY[self.empty]
-        return min(distance, 1.0)  # infinite where one is empty
+            spacing, longest = [1.0] * len(size), math.hypot(*size)
+        found = [hausdorff(p, t, spacing=spacing) / longest for p, t in pairs]
+        return [BOTH_EMPTY[self.empty] if math.isnan(value) else min(value, 1.0) for value in found]
 
 
 def _both_empty(empty: str) -> str:
@@ -179,8 +174,8 @@ def _count(mask: BoolArray) -> FloatArray:
 
 
 def _union(mask: BoolArray) -> BoolArray:
-    """``[D, H, W, K]`` to ``[D, H, W]``: where any class is."""
-    union: BoolArray = functools.reduce(np.logical_or, np.moveaxis(mask, 3, 0))
+    """``[D, H, W, K]`` to ``[D, H, W, 1]``: where any class is."""
+    union: BoolArray = functools.reduce(np.logical_or, np.moveaxis(mask, 3, 0))[..., None]
     return union
 
 

@@ -63,13 +63,14 @@ class Input:
 
     def image(self, row: int) -> FloatArray:
         """``[h, w, C]`` float32 at the network's size."""
-        if not self.reader.clips:
-            return self.reader.read(row, resize=self._resized)
-        image: FloatArray = self.geometry(row).image(self.reader.read(row))  # what is cut off is cut off before
-        return image
+        return self.reader.read(row, resize=self.resized)
 
-    def _resized(self, row: int, image: AnyArray) -> AnyArray:
-        return image if self._sized(row) is not None else self.geometry(row).image(image)
+    def resized(self, row: int, image: AnyArray) -> AnyArray:
+        """A row's image ``[H, W, C]`` as ``[h, w, C]``, in the type that the store would have it in."""
+        if self._sized(row) is not None:
+            return image
+        resized = self.geometry(row).image(image)
+        return resized.astype(image.dtype) if self.interpolation == "nearest" else resized
 
     def mask(self, row: int) -> MaskArray:
         """``[h, w, K]`` uint8 at the network's size, with IGNORE."""
@@ -77,9 +78,9 @@ class Input:
         return self.geometry(row).mask(self.truth(row)) if store is None else store.mask(row, "sized")
 
     def planes(self, row: int) -> MaskArray:
-        """As ``mask``, but ``[K, h, w]``."""
+        """As ``mask``, but ``[K, h, w]``, and contiguous: a loss adds up in the order in which its target lies."""
         store = self._sized(row)
-        return self.mask(row).transpose(2, 0, 1) if store is None else store.planes(row, "sized")
+        return np.ascontiguousarray(self.mask(row).transpose(2, 0, 1)) if store is None else store.planes(row, "sized")
 
     def truth(self, row: int) -> MaskArray:
         """``[H, W, K]`` uint8 at the native size, with IGNORE."""

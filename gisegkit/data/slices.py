@@ -5,6 +5,7 @@ Imports neither torch nor OpenCV.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from gisegkit.types import AnyArray, Dataset, FloatArray
 
     Range = tuple[float, float]
+    Resize = Callable[[int, AnyArray], AnyArray]
 
 NORMALIZATIONS = (
     "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype",
 )  # fmt: skip
 EDGES = ("clamp", "zero")
+
+
+def _unchanged(row: int, image: AnyArray) -> AnyArray:
+    return image
 
 
 class SliceReader:
@@ -83,28 +89,52 @@ class SliceReader:
             self._image_channels = self._raw(0).shape[2]
         return self._image_channels * len(self.offsets)
 
-    def read(self, row: int, *, resize: Callable[[int, AnyArray], AnyArray] | None = None) -> FloatArray:
+    def read(self, row: int, *, resize: Resize = _unchanged) -> FloatArray:
         """One slice's stack, ``[H, W, C]`` float32, normalised.
 
         Args:
             row: of the dataset's table.
-            resize: row and image ``[H, W, C]`` to the size of the stack, applied before values are scaled.
+            resize: row and image ``[H, W, C]`` to the size of the stack; each image is resized by itself.
 
         Raises:
             DataError: if a file cannot be read, has values that are not finite, or another number of channels than
                 the dataset's first.
         """
-        rows = [self._neighbour(row, offset) for offset in self.offsets]
-        images = {near: self._image(near) for near in sorted({near for near in rows if near is not None})}
-        ranges = self._ranges(row, images)
-        if resize is not None:
-            images = {near: resize(near, image) for near, image in images.items()}
-        scaled = {near: _scale(image, *ranges[near], clip=self.clips) for near, image in images.items()}
+        rows = self.neighbours(row)
+        scaled: dict[int, FloatArray] = {}
+        for near, (image, limits) in self.images(row).items():
+            plane = self.plane(near, image, limits, resize)
+            scaled[near] = plane if self.clips else _divide(plane, self.divisor(limits))
         if len(rows) == 1:
             return scaled[row]
         nothing = np.zeros_like(scaled[row])
         stack: FloatArray = np.concatenate([nothing if near is None else scaled[near] for near in rows], axis=2)
         return stack
+
+    def neighbours(self, row: int) -> list[int | None]:
+        """The rows of a row's stack in their order; None where it has zeros."""
+        return [self._neighbour(row, offset) for offset in self.offsets]
+
+    def images(self, row: int) -> dict[int, tuple[AnyArray, Range]]:
+        """The images of a row's stack by their rows, not normalised, each with the values that become 0 and 1."""
+        nears = sorted({near for near in self.neighbours(row) if near is not None})
+        images = {near: self._image(near) for near in nears}
+        ranges = self._ranges(row, images)
+        return {near: (image, ranges[near]) for near, image in images.items()}
+
+    def plane(self, row: int, image: AnyArray, limits: Range, resize: Resize) -> AnyArray:
+        """An image of a stack at the stack's size, normalised but for the division by ``divisor``.
+
+        What percentiles cut off is cut off at native size. The other normalisations divide by what may differ from one
+        stack to the next, so that this is the same in all of them.
+        """
+        return resize(row, _scale(image, *limits)) if self.clips else resize(row, image)
+
+    def divisor(self, limits: Range) -> float:
+        """What ``plane`` is still to be divided by; infinite where that leaves zeros."""
+        if self.clips:
+            return 1.0
+        return limits[1] if limits[1] > 0 else math.inf
 
     @property
     def clips(self) -> bool:
@@ -193,12 +223,14 @@ def largest(dtype: np.dtype[Any]) -> float:
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
-def _scale(image: AnyArray, low: float, high: float, *, clip: bool) -> FloatArray:
-    """Low to 0 and high to 1, float32; zeros where there is nothing between them."""
+def _scale(image: AnyArray, low: float, high: float) -> FloatArray:
+    """Low to 0 and high to 1, float32, the rest cut off; zeros where there is nothing between them."""
     if high <= low:
         return np.zeros(image.shape, dtype=np.float32)
-    if low == 0:
-        scaled: FloatArray = np.divide(image, np.float32(high), dtype=np.float32, casting="same_kind")
-    else:
-        scaled = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    return scaled.clip(0, 1) if clip else scaled
+    scaled: FloatArray = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    return scaled.clip(0, 1)
+
+
+def _divide(image: AnyArray, divisor: float) -> FloatArray:
+    quotient: FloatArray = np.divide(image, np.float32(divisor), dtype=np.float32, casting="same_kind")
+    return quotient

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
+from gisegkit.data.spacing import spacing_at
 from gisegkit.engine.overlap import ordered
 from gisegkit.engine.predict import Scan
 from gisegkit.engine.scoring import Scoreboard
@@ -26,7 +27,8 @@ def score_scans(scans: Iterable[Scan], board: Scoreboard, dataset: Dataset, *, t
         if scan.truth is None:
             raise DataError(f"scan {scan.volume} has slices without labels, so it cannot be scored; predict it instead")
         names, case = [str(ids[row]) for row in scan.rows], str(cases[scan.rows[0]])
-        board.add(scan.volume, names, scan.prediction, scan.truth, case=case)
+        spacing = spacing_at(dataset.table, int(scan.rows[0]))
+        board.add(scan.volume, names, scan.prediction, scan.truth, case=case, spacing=spacing)
         return scan
 
     return ordered(score, scans, threads=min(1, threads), ahead=1)

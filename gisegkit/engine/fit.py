@@ -18,6 +18,7 @@ from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import Device
 from gisegkit.engine.forward import Forward
 from gisegkit.engine.ledger import Ledger
+from gisegkit.engine.resident import Resident
 from gisegkit.engine.step import BatchTransform, Cutting, accumulate, is_out_of_memory
 from gisegkit.errors import TrainingError
 from gisegkit.types import EpochReport, Progress, silent
@@ -47,6 +48,7 @@ class Training:
     patience: int
     validate_every: int
     compile: bool = False
+    resident: Resident | None = None
 
 
 @dataclass
@@ -91,8 +93,8 @@ def fit(
     first = 1
     if state is not None:
         first = restore(training, scaler, standing, state) + 1
-    forward, pin = Forward(training.model, compiled=training.compile), training.device.pin
-    loader = training_loader(training.samples, training.sampler, workers=training.workers, pin=pin)
+    forward = Forward(training.model, compiled=training.compile)
+    loader = make_loader(training, progress)
     for epoch in range(first, training.epochs + 1):
         if training.patience and standing.since >= training.patience:
             return
@@ -130,6 +132,14 @@ def fit(
             state=capture(training, scaler, standing, epoch),
         )
         training.cutting.notes.clear()
+
+
+def make_loader(training: Training, progress: Progress) -> Any:
+    """What yields an epoch's batches: gathered on the device where the slices are kept there, else read by workers."""
+    if training.resident is not None:
+        return training.resident.load(training.device, training.sampler, progress=progress)
+    pin = training.device.pin
+    return training_loader(training.samples, training.sampler, workers=training.workers, pin=pin)
 
 
 def train_epoch(

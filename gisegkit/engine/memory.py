@@ -1,8 +1,7 @@
 """How much memory a training step will take, found without running it.
 
 Forward and backward pass go through fake tensors, which have shapes and types but no values: every tensor that a pass
-would create is counted from its creation until nothing refers to it any more. A machine without a
-GPU can so predict for one.
+would create is counted from its creation until nothing refers to it. A machine without a GPU can so predict for one.
 """
 
 from __future__ import annotations
@@ -51,6 +50,7 @@ class Estimate:
         activations: the peak of what forward pass, loss and backward pass of one micro-batch create.
         workspace: an allowance for what convolutions need beside that, and for memory in pieces.
         context: the GPU's own share, where the budget is that of a whole card.
+        resident: the training slices, where they are kept on the device.
     """
 
     micro_batch: int
@@ -62,11 +62,12 @@ class Estimate:
     activations: int
     workspace: int
     context: int
+    resident: int = 0
 
     @property
     def fixed(self) -> int:
         """What does not depend on the micro-batch."""
-        return self.parameters + self.gradients + self.optimizer + self.batch + self.context
+        return self.parameters + self.gradients + self.optimizer + self.batch + self.context + self.resident
 
     @property
     def total(self) -> int:
@@ -76,7 +77,7 @@ class Estimate:
     @property
     def parts(self) -> dict[str, int]:
         """The bytes by name."""
-        names = ("parameters", "gradients", "optimizer", "batch", "activations", "workspace", "context")
+        names = ("parameters", "gradients", "optimizer", "batch", "activations", "workspace", "context", "resident")
         return {name: getattr(self, name) for name in names}
 
 
@@ -93,6 +94,7 @@ class Simulation:
         device: type (cpu, cuda, mps) and precision to simulate; the device need not exist.
         state_per_weight: numbers that the optimizer keeps for each weight.
         whole_device: whether the budget is a whole GPU, so that its context counts.
+        resident: bytes of training slices that are kept on the device.
     """
 
     model: nn.Module
@@ -105,6 +107,7 @@ class Simulation:
     device: Device
     state_per_weight: float
     whole_device: bool = False
+    resident: int = 0
 
     def estimate(self, micro_batch: int, *, checkpointing: bool = False) -> Estimate:
         """The peak of a step in micro-batches of that many slices.
@@ -130,6 +133,7 @@ class Simulation:
             activations=max(tally.peak, trained),  # the optimizer's own intermediate results take one copy
             workspace=tally.workspace + round(FRAGMENTATION * tally.peak) + LIBRARIES * on_gpu,
             context=CONTEXT * (on_gpu and self.whole_device),
+            resident=self.resident,
         )
 
     def least(self) -> int:
@@ -188,11 +192,9 @@ class Simulation:
                 masks = torch.empty(count, self.classes, *self.size)
                 with tally, torch.autograd.set_multithreading_enabled(False):
                     torch.func.functional_call(step, state, (images, masks))
-        except ValueError as error:
+        except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as error:
             if "more than 1 value per channel" in str(error):
                 raise
-            raise SimulationError(_cause(error)) from error
-        except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
             raise SimulationError(_cause(error)) from error
         finally:
             disable(blocks)

@@ -118,6 +118,8 @@ def even(batch_size: int, micro_batch: int) -> int:
 
 def ways_out(simulation: Simulation, plan: Plan) -> Iterator[str]:
     """What would help where a plan does not fit or is not healthy, each with what it was predicted to give."""
+    if simulation.resident:
+        yield _offer("input.store=size", choose(replace(simulation, resident=0), plan.budget))
     if not plan.checkpointing:
         spared = _largest(simulation, plan.budget, checkpointing=True)
         yield _offer("train.activation_checkpointing=on", spared)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gisegkit.data.spacing import spacing_for
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.types import IGNORE, Metric
 
@@ -62,7 +63,14 @@ class Scoreboard:
         return {name: list(parts) for scan in scans for name, parts in scan.values.items()}
 
     def add(
-        self, volume: str, ids: Sequence[str], prediction: BoolArray, truth: MaskArray, *, case: str | None = None
+        self,
+        volume: str,
+        ids: Sequence[str],
+        prediction: BoolArray,
+        truth: MaskArray,
+        *,
+        case: str | None = None,
+        spacing: Mapping[str, float] | None = None,
     ) -> None:
         """Score one whole scan.
 
@@ -72,9 +80,10 @@ class Scoreboard:
             prediction: ``[D, H, W, K]`` bool.
             truth: ``[D, H, W, K]`` uint8: 0, 1, or IGNORE, which counts as absent in prediction and truth.
             case: the patient, where known; the tables by scan and by slice then have a column for it.
+            spacing: mm by column of ``SPACING``, for metrics that measure in mm.
 
         Raises:
-            DataError: if the scan was added before, or shapes or values do not fit.
+            DataError: if the scan was added before, shapes or values do not fit, or a metric lacks spacing.
             ComponentError: if a metric gives values of another shape than its contract says.
         """
         expected = (len(ids), *truth.shape[1:3], len(self.classes))
@@ -91,7 +100,11 @@ class Scoreboard:
             if (truth[other] != IGNORE).any():
                 raise DataError(f"scan {volume}: the truth has values other than 0, 1 and {IGNORE}")
             prediction = prediction & ~other
-        values = {name: metric(prediction, positive) for name, metric in self.metrics.items()}
+        extra = {
+            name: spacing_for(name, metric, spacing or {}, place=f"scan {volume}")
+            for name, metric in self.metrics.items()
+        }
+        values = {name: metric(prediction, positive, **extra[name]) for name, metric in self.metrics.items()}
         shapes = ((len(ids), len(self.classes)), (len(self.classes),))
         for name, parts in values.items():
             for part, array in parts.items():

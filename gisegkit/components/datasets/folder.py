@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pandas as pd
 
 from gisegkit.data.files import image_size, no_data, read_image
 from gisegkit.errors import DataError, did_you_mean
-from gisegkit.types import IGNORE, Dropped
+from gisegkit.types import IGNORE, SPACING, Dropped
 
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray, MaskArray
@@ -48,6 +49,8 @@ class Folder:
             position (the slice's number in it) and group (the case), such as "(?P<group>p\\d+)_(?P<position>\\d+)".
             What is not named: the volume is the group, and without both every image is its own; the position counts
             names in natural order; the group is the volume.
+        spacing: mm from a slice to the next, a row to the next and a column to the next, such as [3.0, 1.5, 1.5], or
+            the last two alone, for metrics that measure in mm.
 
     Raises:
         DataError: if folders or partners are missing, sizes differ, or a mask has a value that nothing explains.
@@ -65,8 +68,10 @@ class Folder:
         ignore: list[int] = [],  # noqa: B006
         unlabelled: str = "",
         pattern: str = "",
+        spacing: list[float] = [],  # noqa: B006
     ) -> None:
         _check_values(labels, classes, background, ignore)
+        _check_spacing(spacing)
         self.root = Path(root).expanduser()
         self.exclusive = bool(labels)
         self.classes = tuple(labels or classes)
@@ -86,6 +91,8 @@ class Folder:
         self._sizes = [image_size(path) for path in self._images]
         self.table["height"] = [height for height, _ in self._sizes]
         self.table["width"] = [width for _, width in self._sizes]
+        for column, distance in zip(reversed(SPACING), reversed(spacing), strict=False):
+            self.table[column] = distance
         labelled = [name in self._files for name in self._ids]
         self.table["labelled"] = labelled
         self.table["empty"] = [known and not (self.mask(row) == 1).any() for row, known in enumerate(labelled)]
@@ -200,6 +207,13 @@ def _check_values(labels: dict[str, int], classes: list[str], background: list[i
                 )
             )
         seen[value] = meaning
+
+
+def _check_spacing(spacing: list[float]) -> None:
+    if len(spacing) not in (0, 2, 3) or not all(0 < distance < math.inf for distance in spacing):
+        raise DataError(
+            f"dataset.spacing = {spacing}: give mm above 0 for [slices, rows, columns] or for [rows, columns]"
+        )
 
 
 def _list_images(folder: Path, put: str) -> dict[str, Path]:

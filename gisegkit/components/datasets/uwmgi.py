@@ -29,6 +29,8 @@ DOWNLOAD = (
 )
 SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png")
 SliceRow = tuple[str, str, int, str, int, int, float, float, str]
+THICKNESS = 3.0
+"""mm from a slice to the next; the organisers' description says it, no file does."""
 COLUMNS = ["id", "volume", "position", "group", "height", "width", "spacing_y", "spacing_x", "path"]
 
 
@@ -76,6 +78,7 @@ class UWMGI:
                 self.root, "train/ and test/ hold no slices case1/case1_day0/scans/slice_0001_*.png", put=DOWNLOAD
             )
         _refuse_twice(table)
+        table["spacing_z"] = THICKNESS
         self._notes: list[str] = []
         runs, known = self._read_runs(table, file=self.root / "train.csv" if len(train) else None)
         table["labelled"] = np.asarray(known.any(axis=1))
