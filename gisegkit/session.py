@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,5 @@ def score_all(ready: Ready, rows: Rows, progress: Progress) -> Scoreboard:
     """The scores of whole scans at native size."""
     board = Scoreboard(ready.metrics, ready.data.dataset.classes)
     scans = ready.scans(rows, label="validate", progress=progress)
-    for _ in score_scans(scans, board, ready.data.dataset, threads=ready.device.threads):
-        pass
+    deque(score_scans(scans, board, ready.data.dataset, threads=ready.device.threads), maxlen=0)  # holds none of them
     return board
