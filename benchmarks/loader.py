@@ -3,12 +3,18 @@
     python benchmarks/loader.py [BATCHES]
 
 Each side reads the same phantom slices (16-bit PNG and runs in train.csv, native 266 x 266 and 310 x 360) at 224 x 224,
-batch 64, two workers, and hands over float32 images and masks of three classes. The two baselines:
+in shuffled batches of 64 with two worker processes, and hands over tensors of images and of masks of three classes. All
+load without an end to the epoch, so that none waits for one, and the batches that are ready before the clock starts do
+not count. The two baselines:
 
-*Notebook way*: what the public notebooks do for each sample (docs of the competition's best-known one): decode the PNG,
-rebuild each class's mask from its text in a loop over runs, divide by the maximum, grey tiled to three channels, resize
-with nearest, then albumentations one step after another.
-*MONAI*: CacheDataset over dictionaries with equivalent random transforms, everything deterministic cached in memory.
+*Notebook way*: what the public notebooks do for each sample: decode the PNG, rebuild each class's mask from its text in
+a loop over runs, tile the grey image to three channels, divide by its maximum, resize with nearest, then albumentations
+one step after another. Images and masks are float32.
+*MONAI*: CacheDataset over dictionaries, everything that is not random in memory (decoded, divided, resized), then the
+equivalent random transforms. Images of one channel and masks are float32.
+
+gisegkit's images are of one channel in float32, its masks uint8. "No policy on the CPU" is what the loader does when
+the policy is a batch transform on the device.
 """
 
 from __future__ import annotations
@@ -25,13 +31,15 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
 import cv2
+import monai.data
+import monai.transforms as steps
 import numpy as np
 import torch
 from harness import by_turns, compare, save
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from gisegkit.build import build_batches, build_data
-from gisegkit.components.datasets.uwmgi import UWMGI
+from gisegkit.components.datasets.phantom import Phantom
 from gisegkit.data.loaders import training_loader
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe import load_recipe
@@ -39,11 +47,14 @@ from gisegkit.types import silent
 
 ROOT = Path(__file__).parent.parent
 SIZE, BATCH, WORKERS = 224, 64, 2
-PHANTOM = {"cases": 4, "days": 1, "slices": 128}
+PHANTOM = {"cases": 4, "days": 1, "slices": 128, "test_cases": 0}
+REPETITIONS = 7
+AHEAD = 2 * WORKERS + 1
+"""Batches before and behind those that count: what the workers fetch before they are asked for, and one."""
 
 
-def ours(policy: str) -> Iterator[int]:
-    """Batches of gisegkit's loader, endlessly: their sizes."""
+def ours(policy: str, count: int) -> Iterator[int]:
+    """So many batches of gisegkit's loader: their sizes."""
     registries = load_plugins(selection="none").registries
     sets = ['dataset.name="phantom"', *(f"dataset.{key}={value}" for key, value in PHANTOM.items())]
     sets += [
@@ -53,18 +64,19 @@ def ours(policy: str) -> Iterator[int]:
         "split.folds=1",
     ]
     recipe = load_recipe(ROOT / "recipes" / "unet_effb1.toml", registries=registries, overrides=sets)
-    batches = build_batches(recipe, registries, build_data(recipe, registries, prepare=silent))
-    loader = training_loader(batches.samples, batches.sampler, workers=WORKERS, pin=False)
-    for epoch in itertools.count(1):
-        batches.sampler.epoch = epoch
-        for loaded in loader:
-            yield len(loaded.images)
+    made = build_batches(recipe, registries, build_data(recipe, registries, prepare=silent))
+    keys = []
+    for epoch in range(1, 2 + count // len(made.sampler)):
+        made.sampler.epoch = epoch
+        keys += list(made.sampler)
+    for loaded in training_loader(made.samples, keys[:count], workers=WORKERS, pin=False):
+        yield len(loaded.images)
 
 
-class Notebook(torch.utils.data.Dataset):  # type: ignore[type-arg]
+class Notebook(torch.utils.data.Dataset):
     """The notebook way, sample by sample."""
 
-    def __init__(self, data: UWMGI) -> None:
+    def __init__(self, data: Phantom) -> None:
         self.paths = [str(data.root / path) for path in data._paths]
         self.runs = data._runs
         self.steps = albumentations.Compose(
@@ -72,9 +84,10 @@ class Notebook(torch.utils.data.Dataset):  # type: ignore[type-arg]
                 albumentations.Resize(SIZE, SIZE, interpolation=cv2.INTER_NEAREST),
                 albumentations.HorizontalFlip(p=0.5),
                 albumentations.Affine(
-                    translate_percent=0.0625,
+                    translate_percent=(-0.0625, 0.0625),
                     scale=(0.95, 1.05),
                     rotate=(-10, 10),
+                    balanced_scale=False,
                     border_mode=cv2.BORDER_REFLECT_101,
                     p=0.5,
                 ),
@@ -119,110 +132,91 @@ def decode(text: str, shape: tuple[int, ...]) -> Any:
     return flat.reshape(shape)
 
 
-def monai_samples(data: UWMGI) -> Any:
-    """MONAI's CacheDataset: decoded and resized slices in memory, random dictionary transforms for each sample."""
-    from monai.data import CacheDataset
-    from monai.transforms import (
-        Compose,
-        Rand2DElasticd,
-        RandAffined,
-        RandCoarseDropoutd,
-        RandFlipd,
-        RandGridDistortiond,
-        Resized,
-        ToTensord,
-    )
-
+def monai_samples(data: Phantom) -> monai.data.CacheDataset:
+    """Decoded and resized slices in memory, random dictionary transforms for each sample."""
     keys = ["image", "mask"]
-    modes = ["bilinear", "nearest"]
+    border: dict[str, Any] = {"mode": ["bilinear", "nearest"], "padding_mode": "reflection"}
     items = []
     for row in range(len(data.table)):
-        image = data.image(row).astype(np.float32)
-        items.append(
-            {"image": (image / (image.max() or 1))[None], "mask": data.mask(row).transpose(2, 0, 1).astype(np.float32)}
-        )
-    side = SIZE // 20
-    steps = [
-        Resized(keys, (SIZE, SIZE), mode=["nearest", "nearest"]),
-        RandFlipd(keys, prob=0.5, spatial_axis=1),
-        RandAffined(
-            keys, prob=0.5, rotate_range=0.175, scale_range=0.05, translate_range=SIZE * 0.0625, mode=modes,
-            padding_mode="reflection",
-        ),
-        RandGridDistortiond(keys, num_cells=5, prob=0.125, distort_limit=0.05, mode=modes, padding_mode="reflection"),
-        Rand2DElasticd(
-            keys, spacing=(50, 50), magnitude_range=(0, 1), prob=0.125, mode=modes, padding_mode="reflection"
-        ),
-        RandCoarseDropoutd(keys, holes=5, max_holes=8, spatial_size=side, fill_value=0, prob=0.5),
-        ToTensord(keys),
-    ]  # fmt: skip
-    return CacheDataset(items, Compose(steps), progress=False)
+        image, mask = data.image(row).astype(np.float32), data.mask(row).transpose(2, 0, 1).astype(np.float32)
+        items.append({"image": (image / (image.max() or 1))[None], "mask": mask})
+    policy = steps.Compose(
+        [
+            steps.Resized(keys, (SIZE, SIZE), mode="nearest"),
+            steps.RandFlipd(keys, prob=0.5, spatial_axis=1),
+            steps.RandAffined(
+                keys, prob=0.5, rotate_range=np.pi / 18, scale_range=0.05, translate_range=SIZE * 0.0625, **border
+            ),
+            steps.RandGridDistortiond(keys, num_cells=5, prob=0.125, distort_limit=0.05, **border),
+            steps.Rand2DElasticd(keys, spacing=(50, 50), magnitude_range=(0, 1), prob=0.125, **border),
+            steps.RandCoarseDropoutd(keys, holes=5, max_holes=8, spatial_size=SIZE // 20, fill_value=0, prob=0.5),
+        ]
+    )
+    return monai.data.CacheDataset(items, policy, progress=False)
 
 
-def endless(samples: Any) -> Iterator[int]:
-    """Batches of a plain torch loader, endlessly: their sizes."""
-    loader = DataLoader(
-        samples, batch_size=BATCH, shuffle=True, num_workers=WORKERS, drop_last=True, persistent_workers=True,
+def theirs(samples: Any, count: int, loader: type[DataLoader] = DataLoader) -> Iterator[int]:
+    """So many batches of a plain loader: their sizes."""
+    batches = loader(
+        samples,
+        batch_size=BATCH,
+        sampler=RandomSampler(samples, replacement=True, num_samples=count * BATCH),
+        num_workers=WORKERS,
         worker_init_fn=lambda number: cv2.setNumThreads(0),
-    )  # fmt: skip
-    while True:
-        for batch in loader:
-            yield len(batch["image"] if isinstance(batch, dict) else batch[0])
+    )
+    for batch in batches:
+        yield len(batch["image"] if isinstance(batch, dict) else batch[0])
 
 
 def rate(batches: Iterator[int], count: int) -> float:
-    """Samples per second over so many batches."""
+    """Samples per second over so many batches; there are AHEAD before and AHEAD behind them."""
+    for _ in itertools.islice(batches, AHEAD):
+        pass
     start = time.perf_counter()
-    return sum(itertools.islice(batches, count)) / (time.perf_counter() - start)
+    samples = sum(itertools.islice(batches, count))
+    seconds = time.perf_counter() - start
+    for _ in batches:  # the workers end by themselves
+        pass
+    return samples / seconds
 
 
 def main(count: int) -> None:
     """Measure by turns and save; only one side's workers are alive at a time."""
-    from gisegkit.components.datasets.phantom import Phantom
-
     torch.set_num_threads(1)
     data = Phantom(**PHANTOM)
-    sides: dict[str, Callable[[], Iterator[int]]] = {
-        "store, policy final": lambda: ours("final"),
-        "store, no policy on the CPU": lambda: ours("none"),
-        "notebook way": lambda: endless(Notebook(data)),
-        "MONAI CacheDataset": lambda: endless(cached),
+    notebook, cached = Notebook(data), monai_samples(data)
+    few = count // 4
+    sides: dict[str, Callable[[], float]] = {
+        "store, policy final": lambda: rate(ours("final", count + 2 * AHEAD), count),
+        "store, no policy on the CPU": lambda: rate(ours("none", 4 * count + 2 * AHEAD), 4 * count),
+        "notebook way": lambda: rate(theirs(notebook, few + 2 * AHEAD), few),
+        "MONAI CacheDataset": lambda: rate(theirs(cached, few + 2 * AHEAD, monai.data.DataLoader), few),
     }
-    cached = monai_samples(data)
-
-    def measure(side: Callable[[], Iterator[int]], batches: int) -> float:
-        running = side()
-        try:
-            rate(running, 2 * WORKERS + 1)  # what the workers fetch ahead while they start does not count
-            return rate(running, batches)
-        finally:
-            running.close()  # type: ignore[attr-defined]
-
-    counts = {"store, policy final": count, "store, no policy on the CPU": 4 * count, "notebook way": count // 2}
-    measured = by_turns(
-        {name: lambda name=name: measure(sides[name], counts.get(name, count // 4)) for name in sides},
-        repetitions=5,
-        warm_up=0,
-    )
+    measured = by_turns(sides, repetitions=REPETITIONS, warm_up=0)
     rows = [
         compare(
-            f"{what}, 224 px, batch {BATCH}, {WORKERS} workers", measured, ours=ours_, baseline=baseline,
-            unit="samples/s", higher_is_better=True, target=target,
+            f"{what}, {SIZE} px, batch {BATCH}, {WORKERS} workers",
+            measured,
+            ours=ours_,
+            baseline=baseline,
+            unit="samples/s",
+            higher_is_better=True,
+            target=target,
         )
         for what, ours_, baseline, target in (
             ("policy final on the CPU", "store, policy final", "notebook way", 4),
             ("policy final on the CPU", "store, policy final", "MONAI CacheDataset", 10),
             ("the loader alone, the policy being on the device", "store, no policy on the CPU", "notebook way", 20),
         )
-    ]  # fmt: skip
+    ]
     save(
         "loader",
         "Samples per second into the model, from the prepared store.",
         rows,
         packages=("torch", "albumentations", "opencv-python-headless", "monai", "numpy"),
-        settings={"slices": len(data.table), "batches": count, "repetitions": 5},
+        settings={"slices": len(data.table), "batches": count, "repetitions": REPETITIONS},
     )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 24)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 48)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -17,6 +17,7 @@ from gisegkit.errors import DataError
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "uwmgi-sample"
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
+few = st.sets(st.integers(0, 40 * 60 - 1), max_size=6)  # pixels of a mask that is mostly empty
 
 
 def slow_encode(mask):
@@ -51,6 +52,86 @@ def test_runs_cut_in_pieces_decode_alike_and_merge(mask, piece):
     decoded = rle.decode(" ".join(map(str, words)), height=height, width=width)
     assert np.array_equal(decoded, mask)
     assert rle.encode(decoded) == rle.encode(mask)
+
+
+def slow_decode(text, height, width):
+    """Word by word and pixel by pixel, after the definition; None where the text must be refused."""
+    blanks = " \t\n\r\f\v"
+    words = "".join(" " if letter in blanks else letter for letter in text).split(" ")
+    words = [word for word in words if word]
+    digits = [word.removeprefix("-") for word in words]
+    if any(not word or len(word) > 18 or set(word) - set("0123456789") for word in digits) or len(words) % 2:
+        return None
+    flat, last = [False] * (height * width), 0
+    for start, length in zip(map(int, words[::2]), map(int, words[1::2]), strict=True):
+        if length < 1 or start <= last or start + length - 1 > len(flat):
+            return None
+        last = start + length - 1
+        flat[start - 1 : last] = [True] * length
+    return [flat[row * width : (row + 1) * width] for row in range(height)]
+
+
+near_runs = st.lists(st.integers(-1, 40).map(str) | st.text("0123456789", min_size=16, max_size=21), max_size=7)
+near_texts = st.lists(st.sampled_from([*"0123456789", " ", " ", " ", "\t", "\n", "-", "+", ".", "x", "٣"]), max_size=12)
+
+
+@given(near_runs.map(" ".join) | near_texts.map("".join) | masks.map(slow_encode))
+@example("9223372036854775807 9223372036854775807 1 1")  # starts and ends that only look sorted once they overflow
+@example("1 18446744073709551617")
+@example("1 9223372036854775807 5 18446744073709551617")
+@example("000000000000000000001 1")
+@example("01 1 3 002")
+@example("\N{NO-BREAK SPACE}1 1")
+def test_every_text_is_read_or_refused_after_the_definition(text):
+    expected = slow_decode(text, 5, 7)
+    try:
+        decoded = rle.decode(text, height=5, width=7).tolist()
+    except DataError:
+        decoded = None
+    assert decoded == expected
+
+
+@given(few, st.sampled_from([bool, np.int8, np.uint8, np.uint16, np.int64, np.float32]), st.integers(0, 9))
+def test_few_pixels_are_found_wherever_they_lie(pixels, dtype, offset):
+    memory = np.zeros(offset + 40 * 60, dtype=dtype)
+    memory[[offset + pixel for pixel in pixels]] = 1
+    mask = memory[offset:].reshape(40, 60)
+    for seen in (mask, mask[:, ::-1], mask.T, mask[:37, 3:], mask[::2]):
+        text = rle.encode(seen)
+        assert text == slow_encode(seen)
+        assert np.array_equal(rle.decode(text, height=seen.shape[0], width=seen.shape[1]), seen != 0)
+
+
+@pytest.mark.parametrize("value", [-1, 2, 127, -128])
+def test_everything_but_zero_belongs_to_the_mask(value):
+    assert rle.encode(np.array([[0, value, 1], [value, 0, 0]], dtype=np.int8)) == "2 3"
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_a_mask_without_pixels(shape):
+    assert rle.encode(np.zeros(shape, dtype=bool)) == ""
+    assert rle.decode("", height=shape[0], width=shape[1]).shape == shape
+    with pytest.raises(DataError, match="ends at pixel 1"):
+        rle.decode("1 1", height=shape[0], width=shape[1])
+
+
+def test_numbers_of_every_length():
+    side = 1100  # more pixels than numbers in the largest table
+    for height, width in ((side, side), (900, side), (310, 360), (9, 11)):
+        mask = np.zeros((height, width), dtype=bool)
+        starts = [number for number in (1, 9, 11, 99, 101, 9999, 99_999, 999_999, 1_048_577) if number < mask.size]
+        mask.reshape(-1)[[number - 1 for number in starts]] = True
+        mask[-1, -2:] = True
+        assert rle.encode(mask) == " ".join([*(f"{number} 1" for number in starts), f"{mask.size - 1} 2"])
+    assert (side * side).bit_length() > rle.WORDS
+    assert rle.encode(np.ones((side, side), dtype=bool)) == f"1 {side * side}"
+
+
+def test_a_decoded_mask_may_be_changed():
+    for text in ("", "2 3", "2\t3"):
+        mask = rle.decode(text, height=3, width=4)
+        mask[0, 0] = True
+        assert mask[0, 0]
 
 
 def test_rows_first_counted_from_one():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -16,10 +16,15 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from gisegkit.data.geometry import make_geometry
+from gisegkit.data.places import Form, Places, Ticket
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store import Store
+from gisegkit.errors import ComponentError
 from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray
+
+PREFETCH = 2
+"""Batches that each worker prepares ahead."""
 
 Key = tuple[int, int]
 """(epoch, row): everything that a sample depends on besides the recipe."""
@@ -185,9 +190,72 @@ class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
         return self.source.image(row).transpose(2, 0, 1), mask, row
 
 
-def _collate_training(samples: list[tuple[AnyArray, AnyArray, int]]) -> Loaded:
-    images, masks, rows = zip(*samples, strict=True)
-    return Loaded(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks)), torch.tensor(rows))
+Sample = tuple["AnyArray", "AnyArray", int]
+"""Image ``[C, H, W]``, mask ``[K, H, W]`` and row."""
+
+
+class Order(NamedTuple):
+    """A batch that is wanted: its samples, and its place in shared memory; None for memory of its own."""
+
+    keys: list[Key]
+    place: int | None
+
+
+class _Orders(Sampler[Order]):
+    """Lends a place with every batch."""
+
+    def __init__(self, sampler: EpochSampler | Sequence[list[Key]], places: Places | None) -> None:
+        self.sampler = sampler
+        self.places = places
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Order]:
+        for keys in self.sampler:
+            yield Order(keys, None if self.places is None else self.places.lend())
+
+
+class _Batches(TorchDataset[Loaded | Ticket[Loaded]]):
+    """Whole batches; every sample is written where it stays."""
+
+    def __init__(self, samples: TrainingSet, places: Places | None) -> None:
+        self.samples = samples
+        self.places = places
+
+    def __getitem__(self, order: Order) -> Loaded | Ticket[Loaded]:
+        keys, place = order
+        first = self.samples[keys[0]]
+        if self.places is None or place is None or not self.places.fit(_forms(first), len(keys)):
+            arrays = [np.empty((len(keys), *shape), dtype) for shape, dtype in _forms(first)]
+            rows = self._fill(arrays, keys, first)
+            images, masks = map(torch.from_numpy, arrays)
+            return _loaded(images, masks, rows)
+        rows = self._fill(self.places.arrays(place, len(keys)), keys, first)
+        return self.places.ticket(place, len(keys), _loaded, rows)
+
+    def _fill(self, arrays: list[AnyArray], keys: list[Key], first: Sample) -> list[int]:
+        """Write the samples of the keys, of which the first is made already; return their rows."""
+        rows = []
+        for number, key in enumerate(keys):
+            sample = self.samples[key] if number else first
+            if _forms(sample) != _forms(first):
+                raise ComponentError(f"augmentation: samples differ in form: {_forms(first)} and {_forms(sample)}")
+            arrays[0][number], arrays[1][number] = sample[:2]
+            rows.append(sample[2])
+        return rows
+
+
+def _forms(sample: Sample) -> list[Form]:
+    return [(array.shape, array.dtype) for array in sample[:2]]
+
+
+def _loaded(images: torch.Tensor, masks: torch.Tensor, rows: Sequence[int]) -> Loaded:
+    return Loaded(images, masks, torch.tensor(rows))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _collate_slices(samples: list[tuple[AnyArray, MaskArray | None, int]]) -> LoadedSlices:
@@ -198,13 +266,33 @@ def _collate_slices(samples: list[tuple[AnyArray, MaskArray | None, int]]) -> Lo
 def _start_worker(_: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # Once a block of that size was freed, glibc keeps smaller ones; else it would return every image's memory to the
+    # system, to fetch it again page by page.
+    bytearray(31 << 20)
 
 
 def training_loader(
     samples: TrainingSet, sampler: EpochSampler | Sequence[list[Key]], *, workers: int, pin: bool
-) -> DataLoader[tuple[AnyArray, AnyArray, int]]:
-    """Yields one Loaded an optimizer step; set ``sampler.epoch`` before each pass, or give the batches' keys."""
-    return _loader(samples, _collate_training, workers, pin, batch_sampler=sampler, persistent_workers=workers > 0)
+) -> DataLoader[Any]:
+    """Yields one Loaded an optimizer step; set ``sampler.epoch`` before each pass, or give the batches' keys.
+
+    Raises:
+        RunError: if batches from worker processes do not fit into shared memory.
+    """
+    places = None
+    if workers and len(sampler):
+        keys = next(iter(sampler))
+        # As many as the workers prepare, one that is used, one that has just arrived, and one to spare.
+        places = Places(workers * PREFETCH + 3, len(keys), _forms(samples[keys[0]]))
+    return _loader(
+        _Batches(samples, places),
+        _as_it_is,
+        workers,
+        pin,
+        sampler=_Orders(sampler, places),
+        batch_size=None,
+        persistent_workers=workers > 0,
+    )
 
 
 def evaluation_loader(
@@ -219,6 +307,7 @@ def _loader(samples: Any, collate: Any, workers: int, pin: bool, **keywords: Any
         samples,
         collate_fn=collate,
         num_workers=workers,
+        prefetch_factor=PREFETCH if workers else None,
         pin_memory=pin,
         worker_init_fn=_start_worker,
         generator=torch.Generator(),  # the loader would draw a worker seed from the global generator otherwise

@@ -8,6 +8,7 @@ may touch; touching runs come back merged.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
     from gisegkit.types import AnyArray, BoolArray
 
-_NUMBERS = re.compile(r"\s*(?:-?\d{1,18}(?:\s+|$))*", re.ASCII)
+_NUMBERS = re.compile(r"\s*+(?:-?\d{1,18}+(?:\s++|$))*+", re.ASCII)
+
+WORDS = 20
+"""Bits of the largest number whose text is looked up instead of being made; that table takes 8 MiB."""
 
 
 def encode(mask: AnyArray) -> str:
@@ -34,12 +38,50 @@ def encode(mask: AnyArray) -> str:
     """
     if mask.ndim != 2:
         raise DataError(f"a mask to encode has the axes [H, W]; this one has the shape {mask.shape}")
-    padded = np.zeros(mask.size + 2, dtype=np.int8)
-    padded[1:-1] = mask.reshape(-1) != 0
-    edges = np.flatnonzero(np.diff(padded))  # starts and ends by turns
-    edges[1::2] -= edges[::2]
-    edges[::2] += 1
-    return " ".join(map(str, edges.tolist()))
+    flat = mask.ravel() if mask.itemsize == 1 else (mask != 0).ravel()
+    first, stop = _span(flat)
+    if first == stop:
+        return ""
+    if flat.dtype == bool and first and stop < flat.size:
+        padded = flat[first - 1 : stop + 1]
+    else:
+        padded = np.zeros(stop - first + 2, dtype=bool)
+        padded[1:-1] = flat[first:stop]
+    edges = (padded[1:] != padded[:-1]).nonzero()[0]  # starts and ends by turns
+    starts, ends = edges[::2], edges[1::2]
+    ends -= starts
+    starts += first + 1
+    bits = mask.size.bit_length()
+    if bits > WORDS:
+        return " ".join(map(str, edges.tolist()))
+    letters: bytes = _words(bits).take(edges).tobytes()
+    return letters.translate(None, b"\0")[:-1].decode()
+
+
+def _span(flat: AnyArray) -> tuple[int, int]:
+    """First pixel and end of a stretch that holds the whole mask; equal for an empty one.
+
+    Args:
+        flat: ``[H * W]``, a byte a pixel; 8 of them are looked at as one.
+    """
+    whole = flat.size // 8 * 8
+    filled = (flat[:whole].view(np.uint64) != 0).tobytes()
+    first, last = filled.find(1), filled.rfind(1)
+    if any(flat[whole:].tolist()):
+        return (8 * first if first >= 0 else whole), flat.size
+    return (8 * first, 8 * last + 8) if first >= 0 else (0, 0)
+
+
+@functools.cache
+def _words(bits: int) -> NDArray[np.uint64]:
+    """``[2 ** bits]``: of each number the digits and a blank, in 8 bytes, those in front being zero."""
+    numbers = np.arange(1 << bits)
+    letters = np.zeros((len(numbers), 8), dtype=np.uint8)
+    letters[:, 7] = ord(" ")
+    for place in range(7):
+        power = 10**place
+        letters[power:, 6 - place] = ord("0") + numbers[power:] // power % 10
+    return letters.view(np.uint64)[:, 0]
 
 
 def decode(text: object, *, height: int, width: int, place: str = "") -> BoolArray:
@@ -57,22 +99,52 @@ def decode(text: object, *, height: int, width: int, place: str = "") -> BoolArr
     Raises:
         DataError: as ``runs``, or when a run ends beyond the image.
     """
-    pairs = runs(text, place=place)
-    starts = pairs[:, 0] - 1  # [R], 0-based
-    ends = starts + pairs[:, 1]
+    if text == "":
+        return np.zeros((height, width), dtype=bool)
     pixels = height * width
-    if len(ends) and ends[-1] > pixels:
-        late = int(np.argmax(ends > pixels))
-        run = f"{pairs[late, 0]} {pairs[late, 1]}"
-        raise _refusal(
-            place,
-            f"the run {run!r} ends at pixel {ends[late]}, but {height} rows of {width} columns have {pixels}",
-        )
-    steps = np.zeros(pixels + 1, dtype=np.int8)
-    steps[starts] += 1  # no start occurs twice, and no end; where two runs touch, both count
-    steps[ends] -= 1
-    mask: BoolArray = np.cumsum(steps[:-1], dtype=np.int8).astype(bool).reshape(height, width)
+    lengths = _stretches(text, pixels)
+    if lengths is None:
+        pairs = runs(text, place=place)
+        ends = pairs.sum(axis=1) - 1
+        if len(ends) and ends[-1] > pixels:
+            late = int(np.argmax(ends > pixels))
+            run = f"{pairs[late, 0]} {pairs[late, 1]}"
+            reason = f"the run {run!r} ends at pixel {ends[late]}, but {height} rows of {width} columns have {pixels}"
+            raise _refusal(place, reason)
+        lengths = _between(np.concatenate([[1], pairs.reshape(-1), [pixels + 1]]))
+    turns = np.frombuffer(b"\0\1" * (len(lengths) // 2) + b"\0", dtype=bool)
+    mask: BoolArray = turns.repeat(lengths).reshape(height, width)
     return mask
+
+
+def _stretches(text: object, pixels: int) -> NDArray[np.int64] | None:
+    """How long a text's mask stays out and in by turns; None for a text that needs a closer look, maybe a refusal.
+
+    What is not None needs none: numbers are digits and blanks, begin with no 0 and, since all stretches lie between 0
+    and ``pixels``, have at most 18 digits; a longer one is read as 2 ** 63 - 1.
+    """
+    if not isinstance(text, str) or not text.isascii():
+        return None
+    letters = text.encode()
+    if letters.translate(None, b"0123456789 ") or b" 0" in letters or letters.startswith(b"0"):
+        return None
+    numbers = np.fromstring(f"1 {text} {pixels + 1}", dtype=np.int64, sep=" ")
+    if len(numbers) % 2:
+        return None
+    lengths = _between(numbers)
+    return lengths if np.maximum.reduce(lengths.view(np.uint64)) <= pixels else None  # one below 0 is a large one
+
+
+def _between(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """From the first pixel, the runs and the pixel behind the last to the stretches outside and inside, ``[2 R + 1]``.
+
+    Args:
+        numbers: ``[2 R + 2]``, changed.
+    """
+    ends = numbers[2:-1:2]
+    ends += numbers[1:-1:2]
+    lengths: NDArray[np.int64] = numbers[1:] - numbers[:-1]
+    return lengths
 
 
 def runs(text: object, *, place: str = "") -> NDArray[np.int64]:

@@ -227,10 +227,13 @@ def _scale(image: AnyArray, low: float, high: float) -> FloatArray:
     """Low to 0 and high to 1, float32, the rest cut off; zeros where there is nothing between them."""
     if high <= low:
         return np.zeros(image.shape, dtype=np.float32)
-    scaled: FloatArray = (image.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    scaled: FloatArray = image.astype(np.float32)  # converted first: numpy does both at once only in small pieces
+    scaled -= np.float32(low)
+    scaled /= np.float32(high - low)
     return scaled.clip(0, 1)
 
 
 def _divide(image: AnyArray, divisor: float) -> FloatArray:
-    quotient: FloatArray = np.divide(image, np.float32(divisor), dtype=np.float32, casting="same_kind")
+    quotient: FloatArray = image.astype(np.float32)
+    quotient /= np.float32(divisor)
     return quotient

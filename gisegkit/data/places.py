@@ -1,0 +1,121 @@
+"""Shared memory for the batches of worker processes, used again and again.
+
+New memory has to be found page by page, by the worker that fills it and by the process that reads it, which takes
+longer than filling it. So the reading process makes a few places for whole batches once, lends one with each batch that
+it orders, and has it back as soon as nothing refers to that batch's tensors any more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import torch
+
+from gisegkit.errors import RunError
+
+if TYPE_CHECKING:
+    from gisegkit.types import AnyArray
+
+T = TypeVar("T")
+
+Form = tuple[tuple[int, ...], "np.dtype[Any]"]
+"""Shape and type of an array."""
+
+ALIGN = 64
+"""Bytes to which the start of every tensor is rounded up."""
+
+_numbers = itertools.count()
+_all: weakref.WeakValueDictionary[int, Places] = weakref.WeakValueDictionary()
+
+
+class Places:
+    """Places for batches, each of a few tensors, in memory that this process shares with its workers.
+
+    Args:
+        count: of places.
+        samples: that a batch has at most.
+        forms: what each sample consists of.
+
+    Raises:
+        RunError: if the system has not that much shared memory.
+    """
+
+    def __init__(self, count: int, samples: int, forms: Sequence[Form]) -> None:
+        self.samples = samples
+        self.forms = list(forms)
+        self._number = next(_numbers)
+        self._free = deque(range(count))
+        sizes = [samples * math.prod(shape) * dtype.itemsize for shape, dtype in forms]
+        self._ends = list(itertools.accumulate(-(-size // ALIGN) * ALIGN for size in sizes))
+        try:
+            self._memory = [_shared(self._ends[-1]) for _ in range(count)]
+        except RuntimeError as error:
+            raise RunError(
+                f"{count} batches of {self._ends[-1] / 2**20:.0f} MiB do not fit into the system's shared memory "
+                f"({error}); give it more (docker run --shm-size), make train.batch_size smaller, or load without "
+                "worker processes: --set train.workers=0"
+            ) from error
+        _all[self._number] = self
+
+    def fit(self, forms: Sequence[Form], samples: int) -> bool:
+        """Whether a batch of so many samples of these forms finds room."""
+        return samples <= self.samples and list(forms) == self.forms
+
+    def lend(self) -> int | None:
+        """A place that is free; None where there is none."""
+        try:
+            return self._free.popleft()
+        except IndexError:
+            return None
+
+    def arrays(self, place: int, samples: int) -> list[AnyArray]:
+        """What the worker fills for a batch of so many samples."""
+        return [tensor.numpy() for tensor in self._split(self._memory[place], samples)]
+
+    def take(self, place: int, samples: int) -> list[torch.Tensor]:
+        """The batch in the process that lent the place; when the last tensor is gone, the place is free again."""
+        memory = self._memory[place].numpy()
+        weakref.finalize(memory, self._free.append, place).atexit = False
+        return self._split(torch.from_numpy(memory), samples)
+
+    def ticket(self, place: int, samples: int, make: Callable[..., T], *rest: object) -> Ticket[T]:
+        """What the worker sends in a batch's stead."""
+        return Ticket(self._number, place, samples, make, rest)
+
+    def _split(self, memory: torch.Tensor, samples: int) -> list[torch.Tensor]:
+        tensors = []
+        for start, (shape, dtype) in zip([0, *self._ends], self.forms, strict=False):
+            stop = start + samples * math.prod(shape) * dtype.itemsize
+            kind = torch.from_numpy(np.empty(0, dtype)).dtype
+            tensors.append(memory[start:stop].view(kind).view(samples, *shape))
+        return tensors
+
+
+def _shared(size: int) -> torch.Tensor:
+    memory: torch.Tensor = torch.empty(size, dtype=torch.uint8).share_memory_()  # type: ignore[no-untyped-call]
+    return memory
+
+
+@dataclass(frozen=True)
+class Ticket(Generic[T]):
+    """Names a filled place; unpickled in the process that lent it, it becomes ``make(*tensors, *rest)``."""
+
+    number: int
+    place: int
+    samples: int
+    make: Callable[..., T]
+    rest: tuple[object, ...]
+
+    def __reduce__(self) -> tuple[Callable[..., T], tuple[Any, ...]]:
+        return _redeem, (self.number, self.place, self.samples, self.make, self.rest)
+
+
+def _redeem(number: int, place: int, samples: int, make: Callable[..., T], rest: tuple[object, ...]) -> T:
+    return make(*_all[number].take(place, samples), *rest)
