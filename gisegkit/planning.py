@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from gisegkit.build import build_component, build_criterion, build_data, build_model
+from gisegkit.build import build_criterion, build_data, build_model
 from gisegkit.components.criterion import Criterion
+from gisegkit.dataset import build_component
 from gisegkit.engine.checkpointing import enable, find_blocks, is_enabled
 from gisegkit.engine.device import PRECISIONS, Device, pick_device
 from gisegkit.engine.memory import Simulation, SimulationError, state_per_weight

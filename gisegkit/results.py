@@ -59,6 +59,7 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
     scans = ready.scans(rows, label="evaluate", progress=session.progress)
     for scan in score_scans(scans, board, ready.data.dataset, threads=ready.device.threads):
         panels += panels_of(scan, ready.data, chosen)
+        del scan  # else it would live until the next one is predicted
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in ready.model.parameters()]
     scores = {
         "demo": recipe.demo,
@@ -169,6 +170,7 @@ def predict(
         with closing(ordered(encoded, scans, threads=min(1, ready.device.threads), ahead=1)) as found:
             for scan, lines in found:
                 panels.extend(panels_of(scan, ready.data, chosen))
+                del scan  # else it would live until the next one is predicted
                 yield from lines
 
     write_submission(target, submission_rows(), order=getattr(ready.data.dataset, "submission_order", None))

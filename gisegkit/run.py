@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gisegkit.build import Data, build_component, build_training, verify_losses
+from gisegkit.build import Data, build_training, verify_losses
 from gisegkit.data.loaders import EpochSampler
+from gisegkit.dataset import build_component
 from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.resident import Resident

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,6 @@ from gisegkit.errors import RunError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
-from gisegkit.sizes import show_size
 from gisegkit.types import Metric, Progress, silent
 
 
@@ -122,10 +122,10 @@ def get_ready(
 
 def prepared_line(data: Data) -> str:
     """What the store holds of these data, in words."""
-    done, store = data.prepared, data.source.reader.store
+    store = data.source.reader.store
     if store is None:
         return "nothing is prepared: the recipe or the dataset does without"
-    return f"prepared: {done.slices} slices, {done.made} of them now, {show_size(done.size)} in {store.folder}"
+    return f"prepared: {data.prepared} in {store.folder}"
 
 
 def _compatible(data: Data, facts: Mapping[str, Any]) -> None:
@@ -139,6 +139,5 @@ def score_all(ready: Ready, rows: Rows, progress: Progress) -> Scoreboard:
     """The scores of whole scans at native size."""
     board = Scoreboard(ready.metrics, ready.data.dataset.classes)
     scans = ready.scans(rows, label="validate", progress=progress)
-    for _ in score_scans(scans, board, ready.data.dataset, threads=ready.device.threads):
-        pass
+    deque(score_scans(scans, board, ready.data.dataset, threads=ready.device.threads), maxlen=0)  # holds none of them
     return board

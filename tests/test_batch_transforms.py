@@ -11,12 +11,12 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from gisegkit.build import build_component
 from gisegkit.components.batch_transforms import Mixup
 from gisegkit.components.criterion import Criterion
 from gisegkit.components.losses import BCE, DiceLoss
 from gisegkit.data.loaders import EpochSampler, TrainingSet
 from gisegkit.data.randomness import BATCH, generator
+from gisegkit.dataset import build_component
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.step import Cutting

@@ -1,4 +1,4 @@
-"""Names become objects: what is handed in, and what is said when a factory fails."""
+"""Names become objects: data and their split, networks, losses."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from gisegkit.build import build_component, build_data, build_dataset, build_model
+from gisegkit.build import build_data, build_model
+from gisegkit.dataset import build_dataset
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import ComponentSpec, load_recipe
+from gisegkit.recipe import load_recipe
 from gisegkit.registry import Component, Owner
 
 OWNER = Owner("giseg-test", "1.2")
@@ -66,19 +67,10 @@ class Table:
         return np.zeros((20, 16, 2), np.uint8)
 
 
-def needs_a_number(*, size, factor=1.0):
-    """Fails on some numbers."""
-    if factor < 0:
-        raise ValueError("factor below zero")
-    return size, factor
-
-
 @pytest.fixture
 def registries():
     found = load_plugins(selection="none").registries
     found["dataset"].add(Component("dataset", "table", Table, OWNER))
-    found["augmentation"].add(Component("augmentation", "number", needs_a_number, OWNER))
-    found["loss"].add(Component("loss", "lost", "no_such_module_anywhere:Loss", OWNER))
     return found
 
 
@@ -86,22 +78,6 @@ def registries():
 def recipe(tmp_path, registries):
     (tmp_path / "r.toml").write_text(RECIPE)
     return lambda *sets: load_recipe(tmp_path / "r.toml", registries=registries, overrides=sets)
-
-
-def test_only_what_the_signature_names_is_handed_in(registries):
-    spec = ComponentSpec("augmentation", "number", {"factor": 2.0})
-    assert build_component(spec, registries, size=(1, 2), steps=3) == ((1, 2), 2.0)
-
-
-def test_a_failing_factory_is_named_with_place_owner_and_cause(registries):
-    spec = ComponentSpec("augmentation", "number", {"factor": -1.0}, place="r.toml:7")
-    with pytest.raises(ComponentError, match=r"r.toml:7: augmentation 'number' of giseg-test 1.2 .*factor below zero"):
-        build_component(spec, registries, size=(1, 2))
-
-
-def test_a_target_that_cannot_be_imported_is_named(registries):
-    with pytest.raises(ComponentError, match=r"loss 'lost' of giseg-test 1.2.*no_such_module_anywhere"):
-        build_component(ComponentSpec("loss", "lost"), registries)
 
 
 def test_data(recipe, registries):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gisegkit.engine.device import Device, free_memory, pick_device, usable_cores
+from gisegkit.engine.device import Device, free_memory, pick_device
 from gisegkit.errors import TrainingError
 
 
@@ -72,38 +72,6 @@ def test_beside_a_gpu_the_processors_cores_settle_workers_and_threads(monkeypatc
     assert (gpu.workers("auto"), gpu.threads) == (workers, threads)
     assert gpu.workers(0) == 0
     assert pick_device("cpu").threads == 0
-
-
-def quota(monkeypatch, tmp_path, text):
-    file = tmp_path / "cpu.max"
-    if text is not None:
-        file.write_text(text)
-    monkeypatch.setattr("gisegkit.engine.device.CPU_QUOTA", file)
-
-
-@pytest.mark.parametrize(
-    ("bound", "text", "cores"),
-    [
-        (8, None, 8),
-        (8, "max 100000\n", 8),
-        (8, "400000 100000\n", 4),
-        (8, "150000 100000\n", 2),
-        (2, "400000 100000\n", 2),
-        (8, "10000 100000\n", 1),
-        (8, "nonsense", 8),
-    ],
-)
-def test_usable_cores_are_those_of_the_process_and_of_its_control_group(monkeypatch, tmp_path, bound, text, cores):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)), raising=False)
-    quota(monkeypatch, tmp_path, text)
-    assert usable_cores() == cores
-
-
-def test_where_no_process_is_bound_all_cores_count(monkeypatch, tmp_path):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    quota(monkeypatch, tmp_path, None)
-    assert usable_cores() == 6
 
 
 @pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -11,11 +11,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gisegkit"
 
 LEVELS = (  # from the ground up: a module imports from its own level or from below
-    ("errors", "sizes"),
+    ("errors", "sizes", "cores"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check"),
     ("components", "data", "plugins", "testing"),
-    ("build", "demo"),
+    ("dataset", "demo"),
+    ("build",),
     ("report", "engine", "rundir", "environment"),
     ("session", "planning"),
     ("results", "evaluated"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -108,6 +109,29 @@ def test_one_scan_at_a_time(source):
     next(stream)
     assert max(read) < 8
     stream.close()
+
+
+def test_no_scan_is_held_once_it_is_handed_over(source):
+    stream = predict_scans(Bright(), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    handed_over = [weakref.ref(scan) for scan in stream]
+    assert len(handed_over) == 3 and all(scan() is None for scan in handed_over[:2])
+
+    held = []
+
+    class Watch:
+        stage = "probabilities"
+
+        def __call__(self, volume):
+            assert all(other() is None for other in held), "the probabilities of the scan before are gone"
+            held.append(weakref.ref(volume))
+            return volume
+
+    stream = predict_scans(
+        Bright(), source, range(9), decide=Decision(0.5, (Watch(),)), device=pick_device("cpu"), batch_size=2
+    )
+    for _ in stream:
+        assert all(volume() is None for volume in held)
+    assert len(held) == 3
 
 
 def test_training_mode_comes_back(source):

@@ -83,5 +83,18 @@ def test_notes_of_sources_are_rewritten(tmp_path):
 
 def test_nothing_there(tmp_path):
     assert read_shard(tmp_path, "a") is None
-    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "a.jsonl").write_text("{}")
     assert read_shard(tmp_path, "a") is None
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_an_index_that_changed_in_any_place_is_not_there(tmp_path, rewritten):
+    write_shard(tmp_path, "a", contents(np.ones((4, 6, 1), dtype=np.uint8)), [["f", 1, 2, 3, "x"]])
+    if rewritten:
+        rewrite_sources(tmp_path, "a", [["f", 9, 9, 9, "x"]])
+    path = tmp_path / "a.jsonl"
+    text = path.read_text()
+    assert read_shard(tmp_path, "a") is not None
+    for digit in (place for place, sign in enumerate(text) if sign.isdigit()):
+        path.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
+        assert read_shard(tmp_path, "a") is None, text[digit - 20 : digit + 20]

@@ -13,7 +13,7 @@ import pytest
 
 from gisegkit.components.datasets.uwmgi import UWMGI
 from gisegkit.data import store as module
-from gisegkit.data.loaders import Input
+from gisegkit.data.loaders import EvaluationSet, Input
 from gisegkit.data.phantom import write_phantom
 from gisegkit.data.slices import NORMALIZATIONS, SliceReader
 from gisegkit.data.store import Layout, Store
@@ -134,7 +134,7 @@ def test_a_touched_file_makes_nothing_stale(make, folder, monkeypatch):
     everything(make())
     os.utime(sorted((folder / "train").rglob("*.png"))[3], (1, 1))
     assert everything(make()).made == 0
-    monkeypatch.setattr(module, "_stamped", None)  # its new times were noted: the content is not looked at again
+    monkeypatch.setattr(module, "stamped", None)  # its new times were noted: the content is not looked at again
     assert everything(make()).made == 0
 
 
@@ -163,17 +163,8 @@ def test_other_layouts_classes_and_code_are_others(make, monkeypatch):
     everything(make())
     assert everything(make(Layout((48, 40), "fit", "area"))).made == 51
     assert everything(make(classes=["stomach"])).made == 51
-    monkeypatch.setattr(module, "_code_of", lambda kind: "other code")
+    monkeypatch.setattr(module, "code_of", lambda kind: "other code")
     assert everything(make()).made == 51
-
-
-def test_the_code_of_a_reader_is_part_of_the_key(tmp_path, monkeypatch, make_module):
-    name = make_module("class Reader: ...\n")
-    kind = __import__(name).Reader
-    before = module._code_of.__wrapped__(kind)
-    assert before == module._code_of.__wrapped__(kind)
-    (tmp_path / "modules" / f"{name}.py").write_text("class Reader: pass\n")
-    assert module._code_of.__wrapped__(kind) != before
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "index", "flip"])
@@ -190,7 +181,7 @@ def test_what_is_damaged_is_made_again(make, damage):
     elif damage == "index":
         files[1].write_text(files[1].read_text()[:-20])
     else:
-        entry = store._shards[1]._entries[3]
+        entry = store._shards[1]._entry(3)
         content[entry["image"][0] + 100] ^= 1
         files[0].write_bytes(content)
     again = make()
@@ -264,6 +255,28 @@ def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path):
     assert everything(less).made == len(shared[0]) - 8
     for row in (0, 50, 87):
         assert np.array_equal(less.mask(row, "native"), less.dataset.mask(row))
+
+
+def test_what_is_released_is_mapped_again(make):
+    store = make()
+    everything(store)
+    held = store.image(20)
+    expected, shard = held.copy(), store._shards[1]
+    store.release(20)
+    assert shard._map is None and store._shards[2]._map is None
+    assert np.array_equal(held, expected), "what was handed out stays"
+    assert np.array_equal(store.image(20), expected)
+    make().release(0)  # nothing is prepared
+
+
+def test_evaluation_holds_one_scan_at_a_time(make):
+    store = make()
+    everything(store)
+    slices = EvaluationSet(source(store.dataset, SIZED, store), range(10, 51))
+    mapped = [[shard._map is not None for shard in store._shards] for _ in slices]
+    assert mapped[0] == [True, False, False]
+    assert mapped[7] == [False, True, False] == mapped[23]
+    assert mapped[24] == [False, False, True] == mapped[40]
 
 
 def test_it_travels_to_other_processes(make):

@@ -21,8 +21,9 @@ from gisegkit.plugins import Plugins
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool, quick: bool) -> None:
     """Show what a recipe's data hold and every defect found."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.build import build_data, build_dataset
+    from gisegkit.build import build_data
     from gisegkit.data.survey import describe, survey
+    from gisegkit.dataset import build_dataset
     from gisegkit.engine.resident import Resident
     from gisegkit.session import prepared_line
 

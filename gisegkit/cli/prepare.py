@@ -20,8 +20,7 @@ from gisegkit.plugins import Plugins
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool) -> None:
     """Decode a recipe's slices once and keep them; training does it by itself."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.build import build_dataset, make_store
-    from gisegkit.sizes import show_size
+    from gisegkit.dataset import build_dataset, make_store
 
     start = time.monotonic()
     dataset = build_dataset(parsed, plugins.registries)
@@ -30,5 +29,5 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
         say(f"nothing to prepare: input.store is off, or the dataset {parsed.dataset.name!r} has no sources")
         return
     done = store.prepare(range(len(dataset.table)), progress=progress)
-    say(f"prepared: {done.slices} slices, {done.made} of them now, {show_size(done.size)} in {store.folder}")
+    say(f"prepared: {done} in {store.folder}")
     say(f"  {store.layout}, {clock(time.monotonic() - start)}")

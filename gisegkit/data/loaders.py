@@ -165,18 +165,27 @@ class LoadedSlices:
 
 
 class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
-    """Slices by position in ``rows``, neither augmented nor with their masks resized."""
+    """Slices by position in ``rows``, neither augmented nor with their masks resized.
+
+    A scan that was left for another is not held in memory, so that a large set takes no more than a small one.
+    """
 
     def __init__(self, source: Input, rows: Sequence[int] | AnyArray) -> None:
         self.source = source
         self.rows = [int(row) for row in rows]
         self.labelled = source.dataset.table["labelled"].to_numpy(dtype=bool)
+        self._volumes = source.dataset.table["volume"].to_numpy()
+        self._last = self.rows[0] if self.rows else 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> tuple[AnyArray, MaskArray | None, int]:
         row = self.rows[position]
+        store = self.source.reader.store
+        if store is not None and self._volumes[row] != self._volumes[self._last]:
+            store.release(self._last)
+        self._last = row
         mask = self.source.truth(row) if self.labelled[row] else None
         return self.source.image(row).transpose(2, 0, 1), mask, row
 

@@ -73,11 +73,11 @@ def write_phantom(
         truth: dict[str, list[Row]] = {"train": [], "test": []}
         for case, day in progress([*labelled, *hidden], "phantom", len(labelled) + len(hidden)):
             part = "train" if case < FIRST_TEST_CASE else "test"
-            truth[part] += _write_scan(building / part, case, day, slices, seed)
-        _write_table(building / "train.csv", truth["train"], ("id", "class", "segmentation"))
-        _write_table(building / "sample_submission.csv", [], ("id", "class", "predicted"))
+            truth[part] += write_scan(building / part, case, day, slices, seed)
+        write_table(building / "train.csv", truth["train"], ("id", "class", "segmentation"))
+        write_table(building / "sample_submission.csv", [], ("id", "class", "predicted"))
         if hidden:
-            _write_table(building / "test_truth.csv", truth["test"], ("id", "class", "segmentation", "width", "height"))
+            write_table(building / "test_truth.csv", truth["test"], ("id", "class", "segmentation", "width", "height"))
         _publish(building, out)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
@@ -102,8 +102,13 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
         raise DataError(f"phantom: {name} = {value} is out of range; give {low} to {high}")
 
 
-def _write_scan(root: Path, case: int, day: int, slices: int, seed: int) -> Iterator[Row]:
-    """Write one scan's slices; yield the rows of its table."""
+def write_scan(root: Path, case: int, day: int, slices: int, seed: int) -> Iterator[Row]:
+    """Write one scan's slices; yield the rows of its table.
+
+    Args:
+        root: the folder ``train`` or ``test``.
+        case, day: the number of the case, and of its scan from 0.
+    """
     name = f"case{case}_day{day_number(seed, case, day)}"
     folder = root / f"case{case}" / name / "scans"
     folder.mkdir(parents=True)
@@ -119,7 +124,8 @@ def _write_scan(root: Path, case: int, day: int, slices: int, seed: int) -> Iter
             yield {**row, "width": str(width), "height": str(height)}
 
 
-def _write_table(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
+def write_table(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
+    """Write rows as CSV, of each only these columns."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()

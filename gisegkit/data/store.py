@@ -7,25 +7,22 @@ and nothing else.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import itertools
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 
+from gisegkit.cores import usable_cores
 from gisegkit.data.files import cache_home
 from gisegkit.data.geometry import make_geometry
 from gisegkit.data.shards import ALIGN, Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
 from gisegkit.data.slices import largest
+from gisegkit.data.sources import code_of, digest, stamp, stamped
 from gisegkit.errors import DataError
 from gisegkit.sizes import show_size
 from gisegkit.types import Dataset, Progress, silent
@@ -40,9 +37,6 @@ WHOLE, POOLS = 16, 64
 
 RESERVE = 1 << 30
 """Bytes of the disk that are left free."""
-
-READERS = ("files", "geometry", "rle", "shards", "store")
-"""Modules of gisegkit.data whose code settles what is stored."""
 
 
 class Layout(NamedTuple):
@@ -69,6 +63,9 @@ class Prepared:
     slices: int
     size: int
 
+    def __str__(self) -> str:
+        return f"{self.slices} slices, {self.made} of them now, {show_size(self.size)}"
+
 
 class Store:
     """The prepared slices of a dataset in one layout; slices that are not prepared are read from their files.
@@ -87,7 +84,7 @@ class Store:
         self.dataset = dataset
         self.layout = layout
         self.limit = limit
-        root = _digest(str(Path(dataset.root).resolve()))[:8]  # type: ignore[attr-defined]
+        root = digest(str(Path(dataset.root).resolve()))[:8]  # type: ignore[attr-defined]
         self.folder = (home or cache_home()) / "store" / f"{name}-{root}" / str(layout)
         self._blocks = _blocks(dataset)
         self._names = [self._name(rows) for rows in self._blocks]
@@ -128,8 +125,7 @@ class Store:
         self._check_room(missing)
         problems: list[str] = []
         total = sum(len(self._blocks[number]) for number in missing)
-        workers = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             futures = {pool.submit(self._make, number): number for number in missing}
 
             def slices_done() -> Iterator[None]:
@@ -156,7 +152,8 @@ class Store:
 
         def contents() -> Iterator[Content]:
             for row in rows:
-                sources.extend(_stamped(file) for file in self._files(row))
+                files, _ = self.dataset.sources(int(row))  # type: ignore[attr-defined]
+                sources.extend(stamped(str(file)) for file in files)
                 try:
                     yield self._content(row)
                 except DataError as error:
@@ -209,31 +206,23 @@ class Store:
     def _name(self, rows: AnyArray) -> str:
         """Everything that settles a shard besides the content of files."""
         ids = self.dataset.table["id"].to_numpy()
-        parts = [str(self.layout), _code_of(type(self.dataset)), *self.dataset.classes]
+        parts = [str(self.layout), code_of(type(self.dataset)), *self.dataset.classes]
         for row in rows:
             files, text = self.dataset.sources(int(row))  # type: ignore[attr-defined]
             parts += [str(ids[row]), *map(str, files), text]
-        return _digest("\0".join(parts))
-
-    def _files(self, row: int) -> list[str]:
-        files, _ = self.dataset.sources(int(row))  # type: ignore[attr-defined]
-        return [str(file) for file in files]
+        return digest("\0".join(parts))
 
     def _valid(self, number: int) -> Shard | None:
-        """The shard, where it is there and its files are what they were."""
+        """The shard, where it is there and its files, whose paths its name stands for, are what they were."""
         shard = read_shard(self.folder, self._names[number])
         if shard is None:
             return None
-        files = [file for row in self._blocks[number] for file in self._files(row)]
-        if [source[0] for source in shard.sources] != files:
+        sources = shard.sources
+        touched = [source for source in sources if stamp(source[0]) != source[1:4]]
+        if any(stamped(source[0])[4] != source[4] for source in touched):
             return None
-        touched = [source for source in shard.sources if _stamp(source[0]) != source[1:4]]
-        if not touched:
-            return shard
-        if any(_stamped(source[0])[4] != source[4] for source in touched):
-            return None
-        shard.sources = [_stamped(file) for file in files]
-        rewrite_sources(self.folder, self._names[number], shard.sources)
+        if touched:
+            rewrite_sources(self.folder, self._names[number], [stamped(source[0]) for source in sources])
         return shard
 
     # --- reading ---
@@ -241,6 +230,12 @@ class Store:
     def has(self, row: int) -> bool:
         """Whether a slice is prepared; the other methods are for those that are."""
         return self._shards[self._places[row, 0]] is not None
+
+    def release(self, row: int) -> None:
+        """Let go of the file that holds a slice; reading maps it again."""
+        shard = self._shards[self._places[row, 0]]
+        if shard is not None:
+            shard.release()
 
     def image(self, row: int) -> AnyArray:
         """``[h, w, C]`` in the store's layout: the file's type, or float32 where it was interpolated."""
@@ -283,36 +278,5 @@ def _blocks(dataset: Dataset) -> list[AnyArray]:
         if len(rows) >= WHOLE:
             blocks.append(rows)
         else:
-            pooled.setdefault(int(_digest(volumes[start]), 16) % POOLS, []).append(rows)
+            pooled.setdefault(int(digest(volumes[start]), 16) % POOLS, []).append(rows)
     return blocks + [np.concatenate(pooled[number]) for number in sorted(pooled)]
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-def _stamp(file: str) -> list[int]:
-    """What changes when a file does: size, and the times of content and entry in nanoseconds; empty without a file."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-
-
-def _stamped(file: str) -> list[Any]:
-    """The file, its stamp and the digest of its content; zeros for one that is not there."""
-    try:
-        content = Path(file).read_bytes()
-    except OSError:
-        return [file, 0, 0, 0, ""]
-    return [file, *_stamp(file), hashlib.blake2b(content, digest_size=12).hexdigest()]
-
-
-@functools.cache
-def _code_of(dataset: type) -> str:
-    """A digest of the code that makes what is stored: the dataset's classes, and gisegkit's readers."""
-    modules = {kind.__module__ for kind in dataset.__mro__ if kind is not object}
-    modules |= {f"gisegkit.data.{name}" for name in READERS}
-    files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(modules)]
-    return _digest("\0".join([cv2.__version__, *(Path(file).read_text("utf-8") for file in files if file)]))

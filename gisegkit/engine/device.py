@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import math
 import os
 import re
 from collections.abc import Callable
@@ -14,13 +13,11 @@ from pathlib import Path
 
 import torch
 
+from gisegkit.cores import usable_cores
 from gisegkit.errors import TrainingError
 
 CPU_SHARE = 0.8
 """Of the free main memory; the rest is for loaders, scoring, and other programs."""
-
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Of the process's control group: microseconds of processor time in each period, and the period."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -176,17 +173,6 @@ def pick_device(name: str = "auto", precision: str = "auto") -> Device:
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream for copies to a GPU, beside the one that computes."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: those it is bound to, or fewer where its control group has a quota of time."""
-    bound = getattr(os, "sched_getaffinity", None)
-    cores = len(bound(0)) if bound else os.cpu_count() or 1
-    if CPU_QUOTA.is_file():
-        quota, _, period = CPU_QUOTA.read_text().strip().partition(" ")
-        if quota.isdigit() and period.isdigit():
-            cores = min(cores, math.ceil(int(quota) / int(period)))
-    return max(1, cores)
 
 
 def free_memory() -> int:

@@ -6,9 +6,10 @@ the device computes the batches behind them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -90,16 +91,29 @@ class Scan:
 
 @dataclass
 class _Open:
-    """A scan whose slices are still coming in."""
+    """A scan whose slices are still coming in; they are copied into place, so that nothing is held twice."""
 
     volume: str
-    rows: list[int] = field(default_factory=list)
-    probabilities: list[FloatArray] = field(default_factory=list)
-    masks: list[MaskArray | None] = field(default_factory=list)
+    rows: list[int]
+    probabilities: FloatArray
+    truth: MaskArray | None
+
+    @classmethod
+    def like(cls, volume: str, depth: int, values: FloatArray, mask: MaskArray | None) -> _Open:
+        """An empty scan of so many slices as the one that is given."""
+        truth = None if mask is None else np.empty((depth, *mask.shape), mask.dtype)
+        return cls(volume, [], np.empty((depth, *values.shape), values.dtype), truth)
+
+    def add(self, row: int, values: FloatArray, mask: MaskArray | None) -> None:
+        if mask is None or self.truth is None:
+            self.truth = None
+        else:
+            self.truth[len(self.rows)] = mask
+        self.probabilities[len(self.rows)] = values
+        self.rows.append(row)
 
     def close(self, decide: Decision) -> Scan:
-        truth = None if any(mask is None for mask in self.masks) else np.stack([m for m in self.masks if m is not None])
-        return Scan(self.volume, self.rows, decide(np.stack(self.probabilities)), truth)
+        return Scan(self.volume, self.rows, decide(self.probabilities), self.truth)
 
 
 @dataclass(frozen=True)
@@ -155,7 +169,8 @@ def predict_scans(
     model.eval()
     batches = _predicted(model, progress(loader, label, len(loader)), device, decide, channels_last=channels_last)
     slices = ordered(invert, batches, threads=device.threads, ahead=2)
-    whole = _whole(slices, table["volume"].to_numpy())
+    volumes = table["volume"].to_numpy()
+    whole = _whole(slices, volumes, Counter(map(str, volumes[ordered_rows])))
     scans = ordered(lambda scan: scan.close(decide), whole, threads=min(1, device.threads), ahead=1)
     try:
         with closing(slices), closing(scans):
@@ -175,20 +190,17 @@ def _predicted(
         yield _Slices(loaded.rows, loaded.masks, device.hand_over(probabilities.permute(0, 2, 3, 1)))
 
 
-def _whole(batches: Iterable[_Native], volumes: AnyArray) -> Generator[_Open]:
-    """The slices of each scan together."""
-    current: _Open | None = None
+def _whole(batches: Iterable[_Native], volumes: AnyArray, depths: Mapping[str, int]) -> Generator[_Open]:
+    """The slices of each scan together; a scan is forgotten here once it is handed over."""
+    current: list[_Open] = []  # one at most
     for batch in batches:
         for row, values, mask in batch:
-            if current is not None and current.volume != volumes[row]:
-                yield current
-                current = None
-            current = current or _Open(str(volumes[row]))
-            current.rows.append(row)
-            current.probabilities.append(values)
-            current.masks.append(mask)
-    if current is not None:
-        yield current
+            if not current:
+                volume = str(volumes[row])
+                current.append(_Open.like(volume, depths[volume], values, mask))
+            current[0].add(row, values, mask)
+            if len(current[0].rows) == len(current[0].probabilities):
+                yield current.pop()
 
 
 def _forward(model: nn.Module, images: torch.Tensor, device: Device, decide: Decision) -> list[torch.Tensor]:

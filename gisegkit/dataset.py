@@ -1,0 +1,81 @@
+"""A recipe's dataset and its prepared store become objects, and so does any other component.
+
+Imports no torch, which would take longer than listing a set of the competition's size and looking at its store.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gisegkit.data.store import Layout, Store
+from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError
+from gisegkit.recipe import ComponentSpec, Recipe
+from gisegkit.registry import Registries
+from gisegkit.sizes import parse_size
+from gisegkit.types import COLUMNS, Dataset
+
+
+def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -> Any:
+    """The object that a component's factory returns.
+
+    Args:
+        spec: name and parameters from the recipe.
+        given: what gisegkit hands in; a factory receives those that its signature names.
+
+    Raises:
+        ComponentError: if it cannot be imported or its factory fails; names place, owner and cause.
+    """
+    component = registries[spec.kind].get(spec.name)
+    wanted = component.signature()
+    handed = {key: value for key, value in given.items() if key in wanted.parameters or wanted.open}
+    factory = component.load()
+    try:
+        return factory(**handed, **spec.params)
+    except GisegError as error:
+        error.args = (f"{spec.place}: {error}",) if spec.place else error.args
+        raise
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        cause = f"{type(error).__name__}: {error}"
+        what = f"{spec.kind} {spec.name!r} of {component.owner}"
+        raise ComponentError(f"{spec.place}: {what} cannot be built with {dict(spec.params)}: {cause}") from error
+
+
+def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:
+    """The dataset, checked against the contract that everything else relies on.
+
+    Raises:
+        DataError: if it holds no slices, or slices of one scan differ in size.
+        ComponentError: if its table lacks a column.
+    """
+    dataset: Dataset = build_component(recipe.dataset, registries)
+    table = dataset.table
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise ComponentError(f"dataset {recipe.dataset.name!r}: its table has no column {', '.join(missing)}")
+    if table.empty:
+        raise DataError(f"{recipe.dataset.place}: dataset {recipe.dataset.name!r} holds no slices")
+    sizes = table.groupby("volume", sort=False)[["height", "width"]].nunique().max(axis=1)
+    if (sizes > 1).any():
+        scan = sizes.index[sizes > 1][0]
+        raise DataError(f"scan {scan} has slices of different sizes; give each size a volume of its own")
+    return dataset
+
+
+def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
+    """Where the prepared slices of a recipe are kept; None where it wants none, or the dataset cannot be prepared.
+
+    Raises:
+        RecipeError: if it cannot, and is to be kept on the device.
+    """
+    inputs = recipe.input
+    if inputs.store == "off" or not (hasattr(dataset, "sources") and hasattr(dataset, "root")):
+        if inputs.store == "device":
+            found = f'input.store = "device", and the dataset {recipe.dataset.name!r} has no root and sources(row)'
+            remedy = 'a dataset needs both to be prepared, see docs/store.md; or use input.store = "size"'
+            raise RecipeError(recipe.source, [Mistake(recipe.dataset.place, found, remedy)])
+        return None
+    # Percentiles are those of the native pixels, which a resized image no longer has.
+    native = inputs.store == "native" or inputs.normalize.endswith("percentile")
+    layout = Layout() if native else Layout(inputs.size, inputs.resize, inputs.interpolation)
+    limit = None if inputs.store_limit == "auto" else parse_size(inputs.store_limit)
+    return Store(dataset, name=recipe.dataset.name, layout=layout, limit=limit)
