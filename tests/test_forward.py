@@ -42,10 +42,16 @@ def test_buffers_are_as_they_were_kept_and_gradients_are_gone():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_network_without_buffers_has_nothing_to_keep():
-    forward = Forward(nn.Conv2d(1, 1, 1))
+def test_a_network_without_buffers_begins_again_without_gradients():
+    model = nn.Conv2d(1, 1, 1)
+    weight = model.weight.detach().clone()
+    forward = Forward(model)
     forward.keep()
+    forward(torch.ones(1, 1, 2, 2)).sum().backward()
+    assert model.weight.grad is not None
     forward.begin_again()
+    assert model.weight.grad is None
+    assert torch.equal(model.weight, weight)
 
 
 # --- compilation ----------------------------------------------------------------------------------------------------

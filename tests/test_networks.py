@@ -235,5 +235,10 @@ def test_an_encoder_that_cannot_be_dilated_says_so(encoder):
 def test_deprecated_names_of_encoders_are_taken_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        unet(in_channels=1, classes=1, encoder="timm-efficientnet-b0", weights="none")
-        unet(in_channels=1, classes=1, encoder="tu-tf_efficientnet_b0_ap", weights="none")
+        deprecated = unet(in_channels=1, classes=1, encoder="timm-efficientnet-b0", weights="none")
+        mapped = unet(in_channels=1, classes=1, encoder="tu-tf_efficientnet_b0_ap", weights="none")
+    assert deprecated.eval()(torch.zeros(1, 1, 32, 32)).shape == (1, 1, 32, 32)
+    current = unet(in_channels=1, classes=1, encoder="tu-tf_efficientnet_b0", weights="none").state_dict()
+    assert {name: value.shape for name, value in mapped.state_dict().items()} == {
+        name: value.shape for name, value in current.items()
+    }

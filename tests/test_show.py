@@ -198,7 +198,8 @@ def test_the_file_holds_the_picture_and_replaces_an_older_one(session, recipe, t
 
 def test_showing_needs_no_weights(session, recipe, monkeypatch):
     monkeypatch.setattr("gisegkit.components.models.unet", lambda **_: pytest.fail("the network is not needed"))
-    see_batch(recipe("model.weights=imagenet"), session, epoch=1, batch=1, count=1)
+    seen = see_batch(recipe("model.weights=imagenet"), session, epoch=1, batch=1, count=1)
+    assert len(seen.samples) == 1
 
 
 # --- what is drawn, in words ----------------------------------------------------------------------------------------

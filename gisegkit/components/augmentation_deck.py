@@ -32,16 +32,7 @@ class WarpPolicy:
         self.drawn: list[str] = []
 
     def __call__(self, image: FloatArray, mask: MaskArray, rng: np.random.Generator) -> tuple[FloatArray, MaskArray]:
-        """Augment one sample; the arrays handed in keep their values.
-
-        Args:
-            image: ``[H, W, C]`` float32, any number of channels.
-            mask: ``[H, W, K]`` uint8 of 0, 1 and IGNORE.
-            rng: the sample's own generator.
-
-        Returns:
-            The same pair, augmented, C-contiguous.
-        """
+        """As ``AlbumentationsPolicy``, but there is no image that it cannot work on."""
         size = (image.shape[0], image.shape[1])
         draws = Draws(self.settings, size, 1, rng)
         if self.record:
