@@ -5,6 +5,7 @@ Every slice is drawn anew, none is a copy of another. It takes about 8 minutes o
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -48,7 +49,8 @@ def make(folder: Path, chosen: list[Scan], *, processes: int) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "train").mkdir(parents=True)
     write_table(folder / "sample_submission.csv", [], ("id", "class", "predicted"))
-    with ProcessPoolExecutor(processes) as pool:
+    spawn = multiprocessing.get_context("spawn")  # a forked process waits forever for OpenCV's threads
+    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
         rows = list(chain.from_iterable(pool.map(_write, repeat(folder / "train"), chosen)))
     write_table(folder / "train.csv", rows, ("id", "class", "segmentation"))
     return folder

@@ -31,7 +31,7 @@ REPETITIONS = 15
 KEPT = 0.67
 """Share of the pixels that a ragged mask keeps."""
 MISS = (
-    "a loop over so few runs takes little: two calls of numpy, one that reads the numbers and one that fills the mask, "
+    "the loop over one mask takes little: two calls of numpy, one that reads the numbers and one that fills the mask, "
     "take a fifth of its time already; checking the text, which the notebook does not, and a dozen small calls as much "
     "again"
 )

@@ -19,7 +19,7 @@ METRICS = ("uwmgi_score", "dice", "iou")
 @click.option("--metric", "chosen", metavar="NAME", multiple=True, default=METRICS, help="One of several metrics.")
 @click.option(
     "--spacing",
-    type=(float, float, float),
+    type=(click.FloatRange(min=0, min_open=True),) * 3,
     metavar="Z Y X",
     help="mm from one slice, row and column to the next, for metrics in mm.  [default: as the scans beside TRUTH say]",
 )
