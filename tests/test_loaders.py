@@ -110,7 +110,7 @@ def test_workers_change_nothing(samples):
 
 
 def test_batches_that_are_kept_stay_as_they_were(samples):
-    """More are kept than there are places in shared memory, which is used again only where no batch is left."""
+    """More are kept than there are buffers in shared memory, which is used again only where no batch is left."""
     keys = [[(epoch, row) for row in range(4)] for epoch in range(1, 16)]
     kept = list(training_loader(samples, keys, workers=2, pin=False))
     assert len({batch.images.data_ptr() for batch in kept}) == len(keys)

@@ -15,8 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
+from gisegkit.data.buffers import BufferPool, Form, Handle
 from gisegkit.data.geometry import make_geometry
-from gisegkit.data.places import Form, Places, Ticket
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store import Store
@@ -194,45 +194,45 @@ Sample = tuple["AnyArray", "AnyArray", int]
 """Image ``[C, H, W]``, mask ``[K, H, W]`` and row."""
 
 
-class Order(NamedTuple):
-    """A batch that is wanted: its samples, and its place in shared memory; None for memory of its own."""
+class BatchRequest(NamedTuple):
+    """A batch that is wanted: its samples, and its slot in shared memory; None for memory of its own."""
 
     keys: list[Key]
-    place: int | None
+    slot: int | None
 
 
-class _Orders(Sampler[Order]):
-    """Lends a place with every batch."""
+class _Requests(Sampler[BatchRequest]):
+    """Lends a slot with every batch."""
 
-    def __init__(self, sampler: EpochSampler | Sequence[list[Key]], places: Places | None) -> None:
+    def __init__(self, sampler: EpochSampler | Sequence[list[Key]], pool: BufferPool | None) -> None:
         self.sampler = sampler
-        self.places = places
+        self.pool = pool
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[Order]:
+    def __iter__(self) -> Iterator[BatchRequest]:
         for keys in self.sampler:
-            yield Order(keys, None if self.places is None else self.places.lend())
+            yield BatchRequest(keys, None if self.pool is None else self.pool.acquire())
 
 
-class _Batches(TorchDataset[Loaded | Ticket[Loaded]]):
+class _Batches(TorchDataset[Loaded | Handle[Loaded]]):
     """Whole batches; every sample is written where it stays."""
 
-    def __init__(self, samples: TrainingSet, places: Places | None) -> None:
+    def __init__(self, samples: TrainingSet, pool: BufferPool | None) -> None:
         self.samples = samples
-        self.places = places
+        self.pool = pool
 
-    def __getitem__(self, order: Order) -> Loaded | Ticket[Loaded]:
-        keys, place = order
+    def __getitem__(self, request: BatchRequest) -> Loaded | Handle[Loaded]:
+        keys, slot = request
         first = self.samples[keys[0]]
-        if self.places is None or place is None or not self.places.fit(_forms(first), len(keys)):
+        if self.pool is None or slot is None or not self.pool.fit(_forms(first), len(keys)):
             arrays = [np.empty((len(keys), *shape), dtype) for shape, dtype in _forms(first)]
             rows = self._fill(arrays, keys, first)
             images, masks = map(torch.from_numpy, arrays)
             return _loaded(images, masks, rows)
-        rows = self._fill(self.places.arrays(place, len(keys)), keys, first)
-        return self.places.ticket(place, len(keys), _loaded, rows)
+        rows = self._fill(self.pool.arrays(slot, len(keys)), keys, first)
+        return self.pool.handle(slot, len(keys), _loaded, rows)
 
     def _fill(self, arrays: list[AnyArray], keys: list[Key], first: Sample) -> list[int]:
         """Write the samples of the keys, of which the first is made already; return their rows."""
@@ -279,17 +279,17 @@ def training_loader(
     Raises:
         RunError: if batches from worker processes do not fit into shared memory.
     """
-    places = None
+    pool = None
     if workers and len(sampler):
         keys = next(iter(sampler))
         # As many as the workers prepare, one that is used, one that has just arrived, and one to spare.
-        places = Places(workers * PREFETCH + 3, len(keys), _forms(samples[keys[0]]))
+        pool = BufferPool(workers * PREFETCH + 3, len(keys), _forms(samples[keys[0]]))
     return _loader(
-        _Batches(samples, places),
+        _Batches(samples, pool),
         _as_it_is,
         workers,
         pin,
-        sampler=_Orders(sampler, places),
+        sampler=_Requests(sampler, pool),
         batch_size=None,
         persistent_workers=workers > 0,
     )

@@ -1,8 +1,8 @@
 """Shared memory for the batches of worker processes, used again and again.
 
 New memory has to be found page by page, by the worker that fills it and by the process that reads it, which takes
-longer than filling it. So the reading process makes a few places for whole batches once, lends one with each batch that
-it orders, and has it back as soon as nothing refers to that batch's tensors any more.
+longer than filling it. So the reading process allocates a pool of buffers for whole batches once, lends one with each
+batch that it requests, and has it back as soon as nothing refers to that batch's tensors any more.
 """
 
 from __future__ import annotations
@@ -32,14 +32,16 @@ ALIGN = 64
 """Bytes to which the start of every tensor is rounded up."""
 
 _numbers = itertools.count()
-_all: weakref.WeakValueDictionary[int, Places] = weakref.WeakValueDictionary()
+_pools: weakref.WeakValueDictionary[int, BufferPool] = weakref.WeakValueDictionary()
 
 
-class Places:
-    """Places for batches, each of a few tensors, in memory that this process shares with its workers.
+class BufferPool:
+    """Buffers for batches, each of a few tensors, in memory that this process shares with its workers.
+
+    A slot is the number of a buffer.
 
     Args:
-        count: of places.
+        count: of buffers.
         samples: that a batch has at most.
         forms: what each sample consists of.
 
@@ -62,32 +64,32 @@ class Places:
                 f"({error}); give it more (docker run --shm-size), make train.batch_size smaller, or load without "
                 "worker processes: --set train.workers=0"
             ) from error
-        _all[self._number] = self
+        _pools[self._number] = self
 
     def fit(self, forms: Sequence[Form], samples: int) -> bool:
         """Whether a batch of so many samples of these forms finds room."""
         return samples <= self.samples and list(forms) == self.forms
 
-    def lend(self) -> int | None:
-        """A place that is free; None where there is none."""
+    def acquire(self) -> int | None:
+        """A slot that is free; None where there is none."""
         try:
             return self._free.popleft()
         except IndexError:
             return None
 
-    def arrays(self, place: int, samples: int) -> list[AnyArray]:
+    def arrays(self, slot: int, samples: int) -> list[AnyArray]:
         """What the worker fills for a batch of so many samples."""
-        return [tensor.numpy() for tensor in self._split(self._memory[place], samples)]
+        return [tensor.numpy() for tensor in self._split(self._memory[slot], samples)]
 
-    def take(self, place: int, samples: int) -> list[torch.Tensor]:
-        """The batch in the process that lent the place; when the last tensor is gone, the place is free again."""
-        memory = self._memory[place].numpy()
-        weakref.finalize(memory, self._free.append, place).atexit = False
+    def receive(self, slot: int, samples: int) -> list[torch.Tensor]:
+        """The batch in the process that owns the pool; when the last tensor is gone, the slot is free again."""
+        memory = self._memory[slot].numpy()
+        weakref.finalize(memory, self._free.append, slot).atexit = False
         return self._split(torch.from_numpy(memory), samples)
 
-    def ticket(self, place: int, samples: int, make: Callable[..., T], *rest: object) -> Ticket[T]:
+    def handle(self, slot: int, samples: int, make: Callable[..., T], *rest: object) -> Handle[T]:
         """What the worker sends in a batch's stead."""
-        return Ticket(self._number, place, samples, make, rest)
+        return Handle(self._number, slot, samples, make, rest)
 
     def _split(self, memory: torch.Tensor, samples: int) -> list[torch.Tensor]:
         tensors = []
@@ -104,18 +106,18 @@ def _shared(size: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class Ticket(Generic[T]):
-    """Names a filled place; unpickled in the process that lent it, it becomes ``make(*tensors, *rest)``."""
+class Handle(Generic[T]):
+    """Names a filled slot; unpickled in the process that owns the pool, it becomes ``make(*tensors, *rest)``."""
 
     number: int
-    place: int
+    slot: int
     samples: int
     make: Callable[..., T]
     rest: tuple[object, ...]
 
     def __reduce__(self) -> tuple[Callable[..., T], tuple[Any, ...]]:
-        return _redeem, (self.number, self.place, self.samples, self.make, self.rest)
+        return _resolve, (self.number, self.slot, self.samples, self.make, self.rest)
 
 
-def _redeem(number: int, place: int, samples: int, make: Callable[..., T], rest: tuple[object, ...]) -> T:
-    return make(*_all[number].take(place, samples), *rest)
+def _resolve(number: int, slot: int, samples: int, make: Callable[..., T], rest: tuple[object, ...]) -> T:
+    return make(*_pools[number].receive(slot, samples), *rest)
