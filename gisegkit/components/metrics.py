@@ -121,7 +121,7 @@ class UWMGIScore:
         divided = f"size per axis and {root}" if hausdorff_norm == "per_axis" else "diagonal in voxels"
         self.convention = (
             f"0.4 Dice + 0.6 (1 - Hausdorff); {self.dice.convention}; Hausdorff in {where} {whose}, symmetric, "
-            f"divided by {divided}, {_both_empty(hausdorff_empty)}, one empty 1"
+            f"divided by {divided}, {both_empty(hausdorff_empty)}, one empty 1"
         )
 
     def __call__(self, prediction: BoolArray, truth: BoolArray) -> Mapping[str, FloatArray]:
@@ -151,12 +151,13 @@ class UWMGIScore:
         return [BOTH_EMPTY[self.empty] if math.isnan(value) else min(value, 1.0) for value in found]
 
 
-def _both_empty(empty: str) -> str:
+def both_empty(empty: str) -> str:
+    """What a convention says of masks that are both empty."""
     return "both empty skipped" if empty == "skip" else f"both empty {BOTH_EMPTY[empty]:.0f}"
 
 
 def _overlap_convention(unit: str, empty: str) -> str:
-    return f"per {'slice' if unit == 'slice' else 'scan'} and class, {_both_empty(empty)}, one empty 0"
+    return f"per {'slice' if unit == 'slice' else 'scan'} and class, {both_empty(empty)}, one empty 0"
 
 
 def _counts(prediction: BoolArray, truth: BoolArray, unit: str) -> tuple[FloatArray, FloatArray]:

@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
+from gisegkit.components.metrics import BOTH_EMPTY, both_empty
 from gisegkit.data.distances import class_boxes, slice_boxes, surface_distances
 from gisegkit.types import SPACING, Above
 
 if TYPE_CHECKING:
     from gisegkit.types import BoolArray, FloatArray
 
-Value = Callable[["FloatArray", "FloatArray"], float]
-"""A metric's value from the distances of each surface's voxels to the other surface; neither is empty."""
+ONE_EMPTY = {"skip": math.nan, "zero": 0.0}
+"""Besides ``diagonal``, which depends on the scan."""
 
 
-class HD95:
+class _SurfaceMetric:
+    """From masks to values in mm; a metric says what the value of two surfaces is, and that of empty masks."""
+
+    part: str
+    unit: str
+    empty: str
+    one_empty: str
+
+    def __call__(
+        self, prediction: BoolArray, truth: BoolArray, *, spacing: Sequence[float]
+    ) -> Mapping[str, FloatArray]:
+        size = prediction.shape[3 - len(spacing) : 3]
+        diagonal = math.hypot(*(voxels * step for voxels, step in zip(size, spacing, strict=True)))
+
+        def value(p: BoolArray, t: BoolArray) -> float:
+            some = p.any(), t.any()
+            if not any(some):
+                return BOTH_EMPTY[self.empty]
+            if not all(some):
+                return ONE_EMPTY.get(self.one_empty, diagonal)
+            return self._value(*surface_distances(p, t, spacing=spacing))
+
+        if self.unit == "volume":
+            values = np.array([value(p, t) for p, t in class_boxes(prediction, truth)])
+        else:
+            values = np.array([[value(p, t) for p, t in pairs] for pairs in slice_boxes(prediction, truth)])
+        return {self.part: values}
+
+    def combine(self, means: Mapping[str, float]) -> float:
+        return means[self.part]
+
+    @property
+    def spacing_columns(self) -> tuple[str, ...]:
+        return SPACING if self.unit == "volume" else SPACING[1:]
+
+    def _value(self, forth: FloatArray, back: FloatArray) -> float:
+        """From the distances of each surface's voxels to the other surface; neither is empty."""
+        raise NotImplementedError
+
+
+class HD95(_SurfaceMetric):
     """95th percentile of the distances between surfaces, in mm: the larger of the two directions.
 
     The surface are the voxels with a neighbour outside the mask (4 neighbours in a slice, 6 in a scan; what lies
@@ -33,6 +74,7 @@ class HD95:
     Paper: Huttenlocher et al., Comparing images using the Hausdorff distance, doi:10.1109/34.232073
     """
 
+    part = "hd95"
     higher_is_better = False
 
     def __init__(
@@ -43,20 +85,13 @@ class HD95:
         one_empty: Literal["diagonal", "skip"] = "diagonal",
     ) -> None:
         self.unit, self.empty, self.one_empty = unit, empty, one_empty
-        self.spacing_columns = _columns(unit)
         self.convention = f"95th percentile of surface distances in mm, {_distances(unit, empty, one_empty)}"
 
-    def __call__(
-        self, prediction: BoolArray, truth: BoolArray, *, spacing: Sequence[float]
-    ) -> Mapping[str, FloatArray]:
-        empties = _empties(self.empty, self.one_empty, prediction.shape, spacing)
-        return {"hd95": _values(prediction, truth, spacing, self.unit, _larger_percentile, empties)}
-
-    def combine(self, means: Mapping[str, float]) -> float:
-        return means["hd95"]
+    def _value(self, forth: FloatArray, back: FloatArray) -> float:
+        return max(_percentile(forth), _percentile(back))
 
 
-class ASSD:
+class ASSD(_SurfaceMetric):
     """Average symmetric surface distance in mm: the mean over the voxels of both surfaces together.
 
     Surfaces and distances are those of ``hd95``.
@@ -70,6 +105,7 @@ class ASSD:
     Paper: Heimann et al., Comparison and evaluation of methods for liver segmentation, doi:10.1109/TMI.2009.2013851
     """
 
+    part = "assd"
     higher_is_better = False
 
     def __init__(
@@ -80,20 +116,13 @@ class ASSD:
         one_empty: Literal["diagonal", "skip"] = "diagonal",
     ) -> None:
         self.unit, self.empty, self.one_empty = unit, empty, one_empty
-        self.spacing_columns = _columns(unit)
         self.convention = f"mean of surface distances in mm, both surfaces, {_distances(unit, empty, one_empty)}"
 
-    def __call__(
-        self, prediction: BoolArray, truth: BoolArray, *, spacing: Sequence[float]
-    ) -> Mapping[str, FloatArray]:
-        empties = _empties(self.empty, self.one_empty, prediction.shape, spacing)
-        return {"assd": _values(prediction, truth, spacing, self.unit, _mean, empties)}
-
-    def combine(self, means: Mapping[str, float]) -> float:
-        return means["assd"]
+    def _value(self, forth: FloatArray, back: FloatArray) -> float:
+        return float((forth.sum() + back.sum()) / (len(forth) + len(back)))
 
 
-class NSD:
+class NSD(_SurfaceMetric):
     """Normalised surface Dice: the share of both surfaces' voxels that lie within a tolerance of the other surface.
 
     Surfaces and distances are those of ``hd95``: voxels are counted, not areas. Where only one of prediction and truth
@@ -109,6 +138,8 @@ class NSD:
     Paper: Nikolov et al., Clinically applicable segmentation of head and neck anatomy, doi:10.2196/26151
     """
 
+    part = "nsd"
+    one_empty = "zero"
     higher_is_better = True
 
     def __init__(
@@ -119,52 +150,13 @@ class NSD:
         empty: Literal["skip", "one", "zero"] = "skip",
     ) -> None:
         self.tolerance, self.unit, self.empty = tolerance, unit, empty
-        self.spacing_columns = _columns(unit)
-        self.convention = (
-            f"share of both surfaces within {tolerance:g} mm of the other, {_place(unit)}, {_both(empty)}, one empty 0"
-        )
+        place = f"{_place(unit)}, {both_empty(empty)}, one empty 0"
+        self.convention = f"share of both surfaces within {tolerance:g} mm of the other, {place}"
 
-    def __call__(
-        self, prediction: BoolArray, truth: BoolArray, *, spacing: Sequence[float]
-    ) -> Mapping[str, FloatArray]:
+    def _value(self, forth: FloatArray, back: FloatArray) -> float:
         limit = self.tolerance * (1 + 1e-9)  # a distance that equals the tolerance counts, however it was rounded
-
-        def share(forth: FloatArray, back: FloatArray) -> float:
-            near = np.count_nonzero(forth <= limit) + np.count_nonzero(back <= limit)
-            return float(near / (len(forth) + len(back)))
-
-        return {"nsd": _values(prediction, truth, spacing, self.unit, share, (BOTH_EMPTY[self.empty], 0.0))}
-
-    def combine(self, means: Mapping[str, float]) -> float:
-        return means["nsd"]
-
-
-BOTH_EMPTY = {"skip": math.nan, "one": 1.0, "zero": 0.0}
-
-
-def _values(
-    prediction: BoolArray,
-    truth: BoolArray,
-    spacing: Sequence[float],
-    unit: str,
-    value: Value,
-    empties: tuple[float, float],
-) -> FloatArray:
-    """``[K]`` of a scan or ``[D, K]`` of its slices; ``empties`` are the values where both and where one is empty."""
-
-    def of(p: BoolArray, t: BoolArray) -> float:
-        some = p.any(), t.any()
-        if not all(some):
-            return empties[1] if any(some) else empties[0]
-        return value(*surface_distances(p, t, spacing=spacing))
-
-    if unit == "volume":
-        return np.array([of(p, t) for p, t in class_boxes(prediction, truth)])
-    return np.array([[of(p, t) for p, t in pairs] for pairs in slice_boxes(prediction, truth)])
-
-
-def _larger_percentile(forth: FloatArray, back: FloatArray) -> float:
-    return max(_percentile(forth), _percentile(back))
+        near = np.count_nonzero(forth <= limit) + np.count_nonzero(back <= limit)
+        return float(near / (len(forth) + len(back)))
 
 
 def _percentile(distances: FloatArray) -> float:
@@ -176,28 +168,9 @@ def _percentile(distances: FloatArray) -> float:
     return float(low + (high - low) * (place - below))
 
 
-def _mean(forth: FloatArray, back: FloatArray) -> float:
-    return float((forth.sum() + back.sum()) / (len(forth) + len(back)))
-
-
-def _empties(empty: str, one_empty: str, shape: Sequence[int], spacing: Sequence[float]) -> tuple[float, float]:
-    """The values where both are empty and where one is; ``shape`` is D, H, W, K."""
-    size = shape[3 - len(spacing) : 3]
-    diagonal = math.hypot(*(voxels * step for voxels, step in zip(size, spacing, strict=True)))
-    return BOTH_EMPTY[empty], diagonal if one_empty == "diagonal" else math.nan
-
-
-def _columns(unit: str) -> tuple[str, ...]:
-    return SPACING if unit == "volume" else SPACING[1:]
-
-
 def _distances(unit: str, empty: str, one_empty: str) -> str:
-    return f"{_place(unit)}, {_both(empty)}, one empty {'the diagonal' if one_empty == 'diagonal' else 'skipped'}"
+    return f"{_place(unit)}, {both_empty(empty)}, one empty {'the diagonal' if one_empty == 'diagonal' else 'skipped'}"
 
 
 def _place(unit: str) -> str:
     return "in 3D, per scan and class" if unit == "volume" else "in 2D, per slice and class"
-
-
-def _both(empty: str) -> str:
-    return "both empty skipped" if empty == "skip" else f"both empty {BOTH_EMPTY[empty]:.0f}"
