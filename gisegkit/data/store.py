@@ -218,11 +218,11 @@ class Store:
         if shard is None:
             return None
         sources = shard.sources
-        touched = [source for source in sources if stamp(source[0]) != source[1:4]]
-        if any(stamped(source[0])[4] != source[4] for source in touched):
+        now = [source if stamp(source[0]) == source[1:4] else stamped(source[0]) for source in sources]
+        if [source[4] for source in now] != [source[4] for source in sources]:
             return None
-        if touched:
-            rewrite_sources(self.folder, self._names[number], [stamped(source[0]) for source in sources])
+        if now != sources:
+            rewrite_sources(self.folder, self._names[number], now)
         return shard
 
     # --- reading ---
