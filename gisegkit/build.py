@@ -91,7 +91,12 @@ class TrainingParts:
 
 
 def build_data(
-    recipe: Recipe, registries: Registries, *, training: bool = True, prepare: Progress | None = None
+    recipe: Recipe,
+    registries: Registries,
+    *,
+    training: bool = True,
+    prepare: Progress | None = None,
+    dataset: Dataset | None = None,
 ) -> Data:
     """Dataset, split and input of a recipe.
 
@@ -99,12 +104,13 @@ def build_data(
         training: whether there must be slices to train on and to validate on.
         prepare: shown while slices that train or validate are prepared; None takes those that are prepared already,
             and reads the others from their files.
+        dataset: the recipe's, where it is built already.
 
     Raises:
         DataError: if the data cannot be split as the recipe says, or not be prepared, or a metric measures in mm and
             the data do not tell how far their voxels are apart.
     """
-    dataset = build_dataset(recipe, registries)
+    dataset = build_dataset(recipe, registries) if dataset is None else dataset
     refuse_unmeasured(build_metrics(recipe, registries), dataset.table, place=str(recipe.dataset.place))
     inputs, split = recipe.input, recipe.split
     store = make_store(recipe, dataset)

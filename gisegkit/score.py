@@ -118,11 +118,12 @@ def score_submission(
         raise SubmissionError(report(submission, missing) + "\na scan is scored whole: give each of its slices a row")
     true.check(volumes)
     board = Scoreboard(metrics, true.classes)
+    beside = spacing is None and any(getattr(metric, "spacing_columns", ()) for metric in metrics.values())
     for volume, ids in progress(volumes.items(), "score", len(volumes)):
         size = true.size(volume)
         prediction = _masks(predicted, ids, true.classes, size, submission)
         masks = _masks(true.runs, ids, true.classes, size, truth).astype(np.uint8)
-        mm = _spacing_beside(truth.parent, volume) if spacing is None else spacing
+        mm = _spacing_beside(truth.parent, volume) if beside else spacing
         board.add(volume, ids, prediction, masks, spacing=mm)
     slices = sum(len(ids) for ids in volumes.values())
     return SubmissionScores(submission, truth, board, len(volumes), slices, len(true.volumes) - len(volumes))

@@ -32,7 +32,7 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     for line in describe(dataset, found):
         say(line)
     try:
-        data = build_data(parsed, plugins.registries)
+        data = build_data(parsed, plugins.registries, dataset=dataset)
     except DataError as error:
         warn(f"split: {error}")
     else:

@@ -100,11 +100,10 @@ class Scoreboard:
             if (truth[other] != IGNORE).any():
                 raise DataError(f"scan {volume}: the truth has values other than 0, 1 and {IGNORE}")
             prediction = prediction & ~other
-        extra = {
-            name: spacing_for(name, metric, spacing or {}, place=f"scan {volume}")
+        values = {
+            name: metric(prediction, positive, **spacing_for(name, metric, spacing or {}, place=f"scan {volume}"))
             for name, metric in self.metrics.items()
         }
-        values = {name: metric(prediction, positive, **extra[name]) for name, metric in self.metrics.items()}
         shapes = ((len(ids), len(self.classes)), (len(self.classes),))
         for name, parts in values.items():
             for part, array in parts.items():
