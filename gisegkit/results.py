@@ -73,6 +73,7 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
         "trainable_parameters": sum(size for size, trainable in sizes if trainable),
         "scores": board.scores(),
         "conventions": board.conventions,
+        "higher_is_better": {name: metric.higher_is_better for name, metric in ready.metrics.items()},
         "parts": board.parts,
     }
     run.write_evaluation(scores, board.tables())

@@ -173,6 +173,14 @@ def test_scans_are_listed_lowest_first_and_at_most_fifty():
     assert "scan050." not in text
 
 
+def test_scans_are_listed_worst_first_also_where_lower_is_better():
+    table = pd.DataFrame({"volume": ["a.", "b.", "c."], "hd95": [2.5, 20.5, None]})
+    scores = {"conventions": {"hd95": "in mm", "dice": "of masks"}, "higher_is_better": {"hd95": False, "dice": True}}
+    text = Reader(page(tables={"by_scan": table}, scores=scores)).text
+    assert "highest hd95 first; 3 of 3 rows" in text
+    assert text.index("b.|20.5") < text.index("a.|2.5") < text.index("c.|")
+
+
 def test_tables_of_other_shapes_are_shown():
     counts = pd.DataFrame({"volume": ["a", "b"], "slices": [24.0, None], "flag": [True, False]})
     text = Reader(page(tables={"by_class": counts, "by_scan": counts[["volume"]]})).text

@@ -101,7 +101,7 @@ def render_page(
         ("Scores by class", _table(tables["by_class"]) if "by_class" in tables else ""),
         ("Preview", _preview(preview)),
         ("Training", _training(metrics)),
-        ("Scans", _scans(tables["by_scan"]) if "by_scan" in tables else ""),
+        ("Scans", _scans(tables["by_scan"], scores) if "by_scan" in tables else ""),
         ("Recipe", f"<pre>{escape(recipe)}</pre>"),
         ("Environment", _environment(environment)),
     ]
@@ -193,14 +193,14 @@ def _course(metrics: Sequence[Mapping[str, Any]], key: str) -> Points:
     return [(entry["epoch"], entry["scores"][key]) for entry in metrics if key in entry.get("scores", {})]
 
 
-def _scans(table: pd.DataFrame) -> str:
-    numbers = [str(column) for column in table.columns if table[column].dtype.kind == "f"]
-    likely = [column for column in numbers if any(word in column.lower() for word in ("dice", "score", "iou"))]
-    if not (likely or numbers):
+def _scans(table: pd.DataFrame, scores: Mapping[str, Any]) -> str:
+    """The worst by the first metric."""
+    key = next((name for name in scores.get("conventions", {}) if name in table.columns), None)
+    if key is None:
         return _table(table.head(WORST))
-    key = (likely or numbers)[0]
-    shown = table.sort_values(key, kind="stable", na_position="last").head(WORST)
-    note = f"lowest {escape(key)} first; {len(shown)} of {len(table)} rows"
+    higher: bool = scores.get("higher_is_better", {}).get(key, True)  # older runs do not say
+    shown = table.sort_values(key, ascending=higher, kind="stable", na_position="last").head(WORST)
+    note = f"{'lowest' if higher else 'highest'} {escape(key)} first; {len(shown)} of {len(table)} rows"
     return f'<p class="note">{note}</p>\n{_table(shown)}'
 
 
