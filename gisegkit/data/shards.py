@@ -67,6 +67,10 @@ class Shard:
         self.size = int(facts["size"])
         self._map: AnyArray | None = None
         self._checked: set[int] = set()
+        self._parsed: tuple[int, dict[str, Any]] = (
+            -1,
+            {},
+        )  # the slice last read; its image, limits and mask come together
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_map": None}  # a loader's process maps the file itself
@@ -92,7 +96,7 @@ class Shard:
 
     def limits(self, place: int) -> tuple[float, float, float]:
         """Smallest and largest value of the image as its file has it, and the largest that its type can hold."""
-        low, high, top = json.loads(self._entries[place])["limits"]
+        low, high, top = self._parse(place)["limits"]
         return low, high, top
 
     def planes(self, place: int, name: str) -> MaskArray | None:
@@ -116,8 +120,16 @@ class Shard:
         merged: MaskArray = cv2.merge(list(planes)).reshape(*planes.shape[1:], len(planes))
         return merged
 
+    def _parse(self, place: int) -> dict[str, Any]:
+        number, entry = self._parsed
+        if number != place:
+            entry = json.loads(self._entries[place])
+            self._parsed = place, entry
+        return entry
+
     def _entry(self, place: int) -> dict[str, Any]:
-        entry: dict[str, Any] = json.loads(self._entries[place])
+        """A slice's line, its arrays checked."""
+        entry = self._parse(place)
         if place not in self._checked:
             start, stop = entry["bytes"]
             if zlib.crc32(self._bytes().data[start:stop]) != entry["check"]:
