@@ -19,7 +19,7 @@ deck: $(STAMP)
 	$(BIN)/python benchmarks/deck.py
 
 bench: $(STAMP)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/all.py
 
 lint: $(STAMP)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from gisegkit.build import Data, Rows
 from gisegkit.data import rle
+from gisegkit.data.planes import split
 from gisegkit.data.submission import write_submission
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.overlap import ordered
@@ -161,9 +162,9 @@ def predict(
     def encoded(scan: Scan) -> tuple[Scan, list[tuple[str, str, str]]]:
         ids = ready.data.dataset.table["id"]
         return scan, [
-            (str(ids.iloc[row]), class_name, rle.encode(scan.prediction[d, :, :, k]))
-            for d, row in enumerate(scan.rows)
-            for k, class_name in enumerate(ready.data.dataset.classes)
+            (str(ids.iloc[row]), class_name, rle.encode(plane))
+            for row, mask in zip(scan.rows, scan.prediction, strict=True)
+            for class_name, plane in zip(ready.data.dataset.classes, split(mask), strict=True)
         ]
 
     def submission_rows() -> Iterator[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ import numpy as np
 
 from gisegkit.components.datasets.uwmgi import THICKNESS
 from gisegkit.data import rle
+from gisegkit.data.planes import merge
 from gisegkit.data.submission import check_runs, read_rows, read_submission, report
-from gisegkit.engine.scoring import Scoreboard
+from gisegkit.engine.overlap import ordered, thread_count
+from gisegkit.engine.scoring import ScanValues, Scoreboard
 from gisegkit.errors import DataError, SubmissionError
 from gisegkit.rundir import jsonable
 from gisegkit.types import SPACING, Metric, Progress, silent
@@ -21,7 +24,7 @@ from gisegkit.types import SPACING, Metric, Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gisegkit.types import BoolArray
+    from gisegkit.types import MaskArray
 
 Size = tuple[int, int]
 """height, width: pixels"""
@@ -119,12 +122,19 @@ def score_submission(
     true.check(volumes)
     board = Scoreboard(metrics, true.classes)
     beside = spacing is None and any(getattr(metric, "spacing_columns", ()) for metric in metrics.values())
-    for volume, ids in progress(volumes.items(), "score", len(volumes)):
+
+    def measure(scan: tuple[str, list[str]]) -> ScanValues:
+        volume, ids = scan
         size = true.size(volume)
-        prediction = _masks(predicted, ids, true.classes, size, submission)
-        masks = _masks(true.runs, ids, true.classes, size, truth).astype(np.uint8)
+        prediction = _masks(predicted, ids, true.classes, size, submission).view(bool)
+        masks = _masks(true.runs, ids, true.classes, size, truth)
         mm = _spacing_beside(truth.parent, volume) if beside else spacing
-        board.add(volume, ids, prediction, masks, spacing=mm)
+        return board.measure(volume, ids, prediction, masks, spacing=mm)
+
+    threads = thread_count()
+    with closing(ordered(measure, volumes.items(), threads=threads, ahead=threads)) as measured:
+        for values in progress(measured, "score", len(volumes)):
+            board.record(values)
     slices = sum(len(ids) for ids in volumes.values())
     return SubmissionScores(submission, truth, board, len(volumes), slices, len(true.volumes) - len(volumes))
 
@@ -277,12 +287,10 @@ def _listed(sizes: set[Size | None]) -> str:
     return ", ".join(str(size) for size in sorted(size for size in sizes if size is not None))
 
 
-def _masks(runs: Runs, ids: Sequence[str], classes: Sequence[str], size: Size, path: Path) -> BoolArray:
-    """``[D, H, W, K]`` bool of one scan."""
-    masks = np.zeros((len(ids), *size, len(classes)), dtype=bool)
-    for d, slice_id in enumerate(ids):
-        for k, label in enumerate(classes):
-            if text := runs[slice_id, label]:
-                place = f"{path}: {slice_id}, {label}"
-                masks[d, :, :, k] = rle.decode(text, height=size[0], width=size[1], place=place)
-    return masks
+def _masks(runs: Runs, ids: Sequence[str], classes: Sequence[str], size: Size, path: Path) -> MaskArray:
+    """``[D, H, W, K]`` uint8 of one scan."""
+    keys = [(slice_id, label) for slice_id in ids for label in classes]
+    places = [f"{path}: {slice_id}, {label}" for slice_id, label in keys]
+    planes = rle.decode_all([runs[key] for key in keys], height=size[0], width=size[1], places=places)
+    slices = planes.reshape(len(ids), len(classes), *size)
+    return np.stack([merge(masks) for masks in slices])

@@ -14,6 +14,7 @@ import copy
 import math
 import pickle
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def _rates(build: Callable[..., Any], steps: int, stop: int | None) -> list[floa
 
 
 def check_metric(metric: Metric) -> None:
-    """A metric gives one value a slice or scan and class, prefers the truth, and says what it does when empty.
+    """A metric gives a value a slice or scan and class, the same whenever asked, prefers the truth, knows empty masks.
 
     Raises:
         ContractError: at the first violation.
@@ -249,18 +250,17 @@ def check_metric(metric: Metric) -> None:
     spacing: Any = spacing_for("checked", metric, dict.fromkeys(SPACING, 1.5), place="check")
     truth = np.random.default_rng(0).random((4, 20, 24, 3)) < 0.3
     empty = np.zeros_like(truth)
-    for prediction, reference in ((truth, truth), (~truth, truth), (empty, truth), (truth, empty), (empty, empty)):
-        parts = metric(prediction, reference, **spacing)
-        expect(len(parts) > 0, "no part")
-        for name, values in parts.items():
-            expect(values.shape in ((4, 3), (3,)), f"part {name} has shape {values.shape}, not [D, K] or [K]")
-            expect(not np.isinf(values).any(), f"part {name} is infinite")
-    best, worst = (
-        metric.combine(
-            {name: float(np.nanmean(values)) for name, values in metric(prediction, truth, **spacing).items()}
-        )
-        for prediction in (truth, ~truth)
-    )
+    pairs = [(truth, truth), (~truth, truth), (empty, truth), (truth, empty), (empty, empty)]
+    found = [metric(prediction, reference, **spacing) for prediction, reference in pairs]
+    expect(all(found), "no part")
+    for name, values in (item for parts in found for item in parts.items()):
+        expect(values.shape in ((4, 3), (3,)), f"part {name} has shape {values.shape}, not [D, K] or [K]")
+        expect(not np.isinf(values).any(), f"part {name} is infinite")
+    with ThreadPoolExecutor(4) as pool:
+        for before, after in zip(found * 4, pool.map(lambda pair: metric(*pair, **spacing), pairs * 4), strict=True):
+            same = all(np.array_equal(values, after[name], equal_nan=True) for name, values in before.items())
+            expect(same, "asked again, by several threads at once, it gives other values")
+    best, worst = (metric.combine({key: float(np.nanmean(v)) for key, v in parts.items()}) for parts in found[:2])
     better = best > worst if metric.higher_is_better else best < worst
     expect(better, f"the truth scores {best}, its opposite {worst}; is higher_is_better right?")
     expect(bool(metric.convention) and "\n" not in metric.convention, "convention must be one line of text")

@@ -159,6 +159,15 @@ class Batch:
     targets: tuple[tuple[float, torch.Tensor], ...]
     rows: torch.Tensor
 
+    def send(self, drawn: AnyArray) -> torch.Tensor:
+        """What a batch transform drew on the CPU, on the images' device; a GPU need not finish its work for it."""
+        import torch
+
+        tensor = torch.from_numpy(drawn)
+        if self.images.device.type != "cuda":
+            return tensor.to(self.images.device)
+        return tensor.pin_memory().to(self.images.device, non_blocking=True)  # from other memory the copy may wait
+
 
 # --- scores -----------------------------------------------------------------------------------------------------
 
@@ -169,6 +178,8 @@ class Metric(Protocol):
     Attributes:
         convention: one line that says unit, empty policy and normalisation; printed beside every score.
         higher_is_better: whether the best checkpoint has the highest or the lowest value.
+
+    Several threads may call a metric at once, each for another scan; so a call changes nothing in it.
 
     A metric in mm also has ``spacing_columns``, names out of ``SPACING`` in their order, and is called with
     ``spacing=``, their values for the scan.

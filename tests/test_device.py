@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -67,11 +68,28 @@ def test_workers():
 
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 1, 1), (2, 1, 2), (4, 3, 4), (64, 8, 4)])
 def test_beside_a_gpu_the_processors_cores_settle_workers_and_threads(monkeypatch, cores, workers, threads):
-    monkeypatch.setattr("gisegkit.engine.device.usable_cores", lambda: cores)
+    for module in ("device", "overlap"):
+        monkeypatch.setattr(f"gisegkit.engine.{module}.usable_cores", lambda: cores)
     gpu = Device(torch.device("cuda"), torch.float32)
     assert (gpu.workers("auto"), gpu.threads) == (workers, threads)
     assert gpu.workers(0) == 0
     assert pick_device("cpu").threads == 0
+
+
+@pytest.mark.parametrize(("hardware", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_a_gpu_that_only_emulates_bf16_computes_in_fp16(monkeypatch, hardware, dtype):
+    """As torch tells it on a T4: supported, but only with emulation. What a real GPU says is tests/gpu's business."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or hardware
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    assert pick_device("cuda").dtype is dtype
+    if not hardware:
+        with pytest.raises(TrainingError, match="no hardware for it; use fp16 or fp32"):
+            pick_device("cuda", "bf16")
 
 
 @pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -75,10 +75,27 @@ def test_a_scan_is_scored_while_the_next_one_is_made():
 
     board, plain = Scoreboard({"count": Patient()}, ["square"]), Scoreboard({"count": Count()}, ["square"])
     assert [found.volume for found in score_scans(scans(), board, Named(), threads=4)] == ["a", "b"]
-    assert len(set(seen)) == 1 and threading.main_thread() not in seen
+    assert len(seen) == 2 and threading.main_thread() not in seen
     list(score_scans(scans(), plain, Named()))
     assert board.scores() == plain.scores()
     assert board.tables()["by_slice"].equals(plain.tables()["by_slice"])
+
+
+def test_scans_are_scored_at_once_and_kept_in_order():
+    """The first scan's score waits for the second one's, which only a second thread can begin."""
+    second = threading.Event()
+
+    class Patient(Count):
+        def __call__(self, prediction, truth):
+            if len(truth) == 1:
+                second.set()
+            assert second.wait(10)
+            return super().__call__(prediction, truth)
+
+    board = Scoreboard({"count": Patient()}, ["square"])
+    scans = [scan("a", [0, 1], truth(2)), scan("b", [2], truth(1))]
+    assert list(score_scans(scans, board, Named(), threads=2)) == scans
+    assert board.tables()["by_scan"]["volume"].unique().tolist() == ["a", "b"]
 
 
 def test_ignored_pixels_count_in_no_score():

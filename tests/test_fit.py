@@ -269,6 +269,20 @@ def test_a_bad_step_is_named_although_it_is_read_late():
     assert validated == []
 
 
+def test_a_gradient_that_overflows_in_the_last_step_spoils_no_checkpoint():
+    class LastStep(torch.nn.Module):
+        calls = 0
+
+        def forward(self, logits, target):
+            self.calls += 1
+            broken = (logits * 0).sum().sqrt()  # is 0, and its gradient is not a number
+            return logits.mean() + (broken if self.calls == len(one.sampler) else 0)
+
+    one = training(criterion=Criterion([("boom", 1.0, LastStep())]))
+    with pytest.raises(TrainingError, match=r"weights are not finite at the end of epoch 1, .*last\.pt"):
+        next(fit(one))
+
+
 @pytest.mark.parametrize("log", [1, 2, 1000])
 def test_how_often_losses_are_read_changes_nothing(monkeypatch, log):
     monkeypatch.setattr(Late, "LOG", log)

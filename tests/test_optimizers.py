@@ -54,6 +54,24 @@ def test_sgd_momentum(nesterov):
     assert second == pytest.approx(START - 0.1 * sum(moves))
 
 
+@pytest.mark.parametrize(("make", "options"), [(adam, {}), (adamw, {}), (sgd, {}), (sgd, {"nesterov": True})])
+def test_a_first_step_that_the_gradient_scaler_leaves_out_leaves_nothing_behind(make, options):
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.zeros(10_000))
+    optimizer, scaler = make([weight], lr=0.1, **options), torch.amp.GradScaler("cpu")
+    for gradient in (torch.inf, 1.0):
+        litter = [torch.full((10_000,), torch.nan) for _ in range(8)]  # memory that is handed out again
+        weight.grad = torch.full_like(weight, gradient) * scaler.scale(torch.ones(()))
+        del litter
+        scaler.step(optimizer)
+        scaler.update()
+    expected = nn.Parameter(torch.zeros(1))
+    optimizer = make([expected], lr=0.1, **options)
+    expected.grad = torch.ones(1)
+    optimizer.step()
+    assert torch.equal(weight.detach(), expected.detach().expand(10_000))
+
+
 def test_impossible_settings_are_errors_of_the_user():
     weight = nn.Parameter(torch.zeros(1))
     with pytest.raises(ComponentError, match=r"nesterov.*momentum above 0"):

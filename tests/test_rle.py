@@ -60,7 +60,10 @@ def slow_decode(text, height, width):
     words = "".join(" " if letter in blanks else letter for letter in text).split(" ")
     words = [word for word in words if word]
     digits = [word.removeprefix("-") for word in words]
-    if any(not word or len(word) > 18 or set(word) - set("0123456789") for word in digits) or len(words) % 2:
+    if (
+        any(not word or len(word.lstrip("0")) > 18 or set(word) - set("0123456789") for word in digits)
+        or len(words) % 2
+    ):
         return None
     flat, last = [False] * (height * width), 0
     for start, length in zip(map(int, words[::2]), map(int, words[1::2]), strict=True):
@@ -127,6 +130,33 @@ def test_numbers_of_every_length():
     assert rle.encode(np.ones((side, side), dtype=bool)) == f"1 {side * side}"
 
 
+@given(st.lists(masks.map(slow_encode).filter(bool) | st.just("") | near_texts.map("".join), min_size=1, max_size=5))
+def test_several_texts_are_decoded_as_one_by_one(texts):
+    expected = [slow_decode(text, 12, 12) for text in texts]
+    places = [f"row {number}" for number in range(len(texts))]
+    if None in expected:
+        with pytest.raises(DataError) as caught:
+            rle.decode_all(texts, height=12, width=12, places=places)
+        refused = [place for place, mask in zip(places, expected, strict=True) if mask is None]
+        assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == refused
+    else:
+        assert rle.decode_all(texts, height=12, width=12, places=places).tolist() == expected
+
+
+def test_a_run_never_reaches_into_the_next_image():
+    with pytest.raises(DataError, match="ends at pixel 13"):
+        rle.decode_all(["1 2 11 3", "4 1"], height=3, width=4)
+
+
+def test_missing_texts_among_others():
+    masks = rle.decode_all(["1 1", None, float("nan"), "", "12 1"], height=3, width=4)
+    assert masks.sum(axis=(1, 2)).tolist() == [1, 0, 0, 0, 1]
+
+
+def test_no_texts_are_no_masks():
+    assert rle.decode_all([], height=3, width=4).shape == (0, 3, 4)
+
+
 def test_a_decoded_mask_may_be_changed():
     for text in ("", "2 3", "2\t3"):
         mask = rle.decode(text, height=3, width=4)
@@ -145,6 +175,12 @@ def test_views_and_column_major_memory_do_not_change_the_order():
     mask[1, 2:5] = True
     assert rle.encode(np.asfortranarray(mask)) == rle.encode(mask) == "9 3"
     assert rle.encode(np.repeat(mask[:, :, None], 3, axis=2)[:, :, 1]) == "9 3"
+
+
+@pytest.mark.parametrize("text", ["\N{NO-BREAK SPACE}", "\x1c", "\N{EM SPACE} "])
+def test_blanks_of_other_alphabets_are_no_empty_mask(text):
+    with pytest.raises(DataError, match="is not a whole number"):
+        rle.decode(text, height=3, width=4)
 
 
 @pytest.mark.parametrize("text", ["", "  ", None, float("nan"), np.nan])

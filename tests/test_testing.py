@@ -145,6 +145,29 @@ def test_metric_with_the_wrong_direction_is_found():
         check_metric(Distance())
 
 
+class Accumulated:
+    """Dice whose value depends on the scans that it saw before."""
+
+    convention = "Dice over all scans so far"
+    higher_is_better = True
+
+    def __init__(self):
+        self.shared, self.pixels = 0.0, 0.0
+
+    def __call__(self, prediction, truth):
+        self.shared += 2.0 * (prediction & truth).sum(axis=(0, 1, 2))
+        self.pixels += prediction.sum(axis=(0, 1, 2)) + truth.sum(axis=(0, 1, 2))
+        return {"dice": self.shared / self.pixels}
+
+    def combine(self, means):
+        return means["dice"]
+
+
+def test_metric_that_remembers_is_found():
+    with pytest.raises(ContractError, match="asked again"):
+        check_metric(Accumulated())
+
+
 def test_postprocess_that_changes_its_input_is_found():
     class Clear:
         stage = "masks"

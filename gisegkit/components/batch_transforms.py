@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
-import torch
-
 from gisegkit.types import Above, Batch, Between
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ class Mixup:
         order = rng.permutation(count)
         if self.record:
             self.drawn = [f"lambda {lam:.4g}; partners of slices 1 to {count}: {' '.join(map(str, order + 1))}"]
-        partner = torch.from_numpy(order).to(batch.images.device, non_blocking=True)
+        partner = batch.send(order)
         targets = [
             pair
             for weight, target in batch.targets

@@ -112,7 +112,7 @@ class DeviceWarp:
         height, width = batch.images.shape[2:]
         draws = Draws(self.settings, (height, width), len(batch.images), rng)
         self.drawn_by_slice = draws.words() if self.record else []
-        move = _Move(draws, batch.images.device)
+        move = _Move(draws, batch)
         return dataclasses.replace(
             batch,
             images=move(batch.images, "bilinear"),
@@ -121,9 +121,9 @@ class DeviceWarp:
 
 
 class _Move:
-    """One batch's draws on its device; called with values ``[B, C, H, W]`` it gives them warped."""
+    """A batch's draws beside its images; called with values ``[B, C, H, W]`` it gives them warped."""
 
-    def __init__(self, draws: Draws, device: torch.device) -> None:
+    def __init__(self, draws: Draws, batch: Batch) -> None:
         height, width = draws.size
         field, holes = draws.field(), draws.holes()
         # -1 and 1 are the middles of the first and the last pixel, so that reflection leaves the last pixel out.
@@ -132,7 +132,7 @@ class _Move:
         rows = (field.rows * scale - 1).transpose(0, 2, 1)  # [M, H, 2]
         waves = np.moveaxis(field.waves * scale[:, :, None], 1, -1)  # [E, V, U, 2]
         bases = [blurred_waves(side, draws.settings.sigma) for side in draws.size]  # [H, V], [W, U]
-        sent = send([draws.flip, field.samples, columns, rows, waves, *bases, holes], device)
+        sent = _send([draws.flip, field.samples, columns, rows, waves, *bases, holes], batch)
         self._flip = sent[0].bool()[:, None, None, None]
         self._samples = sent[1].long()
         self._grid = sent[2][:, None] + sent[3][:, :, None]  # [M, H, W, 2]
@@ -162,13 +162,10 @@ def _covered(holes: torch.Tensor, hole: tuple[int, int], size: tuple[int, int]) 
     return torch.bmm(inside[0].transpose(1, 2), inside[1]) > 0
 
 
-def send(arrays: Sequence[AnyArray], device: torch.device) -> list[torch.Tensor]:
-    """The arrays as float32 tensors on the device, in one copy that the host does not wait for."""
-    flat = torch.from_numpy(np.concatenate([array.astype(np.float32).ravel() for array in arrays]))
-    if device.type == "cuda":
-        flat = flat.pin_memory()
-    sizes = [array.size for array in arrays]
-    parts = flat.to(device, non_blocking=True).split(sizes)  # type: ignore[no-untyped-call]
+def _send(arrays: Sequence[AnyArray], batch: Batch) -> list[torch.Tensor]:
+    """The arrays as float32 tensors beside the batch's images, in one copy."""
+    flat = batch.send(np.concatenate([array.astype(np.float32).ravel() for array in arrays]))
+    parts = flat.split([array.size for array in arrays])  # type: ignore[no-untyped-call]
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from gisegkit.data.distances import class_boxes, hausdorff, slice_boxes
+from gisegkit.data.planes import count
 
 if TYPE_CHECKING:
     from gisegkit.types import BoolArray, FloatArray
@@ -162,16 +163,9 @@ def _overlap_convention(unit: str, empty: str) -> str:
 
 def _counts(prediction: BoolArray, truth: BoolArray, unit: str) -> tuple[FloatArray, FloatArray]:
     """Pixels of the intersection, and of prediction plus truth: ``[D, K]`` for slices, ``[K]`` for volumes."""
-    intersection = _count(prediction & truth)
-    pixels = _count(prediction) + _count(truth)
+    intersection = count(prediction & truth).astype(np.float64)
+    pixels = (count(prediction) + count(truth)).astype(np.float64)
     return (intersection, pixels) if unit == "slice" else (intersection.sum(axis=0), pixels.sum(axis=0))
-
-
-def _count(mask: BoolArray) -> FloatArray:
-    """``[D, H, W, K]`` to ``[D, K]``; slice by slice, which is 10 times faster than one sum over two axes."""
-    depth, _, _, classes = mask.shape
-    counts = [[np.count_nonzero(mask[d, :, :, k]) for k in range(classes)] for d in range(depth)]
-    return np.array(counts, dtype=np.float64).reshape(depth, classes)
 
 
 def _union(mask: BoolArray) -> BoolArray:

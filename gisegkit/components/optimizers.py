@@ -95,7 +95,13 @@ def sgd(
     """
     if nesterov and momentum == 0:
         raise ComponentError("optimizer sgd: nesterov = true needs a momentum above 0, such as 0.9")
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+    made = torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True)
+    if momentum:
+        # Where a gradient scaler leaves the first step out, the fused kernel would never fill the momentum that torch
+        # has just allocated, and go on with what lay in that memory. Started at 0 the steps are the same.
+        for param in made.param_groups[0]["params"]:
+            made.state[param]["momentum_buffer"] = torch.zeros_like(param)
+    return made
 
 
 def _checked(betas: tuple[float, float]) -> tuple[float, float]:

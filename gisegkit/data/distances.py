@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 QUERY, LEAF = 32, 6
 """About how many voxels of a distance transform cost as much as one query of a tree, and as one point in it."""
 
+NEAR_QUERY, NEAR_LEAF = 8, 1
+"""The same for surfaces, where the nearest voxel is rarely far."""
+
 BLOCK = 8
 """Edge in voxels of the blocks by which voxels that cannot be the farthest are put aside."""
 
@@ -196,10 +199,10 @@ def surface_distances(a: BoolArray, b: BoolArray, *, spacing: Sequence[float]) -
     rims = _rim(a), _rim(b)
     scale = np.asarray(spacing, dtype=np.float64)
     points = [_points(rim) * scale for rim in rims]
-    return _to_surface(rims[0], rims[1], points), _to_surface(rims[1], rims[0], points[::-1])
+    return _to_surface(rims[0], rims[1], points, scale), _to_surface(rims[1], rims[0], points[::-1], scale)
 
 
-def _to_surface(source: BoolArray, target: BoolArray, points: Sequence[FloatArray]) -> FloatArray:
+def _to_surface(source: BoolArray, target: BoolArray, points: Sequence[FloatArray], scale: FloatArray) -> FloatArray:
     """``[N]``: distances of the source's points to the target's; 0 where the masks coincide."""
     apart = ~target[source]
     distances = np.zeros(len(apart))
@@ -207,6 +210,8 @@ def _to_surface(source: BoolArray, target: BoolArray, points: Sequence[FloatArra
         distances[:] = math.inf
     elif (count := int(np.count_nonzero(apart))) and count * len(points[1]) <= FEW_PAIRS:
         distances[apart] = np.sqrt(cdist(points[0][apart], points[1], "sqeuclidean").min(axis=1))
+    elif NEAR_QUERY * count + NEAR_LEAF * len(points[1]) > target.size:  # noise, such as before training
+        distances[:] = ndimage.distance_transform_edt(~target, sampling=scale)[source]
     elif count:
         tree = cKDTree(points[1], balanced_tree=False, compact_nodes=False)
         distances[apart] = _nearest(tree, points[0][apart])

@@ -17,11 +17,13 @@ import numpy as np
 from gisegkit.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from gisegkit.types import AnyArray, BoolArray
 
-_NUMBERS = re.compile(r"\s*+(?:-?\d{1,18}+(?:\s++|$))*+", re.ASCII)
+_NUMBERS = re.compile(r"\s*+(?:-?0*\d{1,18}+(?:\s++|$))*+", re.ASCII)
 
 WORDS = 20
 """Bits of the largest number whose text is looked up instead of being made; that table takes 8 MiB."""
@@ -99,52 +101,103 @@ def decode(text: object, *, height: int, width: int, place: str = "") -> BoolArr
     Raises:
         DataError: as ``runs``, or when a run ends beyond the image.
     """
-    if text == "":
-        return np.zeros((height, width), dtype=bool)
-    pixels = height * width
-    lengths = _stretches(text, pixels)
-    if lengths is None:
-        pairs = runs(text, place=place)
-        ends = pairs.sum(axis=1) - 1
-        if len(ends) and ends[-1] > pixels:
-            late = int(np.argmax(ends > pixels))
-            run = f"{pairs[late, 0]} {pairs[late, 1]}"
-            reason = f"the run {run!r} ends at pixel {ends[late]}, but {height} rows of {width} columns have {pixels}"
-            raise _refusal(place, reason)
-        lengths = _between(np.concatenate([[1], pairs.reshape(-1), [pixels + 1]]))
-    turns = np.frombuffer(b"\0\1" * (len(lengths) // 2) + b"\0", dtype=bool)
-    mask: BoolArray = turns.repeat(lengths).reshape(height, width)
+    mask: BoolArray = decode_all([text], height=height, width=width, places=[place])[0]
     return mask
 
 
-def _stretches(text: object, pixels: int) -> NDArray[np.int64] | None:
-    """How long a text's mask stays out and in by turns; None for a text that needs a closer look, maybe a refusal.
+def decode_all(texts: Sequence[object], *, height: int, width: int, places: Sequence[str] = ()) -> BoolArray:
+    """The masks of several texts, such as the classes of a slice, which takes half the time of one after another.
 
-    What is not None needs none: numbers are digits and blanks, begin with no 0 and, since all stretches lie between 0
-    and ``pixels``, have at most 18 digits; a longer one is read as 2 ** 63 - 1.
+    Args:
+        texts: N texts, each as in ``decode``.
+        height: H of the image, pixels.
+        width: W of the image, pixels.
+        places: where each text comes from, for the message.
+
+    Returns:
+        ``[N, H, W]`` bool.
+
+    Raises:
+        DataError: as ``decode``, with every text that is refused, a line each.
     """
-    if not isinstance(text, str) or not text.isascii():
+    if not len(texts):
+        return np.zeros((0, height, width), dtype=bool)
+    lengths = _stretches(texts, height * width)
+    if lengths is None:
+        lengths = _stretches_of_odd(texts, height, width, places)
+    turns = np.frombuffer(b"\0\1" * (len(lengths) // 2) + b"\0", dtype=bool)
+    masks: BoolArray = turns.repeat(lengths).reshape(len(texts), height, width)
+    return masks
+
+
+# All masks of a call lie in a row, one image behind the other, and are filled at once: a stretch outside, one inside,
+# and so on. For that each image but the last is closed by a run of length 0 behind its last pixel.
+
+
+def _stretches(texts: Sequence[object], pixels: int) -> NDArray[np.int64] | None:
+    """How long the masks stay out and in by turns; None for texts that need a closer look, maybe a refusal.
+
+    What is not None needs none: there are digits and blanks alone, as many numbers as there are blanks between, no
+    length of 0 but those that close an image, and all stretches lie between 0 and ``pixels``, so that no number is
+    larger (one that is too long is read as 2 ** 63 - 1).
+    """
+    try:
+        joined = f" {pixels + 1} 0 ".join(texts)  # type: ignore[arg-type]
+    except TypeError:  # one of them is no text
         return None
-    letters = text.encode()
-    if letters.translate(None, b"0123456789 ") or b" 0" in letters or letters.startswith(b"0"):
+    if joined.encode().translate(None, b"0123456789 "):
         return None
-    numbers = np.fromstring(f"1 {text} {pixels + 1}", dtype=np.int64, sep=" ")
-    if len(numbers) % 2:
+    starts = [text.count(" ") // 2 + 2 if text else 1 for text in texts]  # type: ignore[attr-defined]
+    numbers = np.fromstring(f"1 {joined} {pixels + 1}", dtype=np.int64, sep=" ")
+    if len(numbers) != 2 * sum(starts) or np.count_nonzero(numbers[2::2]) != len(numbers) // 2 - len(texts):
         return None
-    lengths = _between(numbers)
+    lengths = _between(numbers, starts, pixels)
     return lengths if np.maximum.reduce(lengths.view(np.uint64)) <= pixels else None  # one below 0 is a large one
 
 
-def _between(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """From the first pixel, the runs and the pixel behind the last to the stretches outside and inside, ``[2 R + 1]``.
+def _stretches_of_odd(texts: Sequence[object], height: int, width: int, places: Sequence[str]) -> NDArray[np.int64]:
+    """As ``_stretches``, for whatever else is right; refuses the rest."""
+    pixels = height * width
+    numbers, starts, problems = [np.array([1])], [], []
+    for text, place in zip(texts, places or [""] * len(texts), strict=True):
+        try:
+            pairs = runs(text, place=place)
+            _refuse_beyond(pairs, height, width, place)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        numbers += [pairs.reshape(-1), np.array([pixels + 1, 0])]
+        starts.append(len(pairs) + 1)
+    if problems:
+        raise DataError("\n".join(problems))
+    return _between(np.concatenate(numbers)[:-1], starts, pixels)
+
+
+def _between(numbers: NDArray[np.int64], starts: Sequence[int], pixels: int) -> NDArray[np.int64]:
+    """From runs to the stretches outside and inside.
 
     Args:
-        numbers: ``[2 R + 2]``, changed.
+        numbers: the first pixel, which is 1, then start and length of every run, those that close an image included;
+            of the last of these the start alone. Changed.
+        starts: how many runs each image has, the closing one included.
+        pixels: of an image.
     """
-    ends = numbers[2:-1:2]
-    ends += numbers[1:-1:2]
+    first, ends = numbers[1::2], numbers[2::2]
+    if len(starts) > 1:
+        first += (np.arange(len(starts)) * pixels).repeat(starts)
+    ends += first[:-1]
     lengths: NDArray[np.int64] = numbers[1:] - numbers[:-1]
     return lengths
+
+
+def _refuse_beyond(pairs: NDArray[np.int64], height: int, width: int, place: str) -> None:
+    pixels = height * width
+    ends = pairs.sum(axis=1) - 1
+    if len(ends) and ends[-1] > pixels:
+        late = int(np.argmax(ends > pixels))
+        run = f"{pairs[late, 0]} {pairs[late, 1]}"
+        reason = f"the run {run!r} ends at pixel {ends[late]}, but {height} rows of {width} columns have {pixels}"
+        raise _refusal(place, reason)
 
 
 def runs(text: object, *, place: str = "") -> NDArray[np.int64]:
@@ -162,7 +215,7 @@ def runs(text: object, *, place: str = "") -> NDArray[np.int64]:
             of order, or runs that overlap; the message names the place and the run.
     """
     text = text if isinstance(text, str) else _text_of_missing(text, place)
-    if not text.strip():
+    if not text.strip(" \t\n\r\f\v"):
         return np.empty((0, 2), dtype=np.int64)
     if not _NUMBERS.fullmatch(text):
         strange = next((word for word in text.split() if not _NUMBERS.fullmatch(word)), text)

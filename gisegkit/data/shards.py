@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import cv2
 import numpy as np
 
+from gisegkit.data.planes import merge, split
 from gisegkit.types import IGNORE
 
 if TYPE_CHECKING:
@@ -67,10 +67,7 @@ class Shard:
         self.size = int(facts["size"])
         self._map: AnyArray | None = None
         self._checked: set[int] = set()
-        self._parsed: tuple[int, dict[str, Any]] = (
-            -1,
-            {},
-        )  # the slice last read; its image, limits and mask come together
+        self._parsed: tuple[int, dict[str, Any]] = (-1, {})  # the last line; a slice's image and mask come together
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_map": None}  # a loader's process maps the file itself
@@ -117,8 +114,7 @@ class Shard:
         planes = self.planes(place, name)
         if planes is None:
             return None
-        merged: MaskArray = cv2.merge(list(planes)).reshape(*planes.shape[1:], len(planes))
-        return merged
+        return merge(planes)
 
     def _parse(self, place: int) -> dict[str, Any]:
         number, entry = self._parsed
@@ -240,6 +236,6 @@ def _write_all(file: BinaryIO, contents: Iterable[Content]) -> Iterator[dict[str
 
 def _packed(mask: MaskArray, *, ignored: bool) -> AnyArray:
     """``[1 or 2, K, bytes]``: a bit for each pixel of a class, and another where pixels are ignored."""
-    planes = cv2.split(np.ascontiguousarray(mask))  # much faster than a transposed view
+    planes = split(mask)
     values = (1, IGNORE) if ignored else (1,)
     return np.stack([[np.packbits(plane == value) for plane in planes] for value in values])

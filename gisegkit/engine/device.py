@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from gisegkit.cores import usable_cores
+from gisegkit.engine.overlap import thread_count
 from gisegkit.errors import TrainingError
 
 CPU_SHARE = 0.8
@@ -57,7 +58,7 @@ class Device:
     @property
     def threads(self) -> int:
         """Threads for the CPU's share of validation and prediction; none on a CPU, whose cores the network takes."""
-        return 0 if self.device.type == "cpu" else min(4, usable_cores())
+        return 0 if self.device.type == "cpu" else thread_count()
 
     def workers(self, setting: int | str) -> int:
         """The number of loader processes for ``[train] workers``.
@@ -76,7 +77,8 @@ class Device:
         it is given next waits for them. The host waits for nothing.
         """
         if self.device.type != "cuda":
-            return [tensor.to(self.device, non_blocking=True) for tensor in tensors]
+            # Not on MPS either: such a copy could still read memory that a worker is filling anew.
+            return [tensor.to(self.device) for tensor in tensors]
         copying, computing = _copy_stream(self.device), torch.cuda.current_stream(self.device)
         with torch.cuda.stream(copying):
             taken = [tensor.to(self.device, non_blocking=True) for tensor in tensors]
@@ -159,14 +161,22 @@ def pick_device(name: str = "auto", precision: str = "auto") -> Device:
         raise TrainingError(f"--device {name}: no such device; there are: {', '.join(available)}") from None
     if device.type not in available or (device.index or 0) >= max(1, torch.cuda.device_count()):
         raise TrainingError(f"--device {name}: this machine has none; there are: {', '.join(available)}")
-    bf16 = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
+    bf16 = _computes_bf16(device)
     if precision == "auto":
         precision = {"cpu": "fp32", "mps": "fp32"}.get(device.type, "bf16" if bf16 else "fp16")
     if precision == "bf16" and not bf16:
-        raise TrainingError(f"train.precision = bf16: {device} does not compute in bf16; use fp16 or fp32")
+        raise TrainingError(f"train.precision = bf16: {device} has no hardware for it; use fp16 or fp32")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return Device(device, PRECISIONS[precision])
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    """Whether the hardware does; older GPUs (T4, P100, V100) only emulate it, slower than float32."""
+    if device.type != "cuda":
+        return device.type == "cpu"
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @functools.cache

@@ -172,10 +172,29 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         training.schedule.step()
     means = ledger.means()
+    refuse_spoilt_weights(training, epoch)
     values = {
         name: float(mean) for name, mean, active in zip(criterion.names, means, criterion.active, strict=True) if active
     }
     return float(criterion.total(means)), values, ledger.images
+
+
+def refuse_spoilt_weights(training: Training, epoch: int) -> None:
+    """A gradient may overflow where the loss did not; the next loss would tell, but none follows the last step.
+
+    Raises:
+        TrainingError: if a weight is not finite, before the epoch is reported, and so before it is saved.
+    """
+    weights = dict(training.model.named_parameters())
+    finite = torch.stack([weight.isfinite().all() for weight in weights.values()]).tolist()
+    if not all(finite):
+        name = list(weights)[finite.index(False)]
+        raise TrainingError(
+            f"the weights are not finite at the end of epoch {epoch}, {name} first, though every loss was: a gradient "
+            f"overflowed ({training.device}). Lower the learning rate (--set optimizer.lr=...), clip gradients (--set "
+            "train.clip_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt holds the last finished "
+            "epoch"
+        )
 
 
 def update(training: Training, scaler: torch.amp.GradScaler, epoch: int, step: int) -> None:

@@ -7,8 +7,18 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from gisegkit.cores import usable_cores
+
+MOST = 4
+"""Threads at most: each may hold a whole scan."""
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def thread_count() -> int:
+    """Threads that work on whole scans at once where nothing else needs the cores."""
+    return min(MOST, usable_cores())
 
 
 def ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> Generator[R]:

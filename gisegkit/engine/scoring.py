@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gisegkit.data.planes import count
 from gisegkit.data.spacing import spacing_for
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.types import IGNORE, Metric
@@ -22,14 +23,16 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class _Scored:
+class ScanValues:
     """The values of one scan: metric name to part name to ``[D, K]`` or ``[K]``, NaN where undefined.
 
     Attributes:
+        volume: the scan's name.
         place: columns of the tables that say where the scan belongs.
         pixels: of the truth, D times K.
     """
 
+    volume: str
     place: Mapping[str, str]
     ids: tuple[str, ...]
     pixels: Sequence[Sequence[int]]
@@ -49,7 +52,7 @@ class Scoreboard:
     def __init__(self, metrics: Mapping[str, Metric], classes: Sequence[str]) -> None:
         self.metrics = dict(metrics)
         self.classes = tuple(classes)
-        self._scans: dict[str, _Scored] = {}
+        self._scans: dict[str, ScanValues] = {}
 
     @property
     def conventions(self) -> dict[str, str]:
@@ -72,7 +75,30 @@ class Scoreboard:
         case: str | None = None,
         spacing: Mapping[str, float] | None = None,
     ) -> None:
-        """Score one whole scan.
+        """Score one whole scan: ``measure`` and ``record`` in one."""
+        self.record(self.measure(volume, ids, prediction, truth, case=case, spacing=spacing))
+
+    def record(self, values: ScanValues) -> None:
+        """Take in what ``measure`` found.
+
+        Raises:
+            DataError: if the scan was recorded before.
+        """
+        if values.volume in self._scans:
+            raise DataError(f"scan {values.volume} is scored twice; a scan must be added whole, once")
+        self._scans[values.volume] = values
+
+    def measure(
+        self,
+        volume: str,
+        ids: Sequence[str],
+        prediction: BoolArray,
+        truth: MaskArray,
+        *,
+        case: str | None = None,
+        spacing: Mapping[str, float] | None = None,
+    ) -> ScanValues:
+        """The values of one whole scan; changes nothing, so that several threads may call it at once.
 
         Args:
             volume: the scan's name.
@@ -83,7 +109,7 @@ class Scoreboard:
             spacing: mm by column of ``SPACING``, for metrics that measure in mm.
 
         Raises:
-            DataError: if the scan was added before, shapes or values do not fit, or a metric lacks spacing.
+            DataError: if shapes or values do not fit, or a metric lacks spacing.
             ComponentError: if a metric gives values of another shape than its contract says.
         """
         expected = (len(ids), *truth.shape[1:3], len(self.classes))
@@ -92,11 +118,9 @@ class Scoreboard:
                 f"scan {volume}: prediction {prediction.shape} and truth {truth.shape} must both be "
                 f"[D, H, W, K] with {len(ids)} slices and {len(self.classes)} classes"
             )
-        if volume in self._scans:
-            raise DataError(f"scan {volume} is scored twice; a scan must be added whole, once")
-        positive = truth == 1
-        other = truth > 1
-        if other.any():
+        positive = truth.view(bool)  # a byte that is 0 or 1
+        if truth.size and truth.max() > 1:
+            positive, other = truth == 1, truth > 1
             if (truth[other] != IGNORE).any():
                 raise DataError(f"scan {volume}: the truth has values other than 0, 1 and {IGNORE}")
             prediction = prediction & ~other
@@ -112,8 +136,7 @@ class Scoreboard:
                         f"metric {name!r}: part {part!r} has shape {array.shape}, not [D, K] = {shapes[0]} or [K]"
                     )
         place = {"volume": volume} if case is None else {"volume": volume, "case": case}
-        pixels = [[int(np.count_nonzero(mask[..., k])) for k in range(len(self.classes))] for mask in positive]
-        self._scans[volume] = _Scored(place, tuple(ids), pixels, values)
+        return ScanValues(volume, place, tuple(ids), count(positive).tolist(), values)
 
     def scores(self) -> dict[str, float]:
         """Scores of the whole set: ``name``, ``name/<part>`` where a metric has several parts, ``name/<class>``."""
@@ -143,7 +166,7 @@ class Scoreboard:
             "by_slice": pd.DataFrame(row for scan in scans for row in self._slice_rows(scan)),
         }
 
-    def _rows(self, scans: Sequence[_Scored]) -> Iterator[dict[str, Any]]:
+    def _rows(self, scans: Sequence[ScanValues]) -> Iterator[dict[str, Any]]:
         """Means over the scans for each class, then for all."""
         columns: list[tuple[str, Any]] = [*((label, k) for k, label in enumerate(self.classes)), (ALL, slice(None))]
         for label, column in columns:
@@ -152,7 +175,7 @@ class Scoreboard:
                 row |= self._summary(name, scans, column)
             yield row
 
-    def _slice_rows(self, scan: _Scored) -> Iterator[dict[str, Any]]:
+    def _slice_rows(self, scan: ScanValues) -> Iterator[dict[str, Any]]:
         for d, slice_id in enumerate(scan.ids):
             for k, label in enumerate(self.classes):
                 row: dict[str, Any] = {**scan.place, "id": slice_id, "class": label, "true_pixels": scan.pixels[d][k]}
@@ -160,7 +183,7 @@ class Scoreboard:
                     row |= {column_of(name, part, parts): v[d, k] for part, v in parts.items() if v.ndim == 2}
                 yield row
 
-    def _summary(self, name: str, scans: Sequence[_Scored], column: Any) -> dict[str, float]:
+    def _summary(self, name: str, scans: Sequence[ScanValues], column: Any) -> dict[str, float]:
         """The metric's score and the means of its parts over the classes that ``column`` picks."""
         if not scans:
             return {name: math.nan}

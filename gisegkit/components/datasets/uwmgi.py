@@ -15,6 +15,7 @@ import pandas as pd
 from gisegkit.components.datasets.exclusions import SCAN, excluded_scans
 from gisegkit.data import rle
 from gisegkit.data.files import no_data, png_header, read_image
+from gisegkit.data.planes import merge
 from gisegkit.errors import DataError, did_you_mean
 from gisegkit.types import Dropped
 
@@ -116,15 +117,9 @@ class UWMGI:
         """
         if not self._labelled(row):
             raise DataError(f"{self._ids[row]}: has no labels; it is for prediction")
-        parts, problems = [], []
-        for k in range(len(self.classes)):
-            try:
-                parts.append(self._decode(row, k))
-            except DataError as error:
-                problems.append(str(error))
-        if problems:
-            raise DataError("\n".join(problems))
-        return np.stack(parts, axis=-1).astype(np.uint8)
+        height, width = map(int, self._sizes[row])
+        places = [f"{self.root / 'train.csv'}, {self._ids[row]}, {name}" for name in self.classes]
+        return merge(rle.decode_all(self._runs[row], height=height, width=width, places=places))
 
     def sources(self, row: int) -> tuple[list[str], str]:
         """The file that the slice's image is read from, and the runs of its mask."""
@@ -158,11 +153,6 @@ class UWMGI:
 
     def _labelled(self, row: int) -> bool:
         return bool(self.table["labelled"].to_numpy()[row])
-
-    def _decode(self, row: int, k: int) -> AnyArray:
-        height, width = map(int, self._sizes[row])
-        place = f"{self.root / 'train.csv'}, {self._ids[row]}, {self.classes[k]}"
-        return rle.decode(self._runs[row, k], height=height, width=width, place=place)
 
     # --- checks ---
 

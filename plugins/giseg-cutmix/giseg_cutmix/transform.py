@@ -6,12 +6,11 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Annotated
 
-import torch
-
 from gisegkit import Above, Batch, Between
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 
 class CutMix:
@@ -66,7 +65,7 @@ class CutMix:
             box = f"rows {rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1}"
             partners = " ".join(map(str, order + 1))
             self.drawn = [f"lambda {lam:.4g}; {box}; partners of slices 1 to {count}: {partners}"]
-        partner = torch.from_numpy(order).to(batch.images.device)
+        partner = batch.send(order)
 
         def paste(tensor: torch.Tensor) -> torch.Tensor:
             pasted = tensor.clone()
