@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist, directed_hausdorff
 
 from gisegkit.data import distances
-from gisegkit.data.distances import hausdorff
+from gisegkit.data.distances import hausdorff, surface_distances
 from gisegkit.errors import DataError
 
 
@@ -36,13 +36,44 @@ def pairs(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(pairs(), st.sampled_from([{"LEAF": 10**9}, {"QUERY": 10**9}, {"LEAF": 0, "QUERY": 0}]), st.integers(2, 5))
-def test_equals_brute_force_by_every_method(pair, limits, block):
+@given(
+    pairs(),
+    st.sampled_from([{"LEAF": 10**9}, {"QUERY": 10**9}, {"LEAF": 0, "QUERY": 0}]),
+    st.fixed_dictionaries({"BLOCK": st.integers(2, 5), "CELL": st.integers(1, 3), "FIRST_BLOCKS": st.integers(1, 3)}),
+    st.sampled_from([0, 1000]),
+)
+def test_equals_brute_force_by_every_method(pair, limits, sieves, few):
     a, b, spacing = pair
     with pytest.MonkeyPatch.context() as patch:  # the transform at once, the transform after all, the tree
-        for name, value in {**limits, "BLOCK": block, "FEW_POINTS": 0}.items():
+        for name, value in {**limits, **sieves, "FEW_POINTS": few}.items():
             patch.setattr(distances, name, value)
         assert hausdorff(a, b, spacing=spacing) == pytest.approx(brute_force(a, b, spacing), abs=1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    pairs(), st.sampled_from([{"NEAR_QUERY": 10**9}, {"NEAR_QUERY": 0, "NEAR_LEAF": 0}]), st.sampled_from([0, 10**6])
+)
+def test_surface_distances_are_the_same_by_every_method(pair, limits, few):
+    a, b, spacing = pair
+    surfaces = [np.argwhere(mask & ~shrunk(mask)) * np.asarray(spacing) for mask in (a, b)]
+    between = cdist(*surfaces)
+    with pytest.MonkeyPatch.context() as patch:  # the transform, the tree, all pairs
+        for name, value in {**limits, "FEW_PAIRS": few}.items():
+            patch.setattr(distances, name, value)
+        forth, back = surface_distances(a, b, spacing=spacing)
+    np.testing.assert_allclose(forth, between.min(axis=1), atol=1e-9)
+    np.testing.assert_allclose(back, between.min(axis=0), atol=1e-9)
+
+
+def shrunk(mask):
+    """Voxels all of whose neighbours along the axes are in the mask, the array's border not counting as such."""
+    padded = np.pad(mask, 1)
+    inner = mask.copy()
+    for axis in range(mask.ndim):
+        for step in (-1, 1):
+            inner &= np.roll(padded, step, axis=axis)[(slice(1, -1),) * mask.ndim]
+    return inner
 
 
 @settings(max_examples=50, deadline=None)

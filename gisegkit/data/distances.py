@@ -14,6 +14,8 @@ from scipy.spatial.distance import cdist
 from gisegkit.errors import DataError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from gisegkit.types import BoolArray, FloatArray
 
 QUERY, LEAF = 32, 6
@@ -25,8 +27,14 @@ NEAR_QUERY, NEAR_LEAF = 8, 1
 BLOCK = 8
 """Edge in voxels of the blocks by which voxels that cannot be the farthest are put aside."""
 
-FEW_POINTS, FEW_PAIRS = 256, 1 << 14
-"""Up to so many points putting aside does not pay; up to so many pairs of points neither does a tree."""
+FIRST_BLOCKS = 4
+"""Blocks that are looked into before others are put aside."""
+
+CELL = 2
+"""Edge in voxels of the cells of a second sieve, for the voxels of blocks that are left."""
+
+FEW_POINTS, FEW_PAIRS = 1024, 1 << 14
+"""Up to so many points a second sieve does not pay, nor where all are near; up to so many pairs neither does a tree."""
 
 
 def class_boxes(prediction: BoolArray, truth: BoolArray) -> Iterator[tuple[BoolArray, BoolArray]]:
@@ -62,7 +70,7 @@ def slice_boxes(prediction: BoolArray, truth: BoolArray) -> Iterator[list[tuple[
 def _any(mask: BoolArray, axis: int) -> BoolArray:
     """``mask.any(axis)``, several times faster where the last axis is short."""
     shape = mask.shape[:axis] + mask.shape[axis + 1 :]
-    lines = mask.reshape(*mask.shape[: axis + 1], -1).view(np.uint8)
+    lines = mask.reshape(*mask.shape[: axis + 1], math.prod(mask.shape[axis + 1 :])).view(np.uint8)
     found: BoolArray = np.bitwise_or.reduce(lines, axis=axis).view(np.bool_).reshape(shape)
     return found
 
@@ -104,51 +112,88 @@ def _in_their_box(a: BoolArray, b: BoolArray, spacing: Sequence[float]) -> tuple
     """Both masks in the smallest box that holds them, one voxel after another in memory."""
     if a.shape != b.shape or len(spacing) != a.ndim:
         raise DataError(f"distance between masks of shapes {a.shape} and {b.shape} with spacing {tuple(spacing)}")
-    both = a | b
-    others = [tuple(other for other in range(a.ndim) if other != axis) for axis in range(a.ndim)]
-    box = tuple(_extent(np.asarray(both.any(axis=axes))) for axes in others)
+    box = tuple(_box(a | b))
     return np.ascontiguousarray(a[box]), np.ascontiguousarray(b[box])
+
+
+def _box(mask: BoolArray) -> Iterator[slice]:
+    """Where a mask begins and ends along each axis."""
+    while mask.ndim > 1:
+        yield _extent(np.asarray(mask.reshape(len(mask), math.prod(mask.shape[1:])).any(axis=1)))
+        mask = _any(mask, 0)
+    yield _extent(mask)
 
 
 def _farthest(source: BoolArray, target: BoolArray, scale: FloatArray, *, floor: float) -> float:
     """The largest distance of a source voxel to its nearest target voxel, or the floor where that is larger."""
     outside = source & ~target  # the other source voxels are at distance 0
-    count = int(np.count_nonzero(outside))
-    if not count:
+    if not outside.any():
         return floor
     # The target voxel nearest to a voxel outside lies on the target's rim: from one inside, a step leads nearer.
     rim = _points(_rim(target))
     if LEAF * len(rim) > target.size:
         return max(floor, _farthest_by_transform(outside, target, scale))
     tree = cKDTree(rim * scale, balanced_tree=False, compact_nodes=False)
-    points, floor = _far_points(outside, tree, scale, floor) if count > FEW_POINTS else (_points(outside), floor)
-    if QUERY * len(points) > target.size:
-        return max(floor, _farthest_by_transform(outside, target, scale))
-    return max(floor, float(_nearest(tree, points * scale).max(initial=0.0)))
+    blocks = _Blocks(outside, tree, scale)
+    while len(points := blocks.farther_than(floor)):
+        if QUERY * len(points) > target.size:
+            return max(floor, _farthest_by_transform(outside, target, scale))
+        floor = max(floor, float(_nearest(tree, points * scale).max()))
+    return floor
 
 
-def _far_points(mask: BoolArray, tree: cKDTree, scale: FloatArray, floor: float) -> tuple[FloatArray, float]:
-    """The voxels of a mask that may be the farthest, and a distance that one of them reaches at least.
+class _Blocks:
+    """The voxels of a mask in blocks, those that may be farthest from a target first.
 
-    Every voxel of a block is as far from the target as the block's centre, give or take its distance to the centre.
+    Every voxel of a block is as far from the target as the block's centre, give or take its distance to the centre. So
+    a block need not be looked into once another one holds a voxel that is farther than any of its own can be.
     """
-    blocks = _blocks(mask)
-    used = np.argwhere(blocks.any(axis=tuple(range(mask.ndim, 2 * mask.ndim))))  # [blocks, axes]
-    distances = _nearest(tree, (used * BLOCK + (BLOCK - 1) / 2) * scale)
-    reach = float(np.linalg.norm((BLOCK - 1) / 2 * scale))
-    floor = max(floor, float(distances.max()) - reach)
-    far = used[distances + reach >= floor]
-    inside = np.argwhere(blocks[tuple(far.T)])  # number of the block, then the place in it
-    return (far[inside[:, 0]] * BLOCK + inside[:, 1:]).astype(np.float64), floor
 
+    def __init__(self, mask: BoolArray, tree: cKDTree, scale: FloatArray) -> None:
+        self._tree, self._scale = tree, scale
+        counts = [-(-size // BLOCK) for size in mask.shape]
+        padded = np.zeros([count * BLOCK for count in counts], dtype=np.bool_)
+        padded[tuple(slice(size) for size in mask.shape)] = mask
+        used = cut = padded.reshape([size for count in counts for size in (count, BLOCK)])
+        for axis in range(1, mask.ndim + 1):  # each time the next axis of voxels goes
+            used = _any(used, axis)
+        self._voxels = cut.transpose([*range(0, cut.ndim, 2), *range(1, cut.ndim, 2)])
+        places = np.argwhere(used)
+        reach = self._reach(BLOCK)
+        limits = _nearest(tree, (places * BLOCK + (BLOCK - 1) / 2) * scale) + reach
+        order = np.argsort(-limits)
+        self._limits, self._places = limits[order], places[order]
+        self._next, self._count = 0, FIRST_BLOCKS
 
-def _blocks(mask: BoolArray) -> BoolArray:
-    """``[blocks along each axis..., voxels along each axis...]``: the mask cut into blocks, filled up with False."""
-    counts = [-(-size // BLOCK) for size in mask.shape]
-    padded = np.zeros([count * BLOCK for count in counts], dtype=np.bool_)
-    padded[tuple(slice(size) for size in mask.shape)] = mask
-    cut = padded.reshape([size for count in counts for size in (count, BLOCK)])
-    return cut.transpose([*range(0, cut.ndim, 2), *range(1, cut.ndim, 2)])
+    def farther_than(self, floor: float) -> FloatArray:
+        """``[N, axes]``, voxels of the next blocks; none where no voxel that is left can be farther than the floor."""
+        while self._next < (stop := int(np.searchsorted(-self._limits, -floor))):
+            places = self._places[self._next : min(self._next + self._count, stop)]
+            self._next += len(places)
+            self._count *= 8  # the first few raise the floor, so that there is less to look into
+            inside = np.argwhere(self._voxels[tuple(places.T)])  # number of the block, then the place in it
+            points = places[inside[:, 0]] * BLOCK + inside[:, 1:]
+            if len(points) > FEW_POINTS and floor > 4 * self._reach(CELL):
+                points = self._sieved(points, floor)
+            if len(points):
+                return points.astype(np.float64)
+        return np.empty((0, len(self._scale)))
+
+    def _sieved(self, points: NDArray[np.int64], floor: float) -> NDArray[np.int64]:
+        """Those in cells that may hold the farthest, which are smaller than blocks."""
+        keys = np.ravel_multi_index(
+            tuple((points // CELL).T), [-(-extent // CELL) for extent in points.max(axis=0) + 1]
+        )
+        first, cell_of = np.unique(keys, return_index=True, return_inverse=True)[1:]
+        centres = points[first] // CELL * CELL + (CELL - 1) / 2
+        distances, reach = _nearest(self._tree, centres * self._scale), self._reach(CELL)
+        floor = max(floor, float(distances.max()) - reach)
+        kept: NDArray[np.int64] = points[(distances + reach >= floor)[cell_of]]
+        return kept
+
+    def _reach(self, edge: int) -> float:
+        """From the centre of a block to its farthest voxel, and a little more for rounding."""
+        return float(np.linalg.norm((edge - 1) / 2 * self._scale)) * (1 + 1e-9)
 
 
 def _farthest_by_transform(outside: BoolArray, target: BoolArray, scale: FloatArray) -> float:
