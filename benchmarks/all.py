@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-CPU = ("rle", "surface", "hausdorff", "loader", "warp", "fit_overhead", "competition_size")
+CPU = ("rle", "surface", "hausdorff", "loader", "warp", "fit_overhead", "competition_size", "memory")
 GPU = ("gpu_training", "gpu_warp")
 
 

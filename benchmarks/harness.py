@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import platform
 import statistics
@@ -48,6 +49,7 @@ class Row:
         unit: of the sides' numbers, such as ``samples/s`` or ``s``.
         ratio, ratio_low, ratio_high: the median of the ratios of each pair of repetitions, and their range; how many
             times better gisegkit is, unless ``cost``.
+        sure_low, sure_high: where the median lies with 95 % confidence, see ``interval``.
         target: what was asked of the ratio, None where nothing was.
         cost: whether the ratio is gisegkit's cost over the baseline's, so that the target is an upper bound.
         note: what a reader must know, such as the reason of a miss.
@@ -60,6 +62,8 @@ class Row:
     ratio: float
     ratio_low: float
     ratio_high: float
+    sure_low: float
+    sure_high: float
     target: float | None = None
     cost: bool = False
     note: str = ""
@@ -70,6 +74,17 @@ class Row:
         if self.target is None:
             return None
         return self.ratio <= self.target if self.cost else self.ratio >= self.target
+
+    @property
+    def verdict(self) -> str:
+        """In words, with what weakens it; empty without a target."""
+        if self.target is None or self.met is None:
+            return ""
+        if not self.met:
+            return "missed"
+        if self.ours.repetitions == 1:
+            return "reached, measured once"
+        return "reached, within the noise" if self.sure_low < self.target < self.sure_high else "reached"
 
 
 def by_turns(
@@ -113,21 +128,39 @@ def compare(
         higher_is_better: True for samples/s, False for seconds or bytes.
         target: of the ratio; see Row.
     """
-    ratios = [
-        a / b if higher_is_better or cost else b / a for a, b in zip(measured[ours], measured[baseline], strict=True)
-    ]
+    pairs = zip(measured[ours], measured[baseline], strict=True)
+    ratios = sorted(a / b if higher_is_better or cost else b / a for a, b in pairs)
+    low, high = interval(ratios)
     return Row(
         what=what,
         unit=unit,
         ours=_side(ours, measured[ours]),
         baseline=_side(baseline, measured[baseline]),
         ratio=statistics.median(ratios),
-        ratio_low=min(ratios),
-        ratio_high=max(ratios),
+        ratio_low=ratios[0],
+        ratio_high=ratios[-1],
+        sure_low=low,
+        sure_high=high,
         target=target,
         cost=cost,
         note=note,
     )
+
+
+def interval(ordered: Sequence[float]) -> tuple[float, float]:
+    """Where the median of what is measured lies with 95 % confidence, whatever its distribution; below 6 the range.
+
+    Fewer than k of n values lie below the median with the probability that a fair coin falls on heads fewer than k
+    times of n; k is the largest for which that is at most 2.5 %.
+
+    Args:
+        ordered: n independent measurements, rising.
+    """
+    count, outside, k = len(ordered), 0.0, 0
+    while (outside := outside + math.comb(count, k) / 2**count) <= 0.025:
+        k += 1
+    place = max(k - 1, 0)
+    return ordered[place], ordered[-1 - place]
 
 
 def _side(name: str, values: Sequence[float]) -> Side:
@@ -153,7 +186,7 @@ def save(name: str, claim: str, rows: Sequence[Row], *, packages: Sequence[str],
         "revision": git_revision(ROOT),
         "date": time.strftime("%Y-%m-%d"),
         "settings": dict(settings),
-        "rows": [asdict(row) | {"met": row.met} for row in rows],
+        "rows": [asdict(row) | {"met": row.met, "verdict": row.verdict} for row in rows],
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{device.partition(':')[0]}.json"
@@ -166,12 +199,11 @@ def save(name: str, claim: str, rows: Sequence[Row], *, packages: Sequence[str],
 
 def in_words(row: Row) -> str:
     """One line for the terminal."""
-    verdict = {None: "", True: "  reached", False: "  MISSED"}[row.met]
     goal = "" if row.target is None else f" (asked: {'at most' if row.cost else 'at least'} {row.target:g})"
     sides = (
         f"{row.ours.name} {row.ours.median:.4g} {row.unit}, {row.baseline.name} {row.baseline.median:.4g} {row.unit}"
     )
-    return f"{row.what}: {sides}: {row.ratio:.2f} x [{row.ratio_low:.2f}, {row.ratio_high:.2f}]{goal}{verdict}"
+    return f"{row.what}: {sides}: {row.ratio:.2f} x [{row.ratio_low:.2f}, {row.ratio_high:.2f}]{goal} {row.verdict}"
 
 
 def hardware(device: str) -> dict[str, Any]:

@@ -17,7 +17,9 @@ INTRODUCTION = """\
 
 Made by `python benchmarks/page.py` of the files in `benchmarks/results/`. Each was written by one script, which
 measures gisegkit and what it is compared with by turns in one process, several times. A ratio is the median over the
-pairs of repetitions, with the smallest and largest in brackets. Times depend on the machine, ratios much less.
+pairs of repetitions, with the smallest and largest in brackets; without brackets it was measured once. "Within the
+noise" means that what was asked lies where the median lies with 95 % confidence. Times depend on the machine, ratios
+much less.
 
 To repeat one: `python benchmarks/NAME.py`; all that this machine can run: `make bench`. A row that misses what was
 asked of it says why.
@@ -47,7 +49,7 @@ def section(content: dict[str, Any]) -> str:
     gpu = f", {machine['gpu']}" if "gpu" in machine else ""
     lines += [
         "",
-        f"`{content['command']}` on {content['date']} at {str(content['revision'])[:12]}; {machine['cpus']} cores "
+        f"`{content['command']}` on {content['date']} at {revision(content['revision'])}; {machine['cpus']} cores "
         f"({machine['processor']}), {machine['memory_gib']} GiB{gpu}; {versions}; {kept}.",
         "",
     ]
@@ -57,10 +59,18 @@ def section(content: dict[str, Any]) -> str:
 def line(row: dict[str, Any]) -> str:
     """One row of the table."""
     sides = [f"{number(row[side]['median'])} {row['unit']} ({row[side]['name']})" for side in ("ours", "baseline")]
-    ratio = f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
+    spread = f" [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]" if row["ours"]["repetitions"] > 1 else ""
+    ratio = f"{row['ratio']:.2f}{spread}"
     asked = "" if row["target"] is None else f"{'at most' if row['cost'] else 'at least'} {row['target']:g}"
-    verdict = {None: "", True: "reached", False: "**missed**"}[row["met"]]
+    words = row.get("verdict", {None: "", True: "reached", False: "missed"}[row["met"]])
+    verdict = f"**{words}**" if row["met"] is False else words
     return f"| {row['what']} | {sides[0]} | {sides[1]} | {ratio} | {asked} | {verdict} |"
+
+
+def revision(text: object) -> str:
+    """Short, and still saying whether the tree was that of the commit."""
+    commit, dash, state = str(text).partition("-")
+    return f"{commit[:12]}{dash}{state}"
 
 
 def number(value: float) -> str:

@@ -98,14 +98,14 @@ def _scored_rows(run: RunDir, data: Data) -> tuple[str, Rows]:
 
 
 def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:
-    """The chosen slices of a scan for the preview."""
+    """The chosen slices of a scan for the preview; copies, since a view would keep the whole scan in memory."""
     ids = data.dataset.table["id"]
     return [
         Panel(
             str(ids.iloc[row]),
             data.dataset.image(row),
-            scan.prediction[d],
-            None if scan.truth is None else scan.truth[d],
+            scan.prediction[d].copy(),
+            None if scan.truth is None else scan.truth[d].copy(),
         )
         for d, row in enumerate(scan.rows)
         if row in chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -56,7 +57,47 @@ def test_ratios_are_those_of_pairs(higher, cost, target, ratio, met):
     )  # fmt: skip
     assert row.ratio == row.ratio_low == row.ratio_high == pytest.approx(ratio)
     assert row.met is met
-    assert ("MISSED" in harness.in_words(row)) == (met is False)
+    assert ("missed" in harness.in_words(row)) == (met is False)
+
+
+@pytest.mark.parametrize(
+    ("ours", "target", "verdict"),
+    [
+        ([1.02, 1.03, 1.01, 1.02, 1.02, 1.03, 1.01], 1.05, "reached"),
+        ([1.02, 1.06, 1.01, 1.02, 1.02, 1.03, 1.01], 1.05, "reached, within the noise"),
+        ([1.06, 1.06, 1.01, 1.02, 1.06, 1.07, 1.06], 1.05, "missed"),
+        ([1.02], 1.05, "reached, measured once"),
+        ([1.02], None, ""),
+    ],
+)
+def test_a_verdict_says_what_weakens_it(ours, target, verdict):
+    import harness
+
+    row = harness.compare(
+        "it", {"us": ours, "them": [1.0] * len(ours)}, ours="us", baseline="them", unit="s", higher_is_better=False,
+        target=target, cost=True,
+    )  # fmt: skip
+    assert row.verdict == verdict
+
+
+@pytest.mark.parametrize("count", [6, 7, 15, 21, 60])
+def test_the_interval_holds_the_median_in_95_of_100(count):
+    import harness
+
+    rng = np.random.default_rng(0)
+    samples = np.sort(rng.lognormal(size=(4000, count)), axis=1)
+    held = [low <= 1 <= high for low, high in map(harness.interval, samples.tolist())]
+    assert np.mean(held) >= 0.945
+    ranks = harness.interval(list(range(count)))
+    narrower = [row[int(ranks[0]) + 1] <= 1 <= row[int(ranks[1]) - 1] for row in samples]
+    assert np.mean(narrower) < 0.955, "as narrow as can be"
+
+
+def test_a_page_says_whether_the_tree_was_that_of_the_commit():
+    import page
+
+    assert page.revision("0123456789abcdef") == "0123456789ab"
+    assert page.revision("0123456789abcdef-dirty") == "0123456789ab-dirty"
 
 
 def test_the_page_is_that_of_the_committed_results():

@@ -42,6 +42,16 @@ def test_by_slice_scores_average_to_the_score(finished):
     assert by_slice["dice"].mean() == pytest.approx(scores["scores"]["dice"], abs=1e-9)
 
 
+def test_the_previews_slices_do_not_keep_their_scans_in_memory(monkeypatch, session, finished):
+    run, _ = finished
+    kept = []
+    monkeypatch.setattr("gisegkit.results.write_preview", lambda run, panels, *args, **options: kept.extend(panels))
+    evaluate(*open_run(run.path, session, root=None), session)
+    assert kept
+    for panel in kept:
+        assert panel.prediction.base is None and panel.truth.base is None
+
+
 def test_damaged_checkpoint_is_an_error(home, session, finished, tmp_path):
     run, _ = finished
     copy = tmp_path / "damaged"

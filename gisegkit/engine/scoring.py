@@ -16,6 +16,8 @@ from gisegkit.errors import ComponentError, DataError
 from gisegkit.types import IGNORE, Metric
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from gisegkit.types import BoolArray, FloatArray, MaskArray
 
 ALL = "all"
@@ -29,13 +31,13 @@ class ScanValues:
     Attributes:
         volume: the scan's name.
         place: columns of the tables that say where the scan belongs.
-        pixels: of the truth, D times K.
+        pixels: of the truth, ``[D, K]``.
     """
 
     volume: str
     place: Mapping[str, str]
     ids: tuple[str, ...]
-    pixels: Sequence[Sequence[int]]
+    pixels: NDArray[np.int64]
     values: Mapping[str, Mapping[str, FloatArray]]
 
 
@@ -136,7 +138,7 @@ class Scoreboard:
                         f"metric {name!r}: part {part!r} has shape {array.shape}, not [D, K] = {shapes[0]} or [K]"
                     )
         place = {"volume": volume} if case is None else {"volume": volume, "case": case}
-        return ScanValues(volume, place, tuple(ids), count(positive).tolist(), values)
+        return ScanValues(volume, place, tuple(ids), count(positive), values)
 
     def scores(self) -> dict[str, float]:
         """Scores of the whole set: ``name``, ``name/<part>`` where a metric has several parts, ``name/<class>``."""
@@ -163,7 +165,7 @@ class Scoreboard:
                 for scan in scans
                 for row in self._rows([scan])
             ),
-            "by_slice": pd.DataFrame(row for scan in scans for row in self._slice_rows(scan)),
+            "by_slice": pd.concat(map(self._by_slice, scans), ignore_index=True) if scans else pd.DataFrame(),
         }
 
     def _rows(self, scans: Sequence[ScanValues]) -> Iterator[dict[str, Any]]:
@@ -175,13 +177,15 @@ class Scoreboard:
                 row |= self._summary(name, scans, column)
             yield row
 
-    def _slice_rows(self, scan: ScanValues) -> Iterator[dict[str, Any]]:
-        for d, slice_id in enumerate(scan.ids):
-            for k, label in enumerate(self.classes):
-                row: dict[str, Any] = {**scan.place, "id": slice_id, "class": label, "true_pixels": scan.pixels[d][k]}
-                for name, parts in scan.values.items():
-                    row |= {column_of(name, part, parts): v[d, k] for part, v in parts.items() if v.ndim == 2}
-                yield row
+    def _by_slice(self, scan: ScanValues) -> pd.DataFrame:
+        """A row a slice and class; whole columns, since a large set has more rows than should be objects."""
+        columns: dict[str, Any] = {key: [value] * scan.pixels.size for key, value in scan.place.items()}
+        columns["id"] = np.repeat(np.array(scan.ids, dtype=object), len(self.classes))
+        columns["class"] = list(self.classes) * len(scan.ids)
+        columns["true_pixels"] = scan.pixels.ravel()
+        for name, parts in scan.values.items():
+            columns |= {column_of(name, part, parts): v.ravel() for part, v in parts.items() if v.ndim == 2}
+        return pd.DataFrame(columns)
 
     def _summary(self, name: str, scans: Sequence[ScanValues], column: Any) -> dict[str, float]:
         """The metric's score and the means of its parts over the classes that ``column`` picks."""
