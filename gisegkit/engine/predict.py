@@ -186,7 +186,8 @@ def _predicted(
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     for loaded in loader:
         images = device.take(loaded.images)[0].to(memory_format=memory_format)
-        probabilities = torch.cat(_forward(model, images, device, decide))
+        pieces = _forward(model, images, device, decide)
+        probabilities = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         yield _Slices(loaded.rows, loaded.masks, device.hand_over(probabilities.permute(0, 2, 3, 1)))
 
 

@@ -1,0 +1,33 @@
+"""No batch transform makes the host wait for a GPU, those of installed plugins included; skipped where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gisegkit.plugins import load_plugins
+from gisegkit.types import Batch
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device"),
+]
+
+TRANSFORMS = list(load_plugins().registries["batch_transform"])
+
+
+@pytest.mark.parametrize("component", TRANSFORMS, ids=lambda component: component.name)
+def test_nothing_waits(component):
+    transform = component.load()()
+    images = torch.rand(8, 1, 64, 96, device="cuda")
+    target = (torch.rand(8, 3, 64, 96, device="cuda") > 0.5).float()
+    batch = Batch(images, ((1.0, target),), torch.arange(8))
+    for seed in range(4):
+        transform(batch, np.random.default_rng(seed))  # loads kernels, and fills the pool of page-locked memory
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        changed = [transform(batch, np.random.default_rng(seed)) for seed in range(4)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert any(not torch.equal(one.images, images) for one in changed), "what never changes a batch tests nothing"
