@@ -119,7 +119,7 @@ def _float(value: Any) -> float:
     except OverflowError:
         raise ValueError from None
     if not math.isfinite(number):
-        raise ValueError
+        raise ValueError("It must be finite.")
     return number
 
 

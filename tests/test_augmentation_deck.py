@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from gisegkit.components.augmentation_deck import baseline, final, initial, move
+from gisegkit.components import augmentation_deck
+from gisegkit.components.augmentation_deck import FAR, WarpPolicy, baseline, final, initial, move, nearby
+from gisegkit.components.warps import Draws, WarpSettings
 from gisegkit.plugins import load_plugins
 from gisegkit.types import IGNORE
 
@@ -106,6 +108,16 @@ def test_holes_are_five_to_eight_of_a_twentieth_of_the_side_black_and_of_no_clas
     assert counts == {5, 6, 7, 8}
 
 
+def test_holes_of_size_0_are_none():
+    image, mask = sample()
+    policy = WarpPolicy(WarpSettings(**OFF, dropout=1.0, hole=0.0))
+    policy.record = True
+    result = policy(image, mask, np.random.default_rng(0))
+    np.testing.assert_array_equal(result[0], image)
+    np.testing.assert_array_equal(result[1], mask)
+    assert policy.drawn == []
+
+
 # --- one map --------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +155,69 @@ def test_the_border_is_reflected():
     values = np.arange(10, dtype=np.float32)[None, :, None].repeat(3, 0)
     map_x, map_y = np.meshgrid(np.arange(10, dtype=np.float32) - 3, np.arange(3, dtype=np.float32))
     assert move(values, map_x, map_y, cv2.INTER_LINEAR)[1, :, 0].tolist() == [3, 2, 1, 0, 1, 2, 3, 4, 5, 6]
+
+
+# --- far positions --------------------------------------------------------------------------------------------------
+
+ELASTIC = {**OFF, "distort": 1.0, "elastic_share": 1.0, "dropout": 0.0}
+
+
+def reflected(positions, length):
+    """Which position in the image one shows: mirrored about the middles of the first and the last pixel."""
+    last = length - 1
+    return np.abs((positions.astype(float) + last) % (2 * last) - last) if last else np.zeros(positions.shape)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 64])
+def test_far_positions_come_near_and_show_the_same_pixel_and_near_ones_stay(length):
+    rng = np.random.default_rng(0)
+    positions = rng.uniform(-3 * FAR * length, 3 * FAR * length, (40, 50)).astype(np.float32)
+    near = np.abs(positions) <= FAR * length
+    brought = nearby(positions, length)
+    assert brought.dtype == np.float32 and np.abs(brought).max() <= FAR * length and 0.2 < near.mean() < 0.5
+    np.testing.assert_array_equal(brought[near], positions[near])
+    np.testing.assert_allclose(reflected(brought, length), reflected(positions, length), atol=1e-3)
+    only = positions.clip(-FAR * length, FAR * length)
+    assert nearby(only, length) is only, "nothing to do"
+
+
+def almost_on_a_line(settings, size, count, rng):
+    """Draws whose second point lies so near to the line through the others that positions reach 1e9 pixels."""
+    draws = Draws(settings, size, count, rng)
+    reach = max(1, min(size) // 3)
+    draws.points[:] = [[0, 0], [-reach, reach + 1e-8], [0, 0]]
+    return draws
+
+
+@pytest.mark.parametrize("size", [(48, 64), (1, 9), (9, 1)])
+def test_a_map_close_to_singular_is_as_quick_as_any_and_finite(size, monkeypatch):
+    """OpenCV takes reflections off one by one: for positions of 1e9 pixels it would need minutes."""
+    monkeypatch.setattr(augmentation_deck, "Draws", almost_on_a_line)
+    furthest = []
+    remap = cv2.remap
+
+    def watched(values, x, y, *args, **kw):
+        furthest.append(max(np.abs(x).max() / size[1], np.abs(y).max() / size[0]))
+        return remap(values, x, y, *args, **kw)
+
+    monkeypatch.setattr(cv2, "remap", watched)
+    image, mask = sample(size)
+    settings = WarpSettings(**ELASTIC)
+    field = almost_on_a_line(settings, size, 1, np.random.default_rng(0)).field()
+    assert max(np.abs(field.columns).max(), np.abs(field.rows).max()) > 1e7
+    new_image, new_mask = WarpPolicy(settings)(image, mask, np.random.default_rng(0))
+    assert max(furthest) <= FAR
+    assert np.isfinite(new_image).all() and image.min() <= new_image.min() and new_image.max() <= image.max()
+    assert set(np.unique(new_mask)) <= {0, 1}
+
+
+@pytest.mark.parametrize("extreme", [{"alpha": 1e300}, {"alpha_affine": 1e300}, {"alpha_affine": 0}, {"sigma": 1e-320}])
+def test_any_number_that_a_recipe_may_give_makes_a_finite_image(extreme):
+    policy = WarpPolicy(WarpSettings(**{**ELASTIC, "shift_scale_rotate": 1.0} | extreme))
+    image, mask = sample((24, 30))
+    for seed in range(5):
+        new_image, _ = policy(image, mask, np.random.default_rng(seed))
+        assert np.isfinite(new_image).all() and new_image.max() <= image.max()
 
 
 # --- every policy ---------------------------------------------------------------------------------------------------

@@ -304,6 +304,38 @@ def test_fewest_holes_are_not_more_than_most():
         DeviceWarp(min_holes=9)
 
 
+def test_holes_of_size_0_are_none():
+    given = batch()
+    warp = DeviceWarp(flip=0, shift_scale_rotate=0, distort=0, dropout=1, hole=0)
+    warp.record = True
+    warped = warp(given, rng())
+    assert torch.equal(warped.images, given.images) and warp.drawn_by_slice == [[]] * 8
+    torch.testing.assert_close(warped.targets[0][1], given.targets[0][1], equal_nan=True, rtol=0, atol=0)
+    small = DeviceWarp(flip=0, shift_scale_rotate=0, distort=0, dropout=1, hole=1e-6)(given, rng())
+    assert 1 < (small.images == 0).sum(dim=(1, 2, 3)).max() <= 8, "but a share that is not 0 makes a pixel"
+
+
+@pytest.mark.parametrize("extreme", [{"alpha": 1e300}, {"alpha_affine": 1e300}, {"sigma": 1e-320}])
+def test_any_number_that_a_recipe_may_give_makes_a_finite_image(extreme):
+    given = batch()
+    warped = DeviceWarp(**ALL | {"distort": 1.0, "elastic_share": 1.0} | extreme)(given, rng())
+    assert torch.isfinite(warped.images).all() and warped.images.max() <= given.images.max() + 1e-6
+
+
+def test_a_map_close_to_singular_makes_a_finite_image(monkeypatch):
+    def almost_on_a_line(*args):
+        draws = Draws(*args)
+        draws.points[:] = [[0, 0], [-16, 16 + 1e-8], [0, 0]]  # 16 pixels: a third of the height
+        assert np.abs(draws.field().columns).max() > 1e8
+        return draws
+
+    monkeypatch.setattr(device_warp, "Draws", almost_on_a_line)
+    given = batch()
+    warped = DeviceWarp(**ALL | {"distort": 1.0, "elastic_share": 1.0, "dropout": 0.0})(given, rng())
+    assert torch.isfinite(warped.images).all()
+    assert given.images.min() - 1e-6 <= warped.images.min() and warped.images.max() <= given.images.max() + 1e-6
+
+
 @pytest.mark.parametrize("size", [(1, 9), (3, 2), (17, 5)])
 def test_tiny_images_stay_in_their_range(size):
     given = Batch(torch.rand(6, 1, *size), ((1.0, torch.ones(6, 2, *size)),), torch.arange(6))

@@ -109,6 +109,9 @@ def test_taken(annotation, value, expected):
         ("Annotated[int, AtLeast(2), Between(0, 5)]", 6),
         ("Annotated[int, AtLeast(2), Between(0, 5)]", 1),
         ("tuple[Annotated[int, AtLeast(16)], Annotated[int, AtLeast(16)]]", [15, 16]),
+        ("Annotated[float, AtLeast(0)]", math.inf),
+        ("Annotated[float, Above(0)]", math.inf),
+        ("Annotated[float | None, AtLeast(0)]", math.nan),
     ],
 )
 def test_refused(annotation, value):
@@ -168,6 +171,12 @@ def test_a_misspelled_choice_gets_the_nearest():
     assert refused('Literal["stretch", "fit"] | None', "strech") == "did you mean 'stretch'?"
     assert refused('int | Literal["auto"]', "autto") == "did you mean 'auto'?"
     assert refused('Literal["stretch", "fit"]', 3) == ""
+
+
+@pytest.mark.parametrize("annotation", ["float", "Annotated[float, AtLeast(0)]", "float | None", "list[float]"])
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_number_that_is_not_finite_is_told_so(annotation, value):
+    assert refused(annotation, [value] if "list" in annotation else value) == "It must be finite."
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(-1e6, 1e6), st.floats(0, 1e6))

@@ -181,6 +181,13 @@ def test_spread_and_correlation_are_those_of_noise_blurred_at_full_size(sigma):
                 assert abs(np.arctanh(pair[0]) - np.arctanh(pair[1])) < 4 * np.sqrt(2 / count), (row, column, lag)
 
 
+@pytest.mark.parametrize("sigma", [1e-320, 1e-9])
+def test_a_sigma_of_almost_nothing_leaves_the_noise_as_it_is(sigma):
+    """All waves, none of them fainter: together the identity, white noise."""
+    waves = blurred_waves(20, sigma).astype(float)
+    np.testing.assert_allclose(waves @ waves.T, np.eye(20), atol=1e-6)
+
+
 def test_the_two_axes_move_independently_and_alpha_multiplies():
     fields = displacements(10, 200)
     assert abs(np.corrcoef(fields[:, 0, 40, 40], fields[:, 1, 40, 40])[0, 1]) < 4 / np.sqrt(200)

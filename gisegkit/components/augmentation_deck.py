@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 CHUNK = 4
 """Channels that OpenCV moves at once."""
 
+FAR = 8
+"""How many sides off a position may lie before the reflections are taken off it; OpenCV takes them off one by one."""
+
 
 class WarpPolicy:
     """Flip, shift-scale-rotate and a distortion as one map, by which image and mask are sampled once; then holes.
@@ -39,6 +42,8 @@ class WarpPolicy:
             self.drawn = draws.words()[0]
         if draws.similarity[0] or draws.grid[0] or draws.elastic[0]:
             map_x, map_y = full_maps(draws.field(), self.settings.sigma)
+            if draws.elastic[0]:  # nothing else goes far; three points that almost lie on a line do
+                map_x, map_y = nearby(map_x, size[1]), nearby(map_y, size[0])
             image, mask = move(image, map_x, map_y, cv2.INTER_LINEAR), move(mask, map_x, map_y, cv2.INTER_NEAREST)
         elif draws.flip[0]:
             image, mask = mirror(image), mirror(mask)
@@ -65,6 +70,14 @@ def full_maps(field: Field, sigma: float) -> tuple[FloatArray, FloatArray]:
         height, width = maps.shape[1:]
         maps += blurred_waves(height, sigma) @ field.waves[0] @ blurred_waves(width, sigma).T
     return maps[0], maps[1]
+
+
+def nearby(positions: FloatArray, length: int) -> FloatArray:
+    """Positions along an axis of ``length`` pixels; in the place of far ones, near ones that show the same pixel."""
+    if -FAR * length <= positions.min() and positions.max() <= FAR * length:
+        return positions
+    period = max(1, 2 * (length - 1))  # a single pixel is shown everywhere
+    return np.where(np.abs(positions) > FAR * length, np.mod(positions, np.float32(period)), positions)
 
 
 def move(values: AnyArray, map_x: AnyArray, map_y: AnyArray, interpolation: int) -> AnyArray:

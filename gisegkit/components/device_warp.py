@@ -42,7 +42,7 @@ class DeviceWarp:
         dropout: probability of holes, black and without any class.
         min_holes: fewest holes.
         max_holes: most holes.
-        hole: height and width of a hole as a share of the image's.
+        hole: height and width of a hole as a share of the image's, at least a pixel; 0 makes no holes.
 
     Raises:
         ComponentError: if there are more holes at least than at most.

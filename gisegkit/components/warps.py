@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FAINTEST = 1e-3
 """Waves of which the blur leaves a smaller share are left out."""
 
+FARTHEST = 1e9
+"""No part of a position lies beyond, in pixels, so that float32 holds the sums; their meaning is lost far earlier."""
+
 
 @dataclass(frozen=True)
 class WarpSettings:
@@ -102,7 +105,7 @@ class Draws:
         distorted = chance[:, 2] < settings.distort
         self.elastic = distorted & (chance[:, 3] < settings.elastic_share)
         self.grid = distorted & ~self.elastic
-        self.dropout = chance[:, 4] < settings.dropout
+        self.dropout = (chance[:, 4] < settings.dropout) & (settings.hole > 0)
         spread = settings.max_holes - settings.min_holes + 1
         self.hole_count = np.where(self.dropout, settings.min_holes + (chance[:, 5] * spread).astype(int), 0)
         signed = self.similarity[:, None] * (2 * similar - 1)
@@ -127,7 +130,8 @@ class Draws:
         # Noise uniform in [-1, 1] has a variance of 1/3, and so has each of its waves.
         turned = np.einsum("eij,ejvu->eivu", matrix[: len(elastic), :, :2], self.noise)
         waves = self.settings.alpha / math.sqrt(3) * turned
-        return Field(samples, columns.astype(np.float32), rows.astype(np.float32), waves.astype(np.float32))
+        parts = (np.clip(part, -FARTHEST, FARTHEST).astype(np.float32) for part in (columns, rows, waves))
+        return Field(samples, *parts)
 
     def _matrices(self, samples: AnyArray, elastic: int) -> FloatArray:
         """``[M, 2, 3]``: from a position of the (distorted) result to one of the sample."""
@@ -160,7 +164,7 @@ class Draws:
         return lines
 
     def hole_size(self) -> tuple[int, int]:
-        """Height and width of a hole in pixels."""
+        """Height and width of a hole in pixels, at least 1."""
         height, width = (max(1, int(side * self.settings.hole)) for side in self.size)
         return height, width
 
@@ -226,8 +230,8 @@ def blurred_waves(length: int, sigma: float) -> FloatArray:
     So white noise with a variance of 1 in every pixel, blurred, is their sum with independent strengths of variance 1:
     for a large sigma a few of them, instead of noise in every pixel and a blur.
     """
-    most = int(length / (math.pi * sigma) * math.sqrt(-2 * math.log(FAINTEST)))
-    k = np.arange(min(length, most + 1))
+    most = length / (math.pi * sigma) * math.sqrt(-2 * math.log(FAINTEST))  # infinite for the tiniest sigma
+    k = np.arange(math.floor(min(length - 1, most)) + 1)
     left = np.exp(-((np.pi * k * sigma / length) ** 2) / 2)
     norm = np.sqrt(np.where(k == 0, 1, 2) / length)
     waves: FloatArray = norm * left * np.cos(np.pi * k * (np.arange(length)[:, None] + 0.5) / length)
