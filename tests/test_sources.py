@@ -6,12 +6,13 @@ import os
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gisegkit.components.datasets.uwmgi import UWMGI
 from gisegkit.data import slices, sources
-from gisegkit.data.sources import code_of, digest, stamp, stamped
+from gisegkit.data.sources import Sources, code_of, digest, stamp, stamped
 from gisegkit.errors import DataError
 
 
@@ -61,6 +62,18 @@ def test_a_file_that_is_written_while_it_is_read_is_looked_at_again(tmp_path, mo
     monkeypatch.setattr(Path, "read_bytes", read)
     found = stamped(str(file))
     assert found[3] == digest(b"abc") and found[:3] != stamp(str(file))
+
+
+@pytest.mark.parametrize("root", ["data", "./data/", "data/../data", "{tmp}/data", "{tmp}/link", "link"])
+def test_files_are_named_by_their_place_in_the_root(tmp_path, monkeypatch, root):
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    monkeypatch.chdir(tmp_path)
+    root = root.format(tmp=tmp_path)
+    files = [f"{root}/a/b.png", Path(root) / "a" / "b.png", tmp_path / "data" / "a" / "b.png", "data2/b.png"]
+    found = Sources(SimpleNamespace(root=root, sources=lambda row: (files, "runs")))
+    assert found.root == str(tmp_path / "data")
+    assert found.of(0) == (["a/b.png"] * 3 + [str(tmp_path / "data2" / "b.png")], "runs")
 
 
 # --- code ---
