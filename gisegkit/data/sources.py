@@ -87,7 +87,7 @@ class Sources:
     def note(self, file: str, known: Known) -> Note:
         """What there is to know of a file; found out once for all slices that are made of it."""
         if file not in known:
-            known[file] = [file, *stamped(os.path.join(self.root, file))]
+            known[file] = [file, *stamped(self._path(file))]
         return known[file]
 
     def now(self, notes: list[Note], known: Known) -> list[Note] | None:
@@ -96,15 +96,16 @@ class Sources:
         Raises:
             DataError: as ``stamped``.
         """
-        found = []
-        for note in notes:
-            file, *before, content = note
-            if stamp(os.path.join(self.root, file)) != before:
-                note = self.note(file, known)
-                if note[-1] != content:
+        found = list(notes)
+        for place, note in enumerate(notes):
+            if stamp(self._path(note[0])) != note[1:4]:
+                found[place] = self.note(note[0], known)
+                if found[place][4] != note[4]:
                     return None
-            found.append(note)
         return found
+
+    def _path(self, file: str) -> str:
+        return file if os.path.isabs(file) else self._resolved + file  # os.path.join takes longer, file by file
 
     def _inside(self, file: str) -> str:
         if file.startswith(self._given):
