@@ -34,7 +34,8 @@ class Input:
             fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off). device
             keeps them as size does, and those that train in the device's memory, where no policy on the CPU can
             change them.
-        store_limit: the most that they may take there, 20GiB say; auto leaves 1 GiB of the disk free.
+        store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB of the
+            disk free.
     """
 
     size: tuple[Annotated[int, AtLeast(16)], Annotated[int, AtLeast(16)]] = (224, 224)

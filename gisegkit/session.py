@@ -13,6 +13,7 @@ from torch import nn
 
 from gisegkit.build import Data, Rows, build_data, build_metrics, build_model, build_postprocess, uses_softmax
 from gisegkit.components.weights import continue_from
+from gisegkit.data.store import Prepared, Store
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.predict import Decision, Scan, predict_scans
@@ -97,7 +98,7 @@ def get_ready(
     device = pick_device(session.device, recipe.train.precision)
     data = build_data(recipe, registries, training=training, prepare=session.progress if prepare else None)
     if data.prepared.made:
-        session.say(prepared_line(data))
+        session.say(prepared_line(data.source.reader.store, data.prepared))
     if weights is not None:
         _compatible(data, weights["facts"])
     classes = len(data.dataset.classes)
@@ -120,12 +121,11 @@ def get_ready(
     return Ready(recipe, data, model, device, decide, build_metrics(recipe, registries))
 
 
-def prepared_line(data: Data) -> str:
-    """What the store holds of these data, in words."""
-    store = data.source.reader.store
+def prepared_line(store: Store | None, prepared: Prepared) -> str:
+    """What the store holds, in words."""
     if store is None:
         return "nothing is prepared: the recipe or the dataset does without"
-    return f"prepared: {data.prepared} in {store.folder}"
+    return f"prepared: {prepared} in {store.folder}"
 
 
 def _compatible(data: Data, facts: Mapping[str, Any]) -> None:

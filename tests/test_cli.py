@@ -198,6 +198,26 @@ def test_a_typo_in_every_place_is_answered_in_words(here, capsys, arguments, mes
     assert message in err
 
 
+def test_what_is_prepared_is_told_though_nothing_can_be_split(here, capsys):
+    giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 16, "--test-cases", 0)
+    giseg(capsys, "prepare", "cli.toml")
+    giseg(capsys, "prepare", "cli.toml", "--set", "input.size=[48,48]")
+    out, err = giseg(capsys, "data", "cli.toml", "--quick", "--set", "split.folds=9")
+    assert "split: " in err and "prepared: 32 slices, 0 of them now" in out
+    assert re.search(r"^  \d+ MiB more in .*/cache/store/uwmgi-[0-9a-f]{8}: of other recipes", out, re.MULTILINE)
+
+
+def test_a_cache_that_cannot_be_written_is_answered_in_words(here, capsys, monkeypatch):
+    giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
+    Path("file").write_text("")
+    monkeypatch.setenv("GISEG_CACHE", "file")
+    for verb in ("prepare", "run"):
+        _, err = giseg(capsys, verb, "cli.toml", code=2)
+        assert "let $GISEG_CACHE name a folder" in err and "--set input.store=off" in err
+    out, _ = giseg(capsys, "data", "cli.toml", "--quick")
+    assert "prepared: 0 slices" in out and "more in" not in out
+
+
 def test_debug_shows_the_traceback(here, capsys):
     from gisegkit.errors import GisegError
 

@@ -6,12 +6,15 @@ import os
 import pickle
 import shutil
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from gisegkit.components.datasets.uwmgi import UWMGI
+from gisegkit.data import room, shards, sources
 from gisegkit.data import store as module
 from gisegkit.data.loaders import EvaluationSet, Input
 from gisegkit.data.phantom import write_phantom
@@ -103,8 +106,9 @@ def test_a_slice_without_labels_has_no_mask(make):
 
 def test_the_second_time_nothing_is_read(make, monkeypatch):
     first = everything(make())
-    assert (first.made, first.slices) == (51, 51) and first.size > 51 * 48 * 40 * 2
     store = make()
+    assert (first.made, first.slices) == (51, 51)
+    assert first.size == sum(file.stat().st_size for file in store.folder.iterdir()) > 51 * 48 * 40 * 2
     monkeypatch.setattr(UWMGI, "image", None)
     assert everything(store) == module.Prepared(made=0, slices=51, size=first.size)
 
@@ -113,7 +117,7 @@ def test_only_the_shards_of_the_rows_are_made(make):
     store = make()
     assert store.prepare([0, 3]).made == 17
     assert store.has(16) and not store.has(17)
-    assert make().prepare(range(51), build=False) == module.Prepared(made=0, slices=17, size=store._shards[0].size)
+    assert make().prepare(range(51), build=False) == module.Prepared(made=0, slices=17, size=store._shards[0].on_disk)
 
 
 def change(folder, row, values):
@@ -134,7 +138,7 @@ def test_a_touched_file_makes_nothing_stale(make, folder, monkeypatch):
     everything(make())
     os.utime(sorted((folder / "train").rglob("*.png"))[3], (1, 1))
     assert everything(make()).made == 0
-    monkeypatch.setattr(module, "stamped", None)  # its new times were noted: the content is not looked at again
+    monkeypatch.setattr(sources, "stamped", None)  # its new times were noted: the content is not looked at again
     assert everything(make()).made == 0
 
 
@@ -151,6 +155,20 @@ def test_changed_runs_make_their_scan_stale(make, folder):
     assert store.mask(row, "native")[0, :5, store.dataset.classes.index(label)].tolist() == [1] * 5
 
 
+def test_a_slice_that_is_found_empty_later_is_not_the_unlabelled_one_that_was_kept(make, folder):
+    table = folder / "train.csv"
+    full = pd.read_csv(table, dtype=str)
+    runs = full.groupby("id")["segmentation"].count()
+    name = runs.index[(runs == 0) & runs.index.str.startswith("case1_")][0]
+    full[full["id"] != name].to_csv(table, index=False)
+    everything(make())
+    full.to_csv(table, index=False)
+    store = make()
+    assert everything(store).made == 17
+    row = int(np.flatnonzero(store.dataset.table["id"] == name)[0])
+    assert store.mask(row, "sized").shape == (48, 40, 3) and not store.planes(row, "sized").any()
+
+
 def test_leaving_a_scan_out_makes_nothing_stale(make):
     everything(make())
     scan = make().dataset.table["volume"][20]
@@ -165,6 +183,8 @@ def test_other_layouts_classes_and_code_are_others(make, monkeypatch):
     assert everything(make(classes=["stomach"])).made == 51
     monkeypatch.setattr(module, "code_of", lambda kind: "other code")
     assert everything(make()).made == 51
+    monkeypatch.setattr(UWMGI, "version", "2", raising=False)
+    assert everything(make()).made == 51 and everything(make()).made == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "index", "flip"])
@@ -181,9 +201,7 @@ def test_what_is_damaged_is_made_again(make, damage):
     elif damage == "index":
         files[1].write_text(files[1].read_text()[:-20])
     else:
-        entry = store._shards[1]._entry(3)
-        content[entry["image"][0] + 100] ^= 1
-        files[0].write_bytes(content)
+        flip(store, 20)
     again = make()
     assert everything(again).made == (0 if damage == "flip" else 17)  # a flipped bit is seen when the slice is read
     assert np.array_equal(again.image(20), expected)
@@ -222,26 +240,240 @@ def test_every_slice_that_cannot_be_read_is_named_and_the_others_are_kept(make, 
     assert store.prepare([0, 20], build=False).slices == 34
 
 
+def test_a_plugin_that_raises_what_the_system_says_is_not_taken_for_a_full_disk(make):
+    store = make()
+    store.dataset.image = lambda row: Path("none.png").read_bytes()
+    with pytest.raises(DataError, match=r"case1_day0_slice_0017: cannot be read \(.*none\.png'\)\n17 problems"):
+        store.prepare([20])
+
+
+def test_the_first_slice_may_be_one_that_cannot_be_read(make, folder):
+    bad = sorted((folder / "test").rglob("*.png"))[0], sorted((folder / "train").rglob("*.png"))[3]
+    content = bad[0].read_bytes()[:100]
+    for path in bad:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        make().prepare(range(1, 51))
+    assert all(str(path) in str(error.value) for path in bad) and "2 problems" in str(error.value)
+    assert make().prepare(range(51), build=False).slices == 17
+    for path in (folder / "test").rglob("*.png"):
+        path.write_bytes(content)
+    with pytest.raises(DataError, match="17 problems"):
+        make().prepare([0])
+
+
 def test_no_room_and_a_limit_are_refused_before_anything_is_written(make, monkeypatch):
     with pytest.raises(DataError, match=r"input\.store_limit = 100 KiB.*store=off"):
         everything(make(limit=100 * 1024))
-    usage = shutil.disk_usage("/")._replace(free=module.RESERVE + 1000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    usage = shutil.disk_usage("/")._replace(free=room.RESERVE + 1000)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: usage)
     store = make()
-    with pytest.raises(DataError, match=r"51 slices need about .*GISEG_CACHE"):
+    with pytest.raises(DataError, match=r"51 slices need up to .*GISEG_CACHE"):
         everything(store)
     assert list(store.folder.iterdir()) == []
 
 
 def test_the_need_is_estimated_well(make):
-    store = make()
-    rows = []
-    original = store._check_room
-    store._check_room = lambda missing: rows.append(missing) or original(missing)
-    size = everything(store).size
+    size = everything(make()).size
+    shutil.rmtree(make().folder)
     with pytest.raises(DataError):
-        make(limit=int(size * 0.9), classes=["stomach", "small_bowel", "large_bowel"]).prepare(range(51))
-    assert everything(make(limit=int(size * 1.1), classes=["small_bowel", "stomach", "large_bowel"])).made == 51
+        everything(make(limit=size))
+    assert everything(make(limit=int(size * 1.1))).made == 51
+
+
+def test_the_limit_is_of_all_that_is_prepared_of_a_dataset(make, folder):
+    size = everything(make()).size
+    other = Layout((40, 48), "fit", "nearest")
+    with pytest.raises(DataError, match="lie there already"):
+        everything(make(other, limit=int(size * 1.9)))
+    assert everything(make(other, limit=int(size * 2.1))).made == 51
+    change(folder, 20, lambda image: image // 2)
+    with pytest.raises(DataError, match="lie there already"):
+        everything(make(limit=int(size * 1.9)))
+    assert everything(make(limit=int(size * 2.1))).made == 17, "the stale shard makes room for the new one"
+    assert make().others() == pytest.approx(2 * size, rel=0.01), "nothing was looked at yet"
+    store = make()
+    everything(store)
+    assert store.others() == sum(file.stat().st_size for file in make(other).folder.iterdir())
+
+
+def test_masks_with_ignored_pixels_do_not_pass_the_limit(make):
+    store = make(Layout())
+    shape = (266, 266, 3)
+    store.dataset.mask = lambda row: np.full(shape, 255, dtype=np.uint8) * (row > 17)  # the first tells nothing
+    store.dataset.may_ignore = True
+    store.limit = 17 * (266 * 266 * 2 + 2 * 3 * 266 * 266 // 8)
+    with pytest.raises(DataError, match="store_limit"):
+        store.prepare([17])
+    store.limit = int(store.limit * 1.1)
+    assert store.prepare([17]).size <= store.limit
+
+
+# --- folders that cannot be written, and go away ---
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """From the call on nothing can be written; tests may be run by root, whom no permission binds."""
+
+    def forbidden(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    return lambda: monkeypatch.setattr(shards, "_part", forbidden)
+
+
+def test_a_cache_that_is_a_file_is_a_clear_error(make, tmp_path):
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(DataError, match=r"cache.*\((Not a directory|File exists)\).*GISEG_CACHE.*store=off"):
+        everything(make())
+    assert make().prepare(range(51), build=False).slices == 0
+
+
+@pytest.mark.parametrize("method", ["open", "mkdir", "write_bytes"])
+def test_so_is_one_that_cannot_be_written(make, monkeypatch, method):
+    original = getattr(Path, method)
+
+    def full(path, *arguments, **options):
+        if "cache" in path.parts and arguments != ("rb",):
+            raise OSError(28, "No space left on device")
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, full)
+    store = make()
+    with pytest.raises(DataError, match=r"uwmgi.*\(No space left on device\).*GISEG_CACHE.*store=off"):
+        everything(store)
+    monkeypatch.undo()
+    assert not list(store.folder.glob(".*.part"))
+
+
+def test_touched_files_are_no_matter_where_nothing_can_be_written(make, folder, read_only):
+    everything(make())
+    os.utime(sorted((folder / "train").rglob("*.png"))[3], (1, 1))
+    read_only()
+    assert everything(make()) == everything(make()) and everything(make()).slices == 51
+
+
+def flip(store, row):
+    """Change a bit of the row's image on the disk."""
+    number, place = store._places[row]
+    shard = store._shards[number]
+    content = bytearray(shard.path.read_bytes())
+    content[shard._parse(int(place))["image"][0] + 100] ^= 1
+    shard.path.write_bytes(content)
+
+
+@pytest.mark.parametrize("problem", ["read-only", "another slice"])
+def test_what_is_damaged_and_cannot_be_made_again_is_decoded(make, folder, read_only, monkeypatch, problem):
+    layout = Layout((48, 40), "fit", "area")
+    everything(make(layout))
+    store = make(layout)
+    everything(store)
+    flip(store, 20)
+    if problem == "read-only":
+        read_only()
+    else:
+        path = change(folder, 25, lambda image: image)
+        path.write_bytes(path.read_bytes()[:100])
+    prepared, direct = source(store.dataset, layout, store), source(store.dataset, layout)
+    for _ in range(2):
+        assert np.array_equal(prepared.image(20), direct.image(20))
+        assert np.array_equal(prepared.mask(20), direct.mask(20))
+        assert np.array_equal(prepared.planes(20), direct.planes(20))
+        assert np.array_equal(prepared.truth(20), direct.truth(20))
+        monkeypatch.setattr(module, "write_shard", None)  # it is tried once
+
+
+def test_the_cache_may_be_removed_during_a_run(make, tmp_path):
+    store = make()
+    everything(store)
+    shutil.rmtree(tmp_path / "cache")
+    assert np.array_equal(source(store.dataset, SIZED, store).image(20), source(store.dataset, SIZED).image(20))
+    assert make().prepare(range(51), build=False).slices == 34, "the slice's scan, and that of the dataset's first"
+
+
+def test_what_a_killed_build_left_is_removed(make):
+    store = make()
+    everything(store)
+    other = store.folder.parent / "native"
+    other.mkdir()
+    old, new = other / ".a-1-2.part", store.folder / ".b-1-2.part"
+    for file in (old, new):
+        file.write_bytes(b"abc")
+    os.utime(old, (1, 1))
+    everything(make())
+    assert old.exists(), "where nothing is built, nothing is removed"
+    shutil.rmtree(store.folder)
+    new.parent.mkdir()
+    new.write_bytes(b"abc")
+    everything(make())
+    assert new.exists() and not old.exists()
+
+
+# --- roots and sources ---
+
+
+def test_a_folder_has_one_store_by_whatever_name(make, folder, tmp_path, monkeypatch):
+    everything(make())
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    for root in ("data", "./data/../data/", tmp_path / "link", "link"):
+        store = Store(UWMGI(root=str(root), exclude="none"), name="uwmgi", layout=SIZED, home=tmp_path / "cache")
+        assert everything(store).made == 0, root
+    change(folder, 20, lambda image: image // 2)
+    monkeypatch.chdir("/")
+    assert store.prepare([20], build=False).slices == 34, "also from elsewhere"
+
+
+class Volumes:
+    """Slices of which several are made of one file."""
+
+    classes = ("a",)
+    exclusive = False
+    dropped = ()
+
+    def __init__(self, root, files):
+        self.root = str(root)
+        self.files = files
+        names = [f"v{number:03}" for number in range(40)]
+        self.table = pd.DataFrame({"id": names, "volume": ["v"] * 20 + ["w"] * 20, "position": range(40)})
+        self.table = self.table.assign(group="g", height=8, width=8, labelled=True, empty=True)
+
+    def image(self, row):
+        return np.full((8, 8), row, np.uint8)
+
+    def mask(self, row):
+        return np.zeros((8, 8, 1), np.uint8)
+
+    def sources(self, row):
+        return self.files, ""
+
+
+def test_a_file_of_many_slices_is_read_once(tmp_path, monkeypatch):
+    files = [tmp_path / "data" / "in.bin", tmp_path / "out.bin"]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_bytes(b"abc")
+    read, original = [], sources.stamped
+    monkeypatch.setattr(sources, "stamped", lambda file: read.append(file) or original(file))
+
+    def make():
+        return Store(Volumes(tmp_path / "data", files), name="v", layout=Layout(), home=tmp_path / "cache")
+
+    assert everything(make()).made == 40 and sorted(read) == sorted(map(str, files))
+    for file in files:
+        os.utime(file, (1, 1))
+    read.clear()
+    assert everything(make()).made == 0 and sorted(read) == sorted(map(str, files))
+    files[1].write_bytes(b"abd")
+    read.clear()
+    assert everything(make()).made == 40 and sorted(read) == sorted(map(str, files))
+
+
+def test_a_folder_is_no_source(tmp_path):
+    store = Store(Volumes(tmp_path, [tmp_path]), name="v", layout=Layout(), home=tmp_path / "cache")
+    with pytest.raises(DataError, match="is a folder; sources") as error:
+        everything(store)
+    assert "\n1 problem " in str(error.value)
 
 
 def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path):

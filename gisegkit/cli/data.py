@@ -21,11 +21,12 @@ from gisegkit.plugins import Plugins
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool, quick: bool) -> None:
     """Show what a recipe's data hold and every defect found."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.build import build_data
+    from gisegkit.build import NOTHING, build_data
     from gisegkit.data.survey import describe, survey
-    from gisegkit.dataset import build_dataset
+    from gisegkit.dataset import build_dataset, make_store
     from gisegkit.engine.resident import Resident
     from gisegkit.session import prepared_line
+    from gisegkit.sizes import show_size
 
     dataset = build_dataset(parsed, plugins.registries)
     found = None if quick else survey(dataset, progress=progress)
@@ -35,11 +36,16 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
         data = build_data(parsed, plugins.registries, dataset=dataset)
     except DataError as error:
         warn(f"split: {error}")
+        store = make_store(parsed, dataset)
+        prepared = NOTHING if store is None else store.prepare(range(len(dataset.table)), build=False)
     else:
         say(f"split: {len(data.train)} slices train, {len(data.validation)} validate (fold {parsed.split.fold})")
-        say(prepared_line(data))
+        store, prepared = data.source.reader.store, data.prepared
         if parsed.input.store == "device":
             say(str(Resident(data.source, data.train)))
+    say(prepared_line(store, prepared))
+    if store is not None and (others := store.others()):
+        say(f"  {show_size(others)} more in {store.folder.parent}: of other recipes, or out of date")
     if found is None:
         say("files not read (--quick); no look for defects")
         return

@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -45,6 +45,11 @@ class Content:
     limits: tuple[float, float, float]
     masks: dict[str, MaskArray]
 
+    def planes(self, name: str) -> MaskArray | None:
+        """``[K, h, w]`` uint8 with IGNORE; None where the slice is not labelled."""
+        mask = self.masks.get(name)
+        return None if mask is None else np.stack(split(mask))
+
 
 class Shard:
     """A shard that is there, mapped on first use; every slice is checked against its checksum when it is first read.
@@ -65,6 +70,7 @@ class Shard:
         self._sources, *self._entries = rest
         self.path = folder / facts["file"]
         self.size = int(facts["size"])
+        self.on_disk = self.size + len(index)  # bytes of both files
         self._map: AnyArray | None = None
         self._checked: set[int] = set()
         self._parsed: tuple[int, dict[str, Any]] = (-1, {})  # the last line; a slice's image and mask come together
@@ -163,14 +169,19 @@ def read_shard(folder: Path, name: str) -> Shard | None:
         return None
 
 
-def write_shard(folder: Path, name: str, contents: Iterable[Content], sources: list[list[Any]]) -> Shard:
+def write_shard(folder: Path, name: str, contents: Iterable[Content], sources: Collection[list[Any]]) -> Shard:
     """Write a shard, whole or not at all; one of the same name is replaced.
 
     Args:
+        folder: is made where it is not there.
         contents: the slices, taken one at a time.
         sources: what it is made of, kept for ``Shard.sources``; may be filled while ``contents`` is consumed.
+
+    Raises:
+        OSError: if it cannot be written.
     """
-    part = folder / f".{name}-{os.getpid()}-{threading.get_ident()}.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    part = _part(folder, name)
     try:
         with part.open("wb") as file:
             entries = [_line(entry) for entry in _write_all(file, contents)]
@@ -189,17 +200,29 @@ def write_shard(folder: Path, name: str, contents: Iterable[Content], sources: l
     return shard
 
 
-def rewrite_sources(folder: Path, name: str, sources: list[list[Any]]) -> None:
-    """Note that the sources were touched without being changed, so that they need not be read again."""
+def rewrite_sources(folder: Path, name: str, sources: Collection[list[Any]]) -> None:
+    """Note that the sources were touched without being changed, so that they need not be read again.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     path = folder / f"{name}.jsonl"
     head, _, *entries = path.read_bytes().splitlines()
-    part = folder / f".{name}-{os.getpid()}-{threading.get_ident()}.part"
-    part.write_bytes(_index(json.loads(head), sources, entries))
-    os.replace(part, path)
+    part = _part(folder, name)
+    try:
+        part.write_bytes(_index(json.loads(head), sources, entries))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _index(facts: dict[str, Any], sources: list[list[Any]], entries: list[bytes]) -> bytes:
-    rest = [_line(sources), *entries]
+def _part(folder: Path, name: str) -> Path:
+    """A file that is not finished, of this thread alone."""
+    return folder / f".{name}-{os.getpid()}-{threading.get_ident()}.part"
+
+
+def _index(facts: dict[str, Any], sources: Collection[list[Any]], entries: list[bytes]) -> bytes:
+    rest = [_line(list(sources)), *entries]
     return b"\n".join([_line(facts | {"check": _check(rest)}), *rest])
 
 

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import functools
-import hashlib
 import os
 import sys
+from collections.abc import Iterator
+from hashlib import blake2b
+from importlib.machinery import PathFinder
+from importlib.util import resolve_name
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
-READERS = ("files", "geometry", "rle", "shards", "sources", "store")
+from gisegkit.errors import DataError
+
+if TYPE_CHECKING:
+    from gisegkit.types import Dataset
+
+Note = list[Any]
+"""A file's path, its stamp (three numbers) and the digest of its content."""
+
+Known = dict[str, Note]
+"""Notes by path."""
+
+READERS = ("files", "geometry", "planes", "rle", "shards", "slices", "sources", "store")
 """Modules of gisegkit.data whose code settles what is stored."""
 
 
-def digest(text: str) -> str:
-    """24 hexadecimal digits that stand for a text."""
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+def digest(content: str | bytes) -> str:
+    """24 hexadecimal digits that stand for a text or for a file's content."""
+    return blake2b(content.encode() if isinstance(content, str) else content, digest_size=12).hexdigest()
+
+
+# --- files ---
 
 
 def stamp(file: str) -> list[int]:
@@ -30,18 +49,126 @@ def stamp(file: str) -> list[int]:
 
 
 def stamped(file: str) -> list[Any]:
-    """The file, its stamp and the digest of its content; zeros for one that is not there."""
+    """A file's stamp and the digest of its content; zeros for one that is not there.
+
+    Raises:
+        DataError: if it is no file, or cannot be read.
+    """
+    # Taken first: a file that is written while it is read differs from its stamp, and is looked at again next time.
+    before = stamp(file) or [0, 0, 0]
     try:
-        content = Path(file).read_bytes()
-    except OSError:
-        return [file, 0, 0, 0, ""]
-    return [file, *stamp(file), hashlib.blake2b(content, digest_size=12).hexdigest()]
+        return [*before, digest(Path(file).read_bytes())]
+    except FileNotFoundError:
+        return [0, 0, 0, ""]
+    except OSError as error:
+        if Path(file).is_dir():
+            raise DataError(f"{file}: is a folder; sources(row) of a dataset must name the files in it") from error
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+class Sources:
+    """The files that a dataset's slices are made of, by their paths in its folder: it may be named in several ways.
+
+    Args:
+        dataset: must have ``root`` and ``sources``, see Dataset.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        given = Path(dataset.root)  # type: ignore[attr-defined]
+        self.root = str(given.resolve())
+        self._given, self._resolved = f"{given}{os.sep}", f"{self.root}{os.sep}"
+
+    def of(self, row: int) -> tuple[list[str], str]:
+        """The files of a row, relative to the root, or absolute where they lie elsewhere, and the text besides."""
+        files, text = self.dataset.sources(row)  # type: ignore[attr-defined]
+        return [self._inside(str(file)) for file in files], text
+
+    def note(self, file: str, known: Known) -> Note:
+        """What there is to know of a file; found out once for all slices that are made of it."""
+        if file not in known:
+            known[file] = [file, *stamped(self._path(file))]
+        return known[file]
+
+    def now(self, notes: list[Note], known: Known) -> list[Note] | None:
+        """The notes as they would be written now; None where a file is not what it was. Unchanged ones are not read.
+
+        Raises:
+            DataError: as ``stamped``.
+        """
+        found = list(notes)
+        for place, note in enumerate(notes):
+            if stamp(self._path(note[0])) != note[1:4]:
+                found[place] = self.note(note[0], known)
+                if found[place][4] != note[4]:
+                    return None
+        return found
+
+    def _path(self, file: str) -> str:
+        return file if os.path.isabs(file) else self._resolved + file  # os.path.join takes longer, file by file
+
+    def _inside(self, file: str) -> str:
+        if file.startswith(self._given):
+            return file[len(self._given) :].lstrip(os.sep)
+        return os.path.abspath(file).removeprefix(self._resolved)
+
+
+# --- code ---
 
 
 @functools.cache
 def code_of(dataset: type) -> str:
-    """A digest of the code that makes what is stored: the dataset's classes, and gisegkit's readers."""
+    """A digest of the code that makes what is stored.
+
+    That is the modules of the dataset's classes, those that its own module imports from the same package, directly or
+    through others, and gisegkit's readers. What else happens to be loaded differs from command to command.
+    """
     modules = {kind.__module__ for kind in dataset.__mro__ if kind is not object}
     modules |= {f"gisegkit.data.{name}" for name in READERS}
-    files = [getattr(sys.modules.get(name), "__file__", None) for name in sorted(modules)]
-    return digest("\0".join([cv2.__version__, *(Path(file).read_text("utf-8") for file in files if file)]))
+    code = {name: _code(name) for name in modules}
+    package = dataset.__module__.partition(".")[0]
+    waiting = [] if package == "gisegkit" else [dataset.__module__]
+    done: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in done or name.partition(".")[0] != package:
+            continue
+        done.add(name)
+        code[name] = _code(name)
+        waiting += _imports(name, code[name])
+    return digest(b"\0".join([cv2.__version__.encode(), *(code[name] for name in sorted(code))]))
+
+
+def _code(name: str) -> bytes:
+    """The content of a module's file, compiled ones included; nothing where it has none, as in a notebook."""
+    file = _file(name)
+    with contextlib.suppress(OSError):
+        return Path(file).read_bytes() if file else b""
+    return b""
+
+
+def _file(name: str) -> str | None:
+    """The file of a module, without importing it; None where there is no such module."""
+    if name in sys.modules:
+        return getattr(sys.modules[name], "__file__", None)
+    package, *rest = name.split(".")
+    folders = [os.path.join(folder, *rest[:-1]) for folder in getattr(sys.modules.get(package), "__path__", ())]
+    spec = PathFinder.find_spec(name, folders)
+    return None if spec is None else spec.origin
+
+
+def _imports(name: str, code: bytes) -> Iterator[str]:
+    """What a module names in its imports: modules, and what they hold."""
+    file = _file(name) or ""
+    package = name if Path(file).stem == "__init__" else name.rpartition(".")[0]
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError):  # compiled
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            with contextlib.suppress(ImportError):  # beyond the package
+                base = resolve_name("." * node.level + (node.module or ""), package)
+                yield from (base, *(f"{base}.{alias.name}" for alias in node.names))

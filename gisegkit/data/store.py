@@ -7,22 +7,23 @@ and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from gisegkit.cores import usable_cores
 from gisegkit.data.files import cache_home
 from gisegkit.data.geometry import make_geometry
-from gisegkit.data.shards import ALIGN, Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
+from gisegkit.data.room import DO_WITHOUT, check_room, needed, remove_left_behind, used
+from gisegkit.data.shards import Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
 from gisegkit.data.slices import largest
-from gisegkit.data.sources import code_of, digest, stamp, stamped
+from gisegkit.data.sources import Known, Sources, code_of, digest
 from gisegkit.errors import DataError
 from gisegkit.sizes import show_size
 from gisegkit.types import Dataset, Progress, silent
@@ -34,9 +35,6 @@ T = TypeVar("T")
 
 WHOLE, POOLS = 16, 64
 """Slices from which a scan has a shard of its own, and the shards for smaller ones, chosen by a scan's name alone."""
-
-RESERVE = 1 << 30
-"""Bytes of the disk that are left free."""
 
 
 class Layout(NamedTuple):
@@ -75,7 +73,8 @@ class Store:
         name: of the dataset in the recipe; part of the folder's name.
         layout: how the slices are kept.
         home: the folder of all stores; default ``$GISEG_CACHE`` or ``~/.cache/gisegkit``, and ``store`` in it.
-        limit: bytes that the store may take; None for what the disk has free, less 1 GiB.
+        limit: bytes that all prepared files of the dataset may take, those of other layouts and recipes included; None
+            for what the disk has free, less 1 GiB.
     """
 
     def __init__(
@@ -84,11 +83,13 @@ class Store:
         self.dataset = dataset
         self.layout = layout
         self.limit = limit
-        root = digest(str(Path(dataset.root).resolve()))[:8]  # type: ignore[attr-defined]
-        self.folder = (home or cache_home()) / "store" / f"{name}-{root}" / str(layout)
+        self._sources = Sources(dataset)
+        self.folder = (home or cache_home()) / "store" / f"{name}-{digest(self._sources.root)[:8]}" / str(layout)
+        self._labelled: list[bool] = dataset.table["labelled"].to_numpy(dtype=bool).tolist()
         self._blocks = _blocks(dataset)
         self._names = [self._name(rows) for rows in self._blocks]
         self._shards: list[Shard | None] = [None] * len(self._blocks)
+        self._given_up: set[int] = set()  # damaged shards that cannot be made again
         self._places = np.empty((len(dataset.table), 2), dtype=np.int64)  # a row's block, and its place in that
         for number, rows in enumerate(self._blocks):
             self._places[rows] = np.stack([np.full(len(rows), number), np.arange(len(rows))], axis=1)
@@ -105,28 +106,39 @@ class Store:
             progress: shown slice by slice.
 
         Raises:
-            DataError: if slices cannot be read (all that cannot are named), or there is no room for them.
+            DataError: if slices cannot be read (all that cannot are named), there is no room for them, or the folder
+                cannot be written.
         """
         wanted = sorted(set(self._places[np.asarray(rows, dtype=np.int64), 0].tolist()))
+        known: Known = {}
         for number in wanted:
-            self._shards[number] = self._valid(number)
+            self._shards[number] = self._valid(number, known)
         missing = [number for number in wanted if self._shards[number] is None] if build else []
         if missing:
-            self._make_all(missing, progress)
+            self._make_all(missing, known, progress)
         there = [shard for shard in self._shards if shard is not None]
         return Prepared(
             made=sum(len(self._blocks[number]) for number in missing),
             slices=sum(len(rows) for rows, shard in zip(self._blocks, self._shards, strict=True) if shard is not None),
-            size=sum(shard.size for shard in there),
+            size=sum(shard.on_disk for shard in there),
         )
 
-    def _make_all(self, missing: list[int], progress: Progress) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._check_room(missing)
+    def others(self) -> int:
+        """Bytes under the dataset's folder besides what ``prepare`` found or made: whoever may need them."""
+        there = {name for name, shard in zip(self._names, self._shards, strict=True) if shard is not None}
+        return used(self.folder.parent, without=there)
+
+    def _make_all(self, missing: list[int], known: Known, progress: Progress) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_left_behind(self.folder.parent)
+            self._check_room(missing)
+        except OSError as error:
+            raise self._unwritable(error) from error
         problems: list[str] = []
         total = sum(len(self._blocks[number]) for number in missing)
         with ThreadPoolExecutor(usable_cores()) as pool:
-            futures = {pool.submit(self._make, number): number for number in missing}
+            futures = {pool.submit(self._make, number, known): number for number in missing}
 
             def slices_done() -> Iterator[None]:
                 for future in as_completed(futures):
@@ -134,6 +146,8 @@ class Store:
                         self._shards[futures[future]] = future.result()
                     except DataError as error:
                         problems.extend(str(error).splitlines())
+                    except OSError as error:
+                        raise self._unwritable(error) from error
                     yield from [None] * len(self._blocks[futures[future]])
 
             try:
@@ -142,34 +156,46 @@ class Store:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+        problems = list(dict.fromkeys(problems))  # several slices may be made of one file
         if problems:
             more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
-            last = f"\n{len(problems)} problems while slices were read; scans without one are prepared"
+            count = f"{len(problems)} problem" + "s" * (len(problems) > 1)
+            last = f"\n{count} while slices were read; scans without one are prepared"
             raise DataError("\n".join(problems[:20]) + more + last)
 
-    def _make(self, number: int) -> Shard:
-        rows, sources, problems = self._blocks[number], list[list[Any]](), list[str]()
+    def _unwritable(self, error: OSError) -> DataError:
+        return DataError(
+            f"{self.folder}: slices cannot be kept there ({error.strerror or error}); let $GISEG_CACHE name a folder "
+            f"that can be written and has room, {DO_WITHOUT}"
+        )
+
+    def _make(self, number: int, known: Known) -> Shard:
+        """A shard anew; DataError if slices cannot be read, OSError if it cannot be written."""
+        notes: Known = {}
+        problems: list[str] = []
 
         def contents() -> Iterator[Content]:
-            for row in rows:
-                files, _ = self.dataset.sources(int(row))  # type: ignore[attr-defined]
-                sources.extend(stamped(str(file)) for file in files)
+            for row in self._blocks[number]:
                 try:
+                    notes.update((file, self._sources.note(file, known)) for file in self._sources.of(int(row))[0])
                     yield self._content(row)
                 except DataError as error:
                     problems.extend(str(error).splitlines())
             if problems:
                 raise DataError("\n".join(problems))
 
-        return write_shard(self.folder, self._names[number], contents(), sources)
+        return write_shard(self.folder, self._names[number], contents(), notes.values())
 
     def _content(self, row: int) -> Content:
-        """What is kept of a slice, from its files."""
-        image = self.dataset.image(row)
+        """What is kept of a slice, from its files; DataError if they cannot be read."""
+        labelled = self._labelled[row]
+        try:
+            image = self.dataset.image(row)
+            masks = {"native": self.dataset.mask(row)} if labelled else {}
+        except OSError as error:  # of a plugin; others are those of the store's own files
+            raise DataError(f"{self.dataset.table['id'].iat[row]}: cannot be read ({error})") from error
         image = image[:, :, None] if image.ndim == 2 else image
         limits = float(image.min()), float(image.max()), largest(image.dtype)
-        labelled = bool(self.dataset.table["labelled"].iat[row])
-        masks = {"native": self.dataset.mask(row)} if labelled else {}
         if self.layout.size is not None:
             geometry = make_geometry(self.layout.resize, image.shape[:2], self.layout.size, self.layout.interpolation)
             resized = geometry.image(image)
@@ -178,52 +204,50 @@ class Store:
         return Content(image, limits, masks)
 
     def _check_room(self, missing: list[int]) -> None:
-        """Refuse to begin what cannot end, going by the first slice."""
+        """Refuse to begin what cannot end, going by the first slice that can be read; without one nothing is made."""
         rows = np.concatenate([self._blocks[number] for number in missing])
-        table = self.dataset.table.iloc[rows]
-        first = self._content(int(rows[0]))
-        native = (table["height"] * table["width"]).to_numpy(dtype=np.float64)
-        sized = native if self.layout.size is None else np.full(len(rows), self.layout.size[0] * self.layout.size[1])
-        masked = native + (sized if self.layout.size is not None else 0)
-        bits = len(self.dataset.classes) * masked[table["labelled"].to_numpy(dtype=bool)].sum()
-        needed = int(sized.sum() * first.image.shape[2] * first.image.itemsize + bits / 8 + len(rows) * ALIGN)
-        free = shutil.disk_usage(self.folder).free - RESERVE
-        ways = "; make room, let $GISEG_CACHE name a folder on a larger disk, or do without: --set input.store=off"
-        if needed > free:
-            raise DataError(
-                f"{self.folder}: {len(rows)} slices need about {show_size(needed)}, and the disk has {show_size(free)} "
-                f"free besides the {show_size(RESERVE)} that are left alone{ways}"
-            )
-        taken = needed + sum(shard.size for shard in self._shards if shard is not None)
-        if self.limit is not None and taken > self.limit:
-            raise DataError(
-                f"{self.folder}: the store would take about {show_size(taken)}, more than input.store_limit = "
-                f"{show_size(self.limit)}; raise it, or do without: --set input.store=off"
-            )
+        for row in rows:
+            with contextlib.suppress(DataError):  # is named with all others that cannot be read
+                first = self._content(row)
+                break
+        else:
+            return
+        need = needed(
+            first,
+            self.dataset.table.iloc[rows],
+            size=self.layout.size,
+            classes=len(self.dataset.classes),
+            may_ignore=getattr(self.dataset, "may_ignore", True),
+        )
+        replaced = {self._names[number] for number in missing}
+        check_room(self.folder, need, slices=len(rows), limit=self.limit, replaced=replaced)
 
     # --- keys ---
 
     def _name(self, rows: AnyArray) -> str:
         """Everything that settles a shard besides the content of files."""
         ids = self.dataset.table["id"].to_numpy()
-        parts = [str(self.layout), code_of(type(self.dataset)), *self.dataset.classes]
-        for row in rows:
-            files, text = self.dataset.sources(int(row))  # type: ignore[attr-defined]
-            parts += [str(ids[row]), *map(str, files), text]
+        version = str(getattr(self.dataset, "version", ""))
+        parts = [str(self.layout), code_of(type(self.dataset)), version, *self.dataset.classes]
+        for row in rows.tolist():
+            files, text = self._sources.of(row)
+            parts += [str(ids[row]), "labelled" if self._labelled[row] else "", *files, text]
         return digest("\0".join(parts))
 
-    def _valid(self, number: int) -> Shard | None:
+    def _valid(self, number: int, known: Known) -> Shard | None:
         """The shard, where it is there and its files, whose paths its name stands for, are what they were."""
         shard = read_shard(self.folder, self._names[number])
         if shard is None:
             return None
-        sources = shard.sources
-        now = [source if stamp(source[0]) == source[1:4] else stamped(source[0]) for source in sources]
-        if [source[4] for source in now] != [source[4] for source in sources]:
+        before = shard.sources
+        try:
+            now = self._sources.now(before, known)
+        except DataError:  # which is told when it is made again
             return None
-        if now != sources:
-            rewrite_sources(self.folder, self._names[number], now)
-        return shard
+        if now is not None and now != before:
+            with contextlib.suppress(OSError):  # where nothing can be written they are read again next time
+                rewrite_sources(self.folder, self._names[number], now)
+        return None if now is None else shard
 
     # --- reading ---
 
@@ -239,23 +263,29 @@ class Store:
 
     def image(self, row: int) -> AnyArray:
         """``[h, w, C]`` in the store's layout: the file's type, or float32 where it was interpolated."""
-        return self._read(row, lambda shard, place: shard.image(place))
+        return self._read(row, lambda shard, place: shard.image(place), lambda content: content.image)
 
     def limits(self, row: int) -> tuple[float, float, float]:
         """Smallest and largest value of the image as its file has it, and the largest that its type can hold."""
-        return self._read(row, lambda shard, place: shard.limits(place))
+        return self._read(row, lambda shard, place: shard.limits(place), lambda content: content.limits)
 
     def mask(self, row: int, name: str) -> MaskArray:
         """``[h, w, K]`` uint8, ``native`` or, where the layout has a size, ``sized``; DataError if not labelled."""
-        found = self._read(row, lambda shard, place: shard.mask(place, name))
-        return self.dataset.mask(row) if found is None else found  # which says that there is none
+        read = self._read(row, lambda shard, place: shard.mask(place, name), lambda content: content.masks.get(name))
+        return self._there(row, read)
 
     def planes(self, row: int, name: str) -> MaskArray:
         """As ``mask``, but ``[K, h, w]``, the form in which it is kept."""
-        found = self._read(row, lambda shard, place: shard.planes(place, name))
-        return self.dataset.mask(row).transpose(2, 0, 1) if found is None else found
+        read = self._read(row, lambda shard, place: shard.planes(place, name), lambda content: content.planes(name))
+        return self._there(row, read)
 
-    def _read(self, row: int, take: Callable[[Shard, int], T]) -> T:
+    def _there(self, row: int, mask: MaskArray | None) -> MaskArray:
+        if mask is None:
+            raise DataError(f"{self.dataset.table['id'].iat[row]}: has no labels; it is for prediction")
+        return mask
+
+    def _read(self, row: int, take: Callable[[Shard, int], T], decoded: Callable[[Content], T]) -> T:
+        """From the shard, made again if it is damaged; from the slice's files where that cannot be done."""
         number, place = self._places[row].tolist()
         shard = self._shards[number]
         if shard is None:
@@ -263,8 +293,12 @@ class Store:
         try:
             return take(shard, place)
         except DamagedError:
-            made = self._shards[number] = self._make(number)
-            return take(made, place)
+            if number not in self._given_up:
+                with contextlib.suppress(OSError, DataError, DamagedError):
+                    made = self._shards[number] = self._make(number, {})
+                    return take(made, place)
+                self._given_up.add(number)
+            return decoded(self._content(row))
 
 
 def _blocks(dataset: Dataset) -> list[AnyArray]:

@@ -74,6 +74,7 @@ class Folder:
         _check_spacing(spacing)
         self.root = Path(root).expanduser()
         self.exclusive = bool(labels)
+        self.may_ignore = bool(ignore)
         self.classes = tuple(labels or classes)
         self.dropped: tuple[Dropped, ...] = ()
         self._labels, self._background, self._ignore = dict(labels), list(background), list(ignore)

@@ -58,6 +58,7 @@ class UWMGI:
     """
 
     exclusive = False
+    may_ignore = False
 
     def __init__(
         self,
