@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -183,7 +184,7 @@ def save(name: str, claim: str, rows: Sequence[Row], *, packages: Sequence[str],
         "command": f"python benchmarks/{name}.py",
         "hardware": hardware(device),
         "versions": {"python": platform.python_version()} | {package: version_of(package) for package in packages},
-        "revision": git_revision(ROOT),
+        "revision": revision(),
         "date": time.strftime("%Y-%m-%d"),
         "settings": dict(settings),
         "rows": [asdict(row) | {"met": row.met, "verdict": row.verdict} for row in rows],
@@ -195,6 +196,14 @@ def save(name: str, claim: str, rows: Sequence[Row], *, packages: Sequence[str],
         print(in_words(row))
     print(f"written: {path.relative_to(ROOT)}")
     return path
+
+
+def revision() -> str | None:
+    """The commit of the code; results that another script has just written do not make it dirty."""
+    results = [f":!{path.relative_to(ROOT)}" for path in (RESULTS, ROOT / "docs" / "benchmarks.md")]
+    code = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", *results], cwd=ROOT, check=False)
+    found = git_revision(ROOT)
+    return found.removesuffix("-dirty") if found and code.returncode == 0 else found
 
 
 def in_words(row: Row) -> str:
