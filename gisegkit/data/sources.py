@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from hashlib import blake2b
 from importlib.machinery import PathFinder
@@ -66,6 +67,10 @@ def stamped(file: str) -> list[Any]:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
 
 
+_LOCKS = [threading.Lock() for _ in range(64)]
+"""Of files by their hash: two threads that want the same file look at it once, others do not wait for each other."""
+
+
 class Sources:
     """The files that a dataset's slices are made of, by their paths in its folder: it may be named in several ways.
 
@@ -86,9 +91,10 @@ class Sources:
 
     def note(self, file: str, known: Known) -> Note:
         """What there is to know of a file; found out once for all slices that are made of it."""
-        if file not in known:
-            known[file] = [file, *stamped(self._path(file))]
-        return known[file]
+        with _LOCKS[hash(file) % len(_LOCKS)]:
+            if file not in known:
+                known[file] = [file, *stamped(self._path(file))]
+            return known[file]
 
     def now(self, notes: list[Note], known: Known) -> list[Note] | None:
         """The notes as they would be written now; None where a file is not what it was. Unchanged ones are not read.
