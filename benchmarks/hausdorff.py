@@ -2,10 +2,10 @@
 
 python benchmarks/hausdorff.py [--scans 20]
 
-Whole scans of 144 x 266 x 266 and 3 classes, one after another; every value is compared with scipy's before anything is
-timed. scipy stops its inner loop early where errors are large, and hardly ever where they are mild and scattered. It
-wants coordinates. They are taken in two ways: of the whole volume, as code that is published does, and of each class's
-box alone, which gisegkit finds for itself and which is handed to scipy's side outside the clock.
+Whole scans of 144 x 266 x 266 and 3 classes, one after another; every value is compared with scipy's. scipy stops its
+inner loop early where errors are large, and hardly ever where they are mild and scattered. It wants coordinates: taking
+them of a whole volume, as published code does, is most of its time where errors are large. So both are measured there a
+second time with each class's box cut out for them outside the clock.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from scans import truths, with_large_errors, with_mild_errors
 from scipy.spatial.distance import directed_hausdorff
 
 from gisegkit.components.metrics import UWMGIScore
-from gisegkit.data.distances import class_boxes
+from gisegkit.data.distances import class_boxes, hausdorff
 
-BOXES = "scipy, all voxels of boxes found before"
+BOXES, OUR_BOXES = "scipy, all voxels, boxes cut out before", "gisegkit, boxes cut out before"
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
 
@@ -56,36 +56,44 @@ def ours(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return UWMGIScore()._hausdorff(prediction, truth)
 
 
-def rows_of(kind: str, pairs: list[tuple[np.ndarray, np.ndarray]], targets: dict[str, float | None]) -> list[Row]:
-    """Ours against both, over all scans."""
-    off = max(np.abs(ours(*pair) - scipy_way(*pair)).max() for pair in pairs)
-    if off > 1e-9:
-        raise SystemExit(f"{kind}: differs from scipy on all voxels by {off}")
+def our_boxes(pairs: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, ...]) -> np.ndarray:
+    """As ``scipy_boxes``."""
+    return np.array([hausdorff(*pair, spacing=[1 / voxels for voxels in size]) / math.sqrt(3) for pair in pairs])
 
-    def over_all(way: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[], None]:
+
+def rows_of(
+    kind: str, pairs: list[tuple[np.ndarray, np.ndarray]], targets: dict[str, float | None], *, repetitions: int
+) -> list[Row]:
+    """Ours against the others, over all scans; the values that were timed must be scipy's."""
+    found: dict[str, list[np.ndarray]] = {}
+
+    def over_all(name: str, way: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[], None]:
         def call() -> None:
-            for pair in pairs:
-                way(*pair)
+            found[name] = [way(*pair) for pair in pairs]
 
         return call
 
-    boxes = [[tuple(map(np.ascontiguousarray, box)) for box in class_boxes(*pair)] for pair in pairs]
-    sides = {"gisegkit": ours, "scipy, all voxels": scipy_way, "MONAI, surfaces": monai_way}
-    calls = {name: over_all(way) for name, way in sides.items()}
-    calls[BOXES] = lambda: (
-        [scipy_boxes(box, truth.shape[:3]) for box, (_, truth) in zip(boxes, pairs, strict=True)] and None
-    )
-    measured = by_turns(calls, repetitions=3, warm_up=0)
+    ways = {"gisegkit": ours, "scipy, all voxels": scipy_way, "MONAI, surfaces": monai_way}
+    calls = {name: over_all(name, way) for name, way in ways.items()}
+    if BOXES in targets:
+        boxes = [[tuple(map(np.ascontiguousarray, box)) for box in class_boxes(*pair)] for pair in pairs]
+        sizes = [truth.shape[:3] for _, truth in pairs]
+        calls[OUR_BOXES] = lambda: list(map(our_boxes, boxes, sizes)) and None
+        calls[BOXES] = lambda: list(map(scipy_boxes, boxes, sizes)) and None
+    measured = by_turns(calls, repetitions=repetitions, warm_up=0)
+    off = max(np.abs(a - b).max() for a, b in zip(found["gisegkit"], found["scipy, all voxels"], strict=True))
+    if off > 1e-9:
+        raise SystemExit(f"{kind}: differs from scipy on all voxels by {off}")
     return [
         compare(
             f"Hausdorff distance of {len(pairs)} scans of 144 x 266 x 266, 3 classes, {kind} errors",
             measured,
-            ours="gisegkit",
+            ours=OUR_BOXES if name == BOXES else "gisegkit",
             baseline=name,
             unit="s",
             higher_is_better=False,
             target=target,
-            note=f"equal to scipy's to {off:.0e}",
+            note=f"equal to scipy's to {off:.0e}" if name == "scipy, all voxels" else "",
         )
         for name, target in targets.items()
     ]
@@ -99,10 +107,11 @@ def main() -> None:
     rng = np.random.default_rng(0)
     solids = list(truths(scans))
     large = [(with_large_errors(truth, rng), truth) for truth in solids]
-    rows = rows_of("large", large, {"scipy, all voxels": 2.5, BOXES: 2.5, "MONAI, surfaces": 4.0})
+    rows = rows_of("large", large, {"scipy, all voxels": 2.5, BOXES: 2.5, "MONAI, surfaces": 4.0}, repetitions=3)
     del large
     mild = [(with_mild_errors(truth, rng), truth) for truth in solids]
-    rows += rows_of("mild, scattered", mild, {"scipy, all voxels": 20.0, BOXES: 20.0, "MONAI, surfaces": None})
+    others = {"scipy, all voxels": 20.0, "MONAI, surfaces": None}
+    rows += rows_of("mild, scattered", mild, others, repetitions=2)
     save(
         "hausdorff",
         "The competition's Hausdorff distance is exact on all voxels and fast enough for every epoch",

@@ -32,6 +32,9 @@ Size = tuple[int, int]
 Runs = dict[tuple[str, str], str]
 """Run lengths by id and class."""
 
+AT_ONCE = 8
+"""Slices whose runs are decoded in one call: enough to save its cost, few enough for a processor's cache."""
+
 SLICE = "_slice_"
 """What stands between scan and number in an id; an id without it is a scan of one slice."""
 
@@ -289,8 +292,11 @@ def _listed(sizes: set[Size | None]) -> str:
 
 def _masks(runs: Runs, ids: Sequence[str], classes: Sequence[str], size: Size, path: Path) -> MaskArray:
     """``[D, H, W, K]`` uint8 of one scan."""
-    keys = [(slice_id, label) for slice_id in ids for label in classes]
-    places = [f"{path}: {slice_id}, {label}" for slice_id, label in keys]
-    planes = rle.decode_all([runs[key] for key in keys], height=size[0], width=size[1], places=places)
-    slices = planes.reshape(len(ids), len(classes), *size)
-    return np.stack([merge(masks) for masks in slices])
+    scan = np.empty((len(ids), *size, len(classes)), dtype=np.uint8)
+    for start in range(0, len(ids), AT_ONCE):
+        keys = [(slice_id, label) for slice_id in ids[start : start + AT_ONCE] for label in classes]
+        places = [f"{path}: {slice_id}, {label}" for slice_id, label in keys]
+        planes = rle.decode_all([runs[key] for key in keys], height=size[0], width=size[1], places=places)
+        for d, masks in enumerate(planes.reshape(-1, len(classes), *size), start):
+            scan[d] = merge(masks)
+    return scan
