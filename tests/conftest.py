@@ -320,7 +320,9 @@ def write_run(tmp_path):
                 truth[0, ..., 0] = False
                 noise = np.random.default_rng([seed, case, day]).random(truth.shape) < flipped
                 ids = [f"c{case}_d{day}_{index}" for index in range(slices)]
-                board.add(f"c{case}_d{day}", ids, truth ^ noise, truth.astype(np.uint8), case=f"c{case}")
+                board.record(
+                    board.measure(f"c{case}_d{day}", ids, truth ^ noise, truth.astype(np.uint8), case=f"c{case}")
+                )
         scores = {"demo": False, "name": name, "part": part, "slices": 1, "scans": 1, "epoch": 1}
         scores |= {"parameters": 6_250_000, "trainable_parameters": 6_000_000}
         scores |= {"scores": board.scores(), "conventions": board.conventions, "parts": board.parts} | content

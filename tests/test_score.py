@@ -59,8 +59,10 @@ def folder(tmp_path):
 def expected(names):
     board = Scoreboard(metrics(), CLASSES)
     for name in names:
-        board.add(
-            name, [f"{name}_slice_{d + 1:04d}" for d in range(12)], masks(1)[name], masks(0)[name].astype(np.uint8)
+        board.record(
+            board.measure(
+                name, [f"{name}_slice_{d + 1:04d}" for d in range(12)], masks(1)[name], masks(0)[name].astype(np.uint8)
+            )
         )
     return board
 

@@ -50,8 +50,8 @@ def test_means_run_over_all_defined_values_of_the_set():
     nan = math.nan
     metric = Given({"x": [[0.0, nan], [0.6, nan], [0.9, 0.5]]}, {"x": [[1.0, nan]]})
     board = Scoreboard({"m": metric}, CLASSES)
-    board.add("a", ids("a", 3), *blank(3))
-    board.add("b", ids("b", 1), *blank(1))
+    board.record(board.measure("a", ids("a", 3), *blank(3)))
+    board.record(board.measure("b", ids("b", 1), *blank(1)))
     expected = {"m": (0 + 0.6 + 0.9 + 0.5 + 1) / 5, "m/liver": (0 + 0.6 + 0.9 + 1) / 4, "m/spleen": 0.5}
     assert board.scores() == pytest.approx(expected)
 
@@ -62,8 +62,8 @@ def test_parts_have_scores_of_their_own_and_the_metric_combines_their_means():
         {"slices": [[1.0, 1.0]], "volumes": [4.0, math.nan]},
     )
     board = Scoreboard({"m": metric}, CLASSES)
-    board.add("a", ids("a", 2), *blank(2))
-    board.add("b", ids("b", 1), *blank(1))
+    board.record(board.measure("a", ids("a", 2), *blank(2)))
+    board.record(board.measure("b", ids("b", 1), *blank(1)))
     expected = {
         "m": 3 / 6 + 12 / 3,
         "m/slices": 3 / 6,
@@ -78,7 +78,7 @@ def test_parts_have_scores_of_their_own_and_the_metric_combines_their_means():
 def test_undefined_is_nan():
     board = Scoreboard({"dice": Dice(), "uwmgi_score": UWMGIScore()}, CLASSES)
     assert all(math.isnan(value) for value in board.scores().values())
-    board.add("a", ids("a", 2), *blank(2))
+    board.record(board.measure("a", ids("a", 2), *blank(2)))
     assert all(math.isnan(value) for value in board.scores().values())
 
 
@@ -88,7 +88,7 @@ def test_real_metrics_against_a_second_computation():
     scans["b"][0][:, :, :, 1] = scans["b"][1][:, :, :, 1] = 0  # both empty: skipped
     ious = []
     for name, (prediction, truth) in scans.items():
-        board.add(name, ids(name, len(truth)), prediction, truth)
+        board.record(board.measure(name, ids(name, len(truth)), prediction, truth))
         for d, k in np.ndindex(len(truth), 2):
             p, t = prediction[d, :, :, k], truth[d, :, :, k] == 1
             if (p | t).any():
@@ -106,20 +106,20 @@ def test_ignored_pixels_count_in_neither():
     truth[hidden] = IGNORE
     with_ignored = Scoreboard({"dice": Dice()}, CLASSES)
     before = prediction.copy(), truth.copy()
-    with_ignored.add("a", ids("a", 3), prediction, truth)
+    with_ignored.record(with_ignored.measure("a", ids("a", 3), prediction, truth))
     assert np.array_equal(prediction, before[0])
     assert np.array_equal(truth, before[1])
     without = Scoreboard({"dice": Dice()}, CLASSES)
-    without.add("a", ids("a", 3), prediction & ~hidden, np.where(hidden, 0, truth).astype(np.uint8))
+    without.record(without.measure("a", ids("a", 3), prediction & ~hidden, np.where(hidden, 0, truth).astype(np.uint8)))
     flipped = Scoreboard({"dice": Dice()}, CLASSES)
-    flipped.add("a", ids("a", 3), prediction ^ hidden, truth)
+    flipped.record(flipped.measure("a", ids("a", 3), prediction ^ hidden, truth))
     assert with_ignored.scores() == without.scores() == flipped.scores()
 
 
 def test_tables():
     board = Scoreboard({"dice": Dice(), "uwmgi_score": UWMGIScore()}, CLASSES)
     for seed, (name, depth) in enumerate({"a": 3, "b": 2}.items()):
-        board.add(name, ids(name, depth), *scan(depth, seed))
+        board.record(board.measure(name, ids(name, depth), *scan(depth, seed)))
     tables, scores = board.tables(), board.scores()
     columns = ["dice", "uwmgi_score", "uwmgi_score/dice", "uwmgi_score/hausdorff"]
 
@@ -141,7 +141,7 @@ def test_tables():
         [volume, label, depth] for volume, depth in (("a", 3), ("b", 2)) for label in ("liver", "spleen", "all")
     ]
     alone = Scoreboard({"uwmgi_score": UWMGIScore()}, CLASSES)
-    alone.add("b", ids("b", 2), *scan(2, 1))
+    alone.record(alone.measure("b", ids("b", 2), *scan(2, 1)))
     assert by_scan["uwmgi_score"].iloc[-1] == alone.scores()["uwmgi_score"]
     assert by_scan["uwmgi_score"].iloc[-2] == alone.scores()["uwmgi_score/spleen"]
 
@@ -150,7 +150,7 @@ def test_tables_say_whose_scan_it_is_where_that_is_known():
     board = Scoreboard({"dice": Dice()}, CLASSES)
     prediction, truth = scan(3, 4)
     truth[0, :2] = IGNORE
-    board.add("day1", ids("day1", 3), prediction, truth, case="patient")
+    board.record(board.measure("day1", ids("day1", 3), prediction, truth, case="patient"))
     tables = board.tables()
     assert tables["by_scan"].columns.tolist() == ["volume", "case", "class", "slices", "dice"]
     assert tables["by_scan"]["case"].unique().tolist() == tables["by_slice"]["case"].unique().tolist() == ["patient"]
@@ -161,7 +161,7 @@ def test_tables_say_whose_scan_it_is_where_that_is_known():
 def test_parts_are_what_the_score_is_combined_from():
     board = Scoreboard({"dice": Dice(), "uwmgi_score": UWMGIScore()}, CLASSES)
     assert board.parts == {}
-    board.add("a", ids("a", 2), *scan(2, 0))
+    board.record(board.measure("a", ids("a", 2), *scan(2, 0)))
     assert board.parts == {"dice": ["dice"], "uwmgi_score": ["dice", "hausdorff"]}
 
 
@@ -178,9 +178,9 @@ def test_conventions():
 
 def test_a_scan_is_added_once():
     board = Scoreboard({"dice": Dice()}, CLASSES)
-    board.add("a", ids("a", 2), *scan(2, 0))
+    board.record(board.measure("a", ids("a", 2), *scan(2, 0)))
     with pytest.raises(DataError, match="scan a is scored twice"):
-        board.add("a", ids("a", 2), *scan(2, 0))
+        board.record(board.measure("a", ids("a", 2), *scan(2, 0)))
 
 
 def test_shapes_and_values_must_fit():
@@ -192,13 +192,13 @@ def test_shapes_and_values_must_fit():
         (prediction[..., :1], truth[..., :1], ids("a", 2)),
     ):
         with pytest.raises(DataError, match="scan a: prediction"):
-            board.add("a", broken[2], broken[0], broken[1])
+            board.record(board.measure("a", broken[2], broken[0], broken[1]))
     truth[0, 0, 0, 0] = 7
     with pytest.raises(DataError, match="values other than 0, 1 and 255"):
-        board.add("a", ids("a", 2), prediction, truth)
+        board.record(board.measure("a", ids("a", 2), prediction, truth))
 
 
 def test_a_metric_of_another_shape_is_named():
     board = Scoreboard({"mine": Given({"x": [[1.0], [2.0]]})}, CLASSES)
     with pytest.raises(ComponentError, match=r"metric 'mine': part 'x' has shape \(2, 1\)"):
-        board.add("a", ids("a", 2), *blank(2))
+        board.record(board.measure("a", ids("a", 2), *blank(2)))

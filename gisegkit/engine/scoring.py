@@ -67,19 +67,6 @@ class Scoreboard:
         scans = list(self._scans.values())[:1]
         return {name: list(parts) for scan in scans for name, parts in scan.values.items()}
 
-    def add(
-        self,
-        volume: str,
-        ids: Sequence[str],
-        prediction: BoolArray,
-        truth: MaskArray,
-        *,
-        case: str | None = None,
-        spacing: Mapping[str, float] | None = None,
-    ) -> None:
-        """Score one whole scan: ``measure`` and ``record`` in one."""
-        self.record(self.measure(volume, ids, prediction, truth, case=case, spacing=spacing))
-
     def record(self, values: ScanValues) -> None:
         """Take in what ``measure`` found.
 
