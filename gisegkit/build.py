@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gisegkit.components.criterion import Criterion
 from gisegkit.components.networks import AnySize
-from gisegkit.data.folds import split_rows
+from gisegkit.data.folds import rows_of_split, split_rows
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet
 from gisegkit.data.randomness import INITIAL, seeded
 from gisegkit.data.slices import SliceReader
@@ -26,6 +26,9 @@ from gisegkit.recipe import Recipe
 from gisegkit.registry import Registries
 from gisegkit.testing import ContractError, check_loss
 from gisegkit.types import Dataset, Metric, Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rows = NDArray[np.int64]
 
@@ -97,6 +100,7 @@ def build_data(
     training: bool = True,
     prepare: Progress | None = None,
     dataset: Dataset | None = None,
+    split: pd.DataFrame | None = None,
 ) -> Data:
     """Dataset, split and input of a recipe.
 
@@ -105,14 +109,16 @@ def build_data(
         prepare: shown while slices that train or validate are prepared; None takes those that are prepared already,
             and reads the others from their files.
         dataset: the recipe's, where it is built already.
+        split: which slice is in which part, of a run that goes on; None draws folds as the recipe says.
 
     Raises:
+        RunError: if the slices are not those of ``split``.
         DataError: if the data cannot be split as the recipe says, or not be prepared, or a metric measures in mm and
             the data do not tell how far their voxels are apart.
     """
     dataset = build_dataset(recipe, registries) if dataset is None else dataset
     refuse_unmeasured(build_metrics(recipe, registries), dataset.table, place=str(recipe.dataset.place))
-    inputs, split = recipe.input, recipe.split
+    inputs = recipe.input
     store = make_store(recipe, dataset)
     reader = SliceReader(
         dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalize=inputs.normalize, store=store
@@ -123,15 +129,7 @@ def build_data(
     if training:
         if not labelled.any():
             raise DataError(f"{recipe.dataset.place}: no slice is labelled, so there is nothing to train or score on")
-        train, validation = split_rows(
-            dataset.table,
-            folds=split.folds,
-            fold=split.fold,
-            group=GROUPS[split.group],
-            stratify=split.stratify,
-            subset=split.subset,
-            seed=split.seed,
-        )
+        train, validation = drawn(recipe, dataset) if split is None else rows_of_split(dataset.table, split)
         if not len(train):
             raise DataError("no slice is left to train on; look at [split] subset and folds")
     prepared = NOTHING
@@ -139,6 +137,20 @@ def build_data(
         rows = np.concatenate([train, validation]) if prepare is not None else np.arange(len(dataset.table))
         prepared = store.prepare(rows, build=prepare is not None, progress=prepare or silent)
     return Data(dataset, source, train, validation, np.flatnonzero(~labelled), prepared)
+
+
+def drawn(recipe: Recipe, dataset: Dataset) -> tuple[Rows, Rows]:
+    """The rows that train and that validate, as the recipe draws its folds."""
+    split = recipe.split
+    return split_rows(
+        dataset.table,
+        folds=split.folds,
+        fold=split.fold,
+        group=GROUPS[split.group],
+        stratify=split.stratify,
+        subset=split.subset,
+        seed=split.seed,
+    )
 
 
 def build_model(

@@ -5,15 +5,16 @@ Joins the rooms: builds the parts, drives the engine, and hands what it yields t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from gisegkit.build import Data, build_training, verify_losses
+from gisegkit.build import build_training, verify_losses
+from gisegkit.data.folds import split_digest, split_table
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.dataset import build_component
 from gisegkit.engine.fit import Training, fit
@@ -45,23 +46,25 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
         RunDir.check_free(out)
     verify_store(recipe, session.plugins.registries)
     verify_losses(recipe, session.plugins.registries)
-    resumed = run is not None and run.state() is not None
-    ready = get_ready(recipe, session, training=True, resumed=resumed, prepare=True)
+    state = None if run is None else run.state()
+    split = None if run is None else kept_split(run, state)
+    facts = None if state is None else state["facts"]
+    ready = get_ready(recipe, session, training=True, facts=facts, split=split, prepare=True)
     training, plan = assemble(ready, session)
-    if run is None:
+    if split is None or run is None:
+        split = split_table(ready.data.dataset.table, ready.data.train, ready.data.validation)
         environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
         environment["memory"] = plan.as_dict() if plan else None
         run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo)
-        run.write_split(split_table(ready.data))
+        run.write_split(split)
     count = sum(parameter.numel() for parameter in ready.model.parameters())
     session.say(
         f"{recipe.model.name}: {count / 1e6:.2f} million parameters on {ready.device}; "
         f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate"
     )
-    state = run.state()
     if state is not None:
         state = recut(state, training, recipe, run, session)
-        session.say(f"continuing behind epoch {state['epoch']} of {recipe.train.epochs}")
+        session.say(f"resuming after epoch {state['epoch']} of {recipe.train.epochs}")
     with ExitStack() as closing:
         if recipe.tracker:
             run.trackers.mkdir(exist_ok=True)
@@ -71,7 +74,7 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
         for tracker in trackers:
             closing.callback(tracker.finish, {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)})
         for report in fit(training, state=state, progress=session.progress):
-            run.record(report, ready.facts)
+            run.record(report, {**ready.facts, "split": split_digest(split)})
             for tracker in trackers:
                 tracker.report(report)
             for note in report.notes:
@@ -170,14 +173,20 @@ def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
     return run
 
 
-def split_table(data: Data) -> pd.DataFrame:
-    """Which slice is in which part: columns id and part (train, validation, unlabelled or unused)."""
-    part = np.full(len(data.dataset.table), "unused", dtype=object)
-    both = np.intersect1d(data.train, data.validation)
-    for name, rows in (("unlabelled", data.unlabelled), ("train", data.train), ("validation", data.validation)):
-        part[rows] = name
-    part[both] = "train+validation"
-    return pd.DataFrame({"id": data.dataset.table["id"], "part": part})
+def kept_split(run: RunDir, state: Mapping[str, Any] | None) -> pd.DataFrame:
+    """The parts of a run that goes on; no fold is drawn anew.
+
+    Raises:
+        RunError: if ``split.csv`` is missing, damaged, or not that of the checkpoint.
+    """
+    if state is not None:
+        return run.verified_split(state["facts"])
+    split = run.split()
+    if split is None:
+        raise RunError(
+            f"{run.path / 'split.csv'} is missing; no epoch was finished, so delete {run.path} and start anew"
+        )
+    return split
 
 
 def epoch_line(report: EpochReport, monitor: str) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gisegkit.data.folds import PARTS, split_digest
 from gisegkit.errors import RunError
 from gisegkit.types import EpochReport
 
@@ -166,11 +167,47 @@ class RunDir:
         write_text(self.path / "split.csv", table.to_csv(index=False))
 
     def split(self) -> pd.DataFrame | None:
-        """What ``write_split`` wrote, None where it is missing."""
+        """What ``write_split`` wrote, all text; None where it is missing.
+
+        Raises:
+            RunError: if it is damaged: no table, other columns, an unknown part, or an id that comes twice.
+        """
         import pandas as pd
 
         file = self.path / "split.csv"
-        return pd.read_csv(file, dtype=str) if file.is_file() else None
+        if not file.is_file():
+            return None
+        try:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+        except (OSError, ValueError) as error:  # pandas' own are children of ValueError
+            raise RunError(f"{file} cannot be read ({first_line(error)}); it is damaged") from error
+        if list(table.columns) != ["id", "part"] or not table.index.equals(pd.RangeIndex(len(table))):
+            raise RunError(f"{file} has the columns {', '.join(map(str, table.columns))}, not id, part; it is damaged")
+        unknown = table[~table["part"].isin(PARTS)]
+        if len(unknown):
+            row = unknown.iloc[0]
+            raise RunError(f"{file}: slice {row['id']!r} has the part {row['part']!r}; there are: {', '.join(PARTS)}")
+        twice = table["id"][table["id"].duplicated()]
+        if len(twice):
+            raise RunError(f"{file}: slice {twice.iloc[0]!r} comes twice; the file is damaged")
+        return table
+
+    def verified_split(self, facts: Mapping[str, Any]) -> pd.DataFrame:
+        """The parts that the run trained with.
+
+        Args:
+            facts: of ``best.pt`` or ``last.pt``, which hold the split's digest.
+
+        Raises:
+            RunError: if ``split.csv`` is missing or damaged, or says something else than when the run began.
+        """
+        file, table = self.path / "split.csv", self.split()
+        restore = "which slices trained and which validated is not known without it; restore it from a copy of the run"
+        if table is None:
+            raise RunError(f"{file} is missing; {restore}")
+        if split_digest(table) != facts.get("split"):
+            raise RunError(f"{file} was changed or damaged after the training began; {restore}")
+        return table
 
     def write_evaluation(self, scores: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> None:
         """``evaluation/scores.json`` and one CSV a table."""
@@ -232,6 +269,11 @@ def write(path: Path, fill: Callable[[Any], None]) -> None:
 def write_text(path: Path, text: str) -> None:
     """The same for text, in UTF-8."""
     write(path, lambda file: file.write(text.encode()))
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 def jsonable(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,6 +23,9 @@ from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
 from gisegkit.types import Metric, Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def get_ready(
     *,
     training: bool,
     weights: Mapping[str, Any] | None = None,
-    resumed: bool = False,
+    facts: Mapping[str, Any] | None = None,
+    split: pd.DataFrame | None = None,
     prepare: bool = False,
 ) -> Ready:
     """Build data and network of a recipe and bring the network to the device.
@@ -88,22 +92,28 @@ def get_ready(
     Args:
         training: whether the data must have slices to train on.
         weights: a run's ``best.pt``; without it the network starts as the recipe says, and that is printed.
-        resumed: whether a checkpoint's weights follow, so that none need be fetched.
+        facts: what the checkpoint that a run goes on from says of its data; its weights follow, so that none need be
+            fetched.
+        split: which slice is in which part, of a run that goes on; None draws folds as the recipe says.
         prepare: whether the slices that train or validate are decoded and kept, where they are not yet.
 
     Raises:
-        RunError: if the data have other classes or channels than the weights were trained on.
+        RunError: if the data have other classes or channels than the weights were trained on, or other slices than
+            ``split``.
     """
     registries = session.plugins.registries
     device = pick_device(session.device, recipe.train.precision)
-    data = build_data(recipe, registries, training=training, prepare=session.progress if prepare else None)
+    shown = session.progress if prepare else None
+    data = build_data(recipe, registries, training=training, prepare=shown, split=split)
     if data.prepared.made:
         session.say(prepared_line(data.source.reader.store, data.prepared))
     if weights is not None:
-        _compatible(data, weights["facts"])
+        facts = weights["facts"]
+    if facts is not None:
+        _compatible(data, facts)
     classes = len(data.dataset.classes)
     others = recipe.train.init_from
-    settled = weights is not None or resumed
+    settled = facts is not None
     model = build_model(recipe, registries, channels=data.channels, classes=classes, trained=settled or bool(others))
     if weights is not None:
         model.load_state_dict(weights["model"])

@@ -142,7 +142,7 @@ def test_the_whole_way_from_data_to_score(here, capsys):
     assert "epoch 1/1  loss" in out and "run folder: runs/cli\n" in out and "demo" not in out.lower()
     assert "both empty" in out.lower() or "empty" in out.lower()
     out, _ = giseg(capsys, "run", "cli.toml", "--device", "cpu", "--resume")
-    assert "continuing behind epoch 1 of 1" in out
+    assert "resuming after epoch 1 of 1" in out
     out, _ = giseg(capsys, "predict", "runs/cli", "--part", "validation", "--out", "fold.csv", "--device", "cpu")
     assert "submission: fold.csv (10 slices, validation)" in out
     out, _ = giseg(capsys, "evaluate", "runs/cli", "--root", "phantom", "--device", "cpu")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gisegkit.data.folds import assign_folds, split_rows
-from gisegkit.errors import DataError
+from gisegkit.data.folds import PARTS, assign_folds, rows_of_split, split_digest, split_rows, split_table
+from gisegkit.errors import DataError, RunError
 
 
 def make_table(cases, slices, *, seed=0, unlabelled=0, empty=0.57):
@@ -121,3 +121,54 @@ def test_no_label_at_all():
 def test_fold_out_of_range():
     with pytest.raises(DataError, match=r"split\.fold = 3.*0 to 2"):
         split_rows(make_table(4, 3), folds=3, fold=3, group="group", stratify="none", subset="all", seed=0)
+
+
+# --- a split that was drawn before ----------------------------------------------------------------------------------
+
+
+def drawn(table, **changed):
+    options = {"folds": 3, "fold": 0, "group": "group", "stratify": "none", "subset": "all", "seed": 0} | changed
+    return split_rows(table, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"folds": 1}, {"subset": "annotated"}])
+def test_a_split_gives_its_rows_back_whatever_the_order_of_the_slices(options):
+    table = make_table(6, 4, unlabelled=3)
+    train, validation = drawn(table, **options)
+    split = split_table(table, train, validation)
+    assert set(split["part"]) <= set(PARTS)
+    again = rows_of_split(table, split)
+    assert np.array_equal(again[0], train) and np.array_equal(again[1], validation)
+    mixed = table.sample(frac=1, random_state=1).reset_index(drop=True)
+    rows = rows_of_split(mixed, split)
+    assert set(mixed["id"].iloc[rows[0]]) == set(table["id"].iloc[train])
+    assert set(mixed["id"].iloc[rows[1]]) == set(table["id"].iloc[validation])
+
+
+def test_the_digest_of_a_split_sees_content_and_not_order():
+    table = make_table(6, 4, unlabelled=3)
+    split = split_table(table, *drawn(table))
+    assert split_digest(split) == split_digest(split[::-1])
+    moved = split.copy()
+    moved.loc[0, "part"] = "unused"
+    assert split_digest(moved) != split_digest(split)
+    renamed = split.copy()
+    renamed.loc[0, "id"] += "x"
+    assert split_digest(renamed) != split_digest(split)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table.assign(labelled=True), "3 slices are labelled now, but not when the run began: hidden"),
+        (lambda table: table.assign(labelled=False), "labelled when the run began, but not now"),
+        (lambda table: table.assign(id="new" + table["id"]), "not in split.csv"),
+        (lambda table: table[1:], "1 slice is in split.csv, but not in the data: case0_day0_0"),
+    ],
+)
+def test_slices_that_are_not_those_of_the_split_are_named(change, said):
+    table = make_table(6, 4, unlabelled=3)
+    split = split_table(table, *drawn(table))
+    with pytest.raises(RunError) as error:
+        rows_of_split(change(table), split)
+    assert said in str(error.value)

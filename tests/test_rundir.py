@@ -6,9 +6,11 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from gisegkit.data.folds import split_digest
 from gisegkit.errors import RunError
 from gisegkit.rundir import RunDir, jsonable, write, write_text
 from gisegkit.types import EpochReport
@@ -107,3 +109,39 @@ def test_another_layout_is_refused(tmp_path):
 def test_jsonable():
     value = {"a": np.float32(0.5), "b": [math.nan, np.int64(3)], "c": None, "d": True, 4: "x"}
     assert json.loads(json.dumps(jsonable(value))) == {"a": 0.5, "b": [None, 3.0], "c": None, "d": True, "4": "x"}
+
+
+# --- the split ------------------------------------------------------------------------------------------------------
+
+
+def test_ids_are_text_whatever_they_look_like(tmp_path):
+    run = new(tmp_path / "run")
+    ids = ["NA", "null", "None", "001", "1", "1.0", "nan", "", "a,b", 'say "x"', "é", " x", "True", "a\r\nb", "c\rd"]
+    table = pd.DataFrame({"id": ids, "part": "validation"})
+    run.write_split(table)
+    read = run.split()
+    assert read is not None and list(read["id"]) == ids
+    facts = {"split": split_digest(table)}
+    assert list(run.verified_split(facts)["id"]) == ids
+    with pytest.raises(RunError, match=r"split\.csv was changed"):
+        run.verified_split({"split": "0" * 64})
+    (run.path / "split.csv").unlink()
+    assert run.split() is None
+    with pytest.raises(RunError, match=r"split\.csv is missing"):
+        run.verified_split(facts)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\n", b"\xff\xfe\x00", bytes(range(256)), b"a,b\n1,2\n", b"id\nx\n", b"id,part\nx\n", b"id,part\nx,tain\n",
+        b"id,part\nx,train,1\n", b"id,part\nx,train\ny,train,1\n", b"id,part\nx,train\nx,train\n", b'id,part\n"x,train\n',
+        b"id,part,more\nx,train,1\n", b"\x00" * 40,
+    ],
+)  # fmt: skip
+def test_a_damaged_split_is_refused_in_one_line(tmp_path, content):
+    run = new(tmp_path / "run")
+    (run.path / "split.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"split\.csv") as error:
+        run.split()
+    assert "\n" not in str(error.value)

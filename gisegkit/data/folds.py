@@ -1,12 +1,14 @@
-"""Folds: which slices train and which validate, with no case on both sides."""
+"""Folds: which slices train and which validate, with no case on both sides; drawn once, then read again."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.errors import DataError
+from gisegkit.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from gisegkit.types import BoolArray
 
     Rows = NDArray[np.int64]
+
+BOTH = "train+validation"
+"""The part of a slice that trains and validates, as all do where ``split.folds = 1``."""
+PARTS = ("train", "validation", BOTH, "unlabelled", "unused")
+"""What ``split.csv`` may say of a slice; an unused one is labelled, but left out by ``split.subset``."""
+SHOWN = 5
+"""How many ids a refusal names of each kind."""
 
 
 def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, seed: int) -> Rows:
@@ -102,3 +111,65 @@ def split_rows(
     if subset == "annotated":
         train = train & ~table["empty"].to_numpy(dtype=bool)
     return np.flatnonzero(train), np.flatnonzero(assigned == fold)
+
+
+# --- a split that was drawn before ----------------------------------------------------------------------------------
+
+
+def split_table(table: pd.DataFrame, train: Rows, validation: Rows) -> pd.DataFrame:
+    """Which slice is in which part: columns id and part, in the order of a dataset's table."""
+    import pandas as pd
+
+    part = np.where(table["labelled"].to_numpy(dtype=bool), "unused", "unlabelled").astype(object)
+    part[train] = "train"
+    part[validation] = "validation"
+    part[np.intersect1d(train, validation)] = BOTH
+    return pd.DataFrame({"id": table["id"].to_numpy(), "part": part})
+
+
+def split_digest(split: pd.DataFrame) -> str:
+    """A digest of which slice is in which part; the order of the rows does not count."""
+    pairs = sorted(zip(split["id"].astype(str), split["part"].astype(str), strict=True))
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
+def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]:
+    """The rows that train and that validate, as an earlier split says; no fold is drawn.
+
+    Args:
+        table: a dataset's table.
+        split: columns id and part, as ``split_table`` makes it.
+
+    Returns:
+        Row numbers in rising order, two int64 arrays.
+
+    Raises:
+        RunError: if the slices are not those of the split, or are labelled where the split has them unlabelled, or the
+            reverse; names the ids and the ways out.
+    """
+    ids = table["id"].astype(str).to_numpy(dtype=object)
+    parts = dict(zip(split["id"], split["part"], strict=True))
+    here = set(ids)
+    found = np.array([parts.get(name, "") for name in ids], dtype=object)
+    labelled = table["labelled"].to_numpy(dtype=bool)
+    differences = {
+        "not in split.csv": ids[found == ""],
+        "in split.csv, but not in the data": [name for name in parts if name not in here],
+        "labelled now, but not when the run began": ids[labelled & (found == "unlabelled")],
+        "labelled when the run began, but not now": ids[~labelled & (found != "unlabelled") & (found != "")],
+    }
+    lines = [_counted(what, list(names)) for what, names in differences.items() if len(names)]
+    if lines:
+        raise RunError(
+            "the data are not those that the run began with, so it cannot be resumed: its parts stand in split.csv, "
+            "and slices that validated must not train\n  "
+            + "\n  ".join(lines)
+            + "\nRestore the data, or start a new run with another --out; --set train.init_from=RUN starts it from "
+            "this run's best weights (then the scores of cases that this run trained on mean nothing)"
+        )
+    return np.flatnonzero(np.isin(found, ("train", BOTH))), np.flatnonzero(np.isin(found, ("validation", BOTH)))
+
+
+def _counted(what: str, names: list[str]) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} {'slice is' if len(names) == 1 else 'slices are'} {what}: {', '.join(names[:SHOWN])}{rest}"
