@@ -14,6 +14,7 @@ report.html       the run on one page
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -164,7 +165,9 @@ class RunDir:
 
     def write_split(self, table: pd.DataFrame) -> None:
         """The part of every slice: columns id and part."""
-        write_text(self.path / "split.csv", table.to_csv(index=False))
+        bare = table["id"].astype(str).str.contains("\r", regex=False).any()  # which the csv module leaves unquoted
+        quoting = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
+        write_text(self.path / "split.csv", table.to_csv(index=False, quoting=quoting))
 
     def split(self) -> pd.DataFrame | None:
         """What ``write_split`` wrote, all text; None where it is missing.
