@@ -15,13 +15,11 @@ import pandas as pd
 from gisegkit.engine.bootstrap import CaseSums
 from gisegkit.engine.scoring import ALL, column_of
 from gisegkit.errors import RunError, did_you_mean
+from gisegkit.outputs import TEXT_COLUMNS, read_scores, read_table
 from gisegkit.registry import Registries
 from gisegkit.rundir import RunDir
 
 DEFAULT_METRIC = "uwmgi_score"
-TEXT = ("volume", "case", "id", "class")
-"""The columns of the tables that are no numbers."""
-
 Combine = Callable[[Mapping[str, float]], float]
 
 
@@ -33,7 +31,7 @@ class Evaluated:
         label: the folder's name, or its path where another run's folder has that name too.
         content: of ``scores.json``.
         slices, scans: the tables by slice and by scan and class; text but for the metrics' columns.
-        recipe: the filled recipe.
+        recipe: the filled recipe that the evaluation used.
         seconds: of training; peak_memory: bytes, None where unknown.
         device: in words.
         seen: scored slices that the run also trained on.
@@ -57,47 +55,54 @@ class Evaluated:
 
 
 def read_run(path: Path, label: str) -> Evaluated:
-    """An evaluated run.
+    """An evaluated run, or one evaluation of it.
+
+    Args:
+        path: a run folder, whose own evaluation is read, or the folder of another evaluation.
 
     Raises:
         RunError: if there is no run, or its evaluation is missing, damaged or of an older gisegkit.
     """
-    folder = RunDir.open(path)
-    content = folder.scores()
+    folder = path if (path / "scores.json").is_file() else RunDir.open(path).evaluation
+    content = read_scores(folder)
     again = f"run: giseg evaluate {path}"
     if content is None:
-        raise RunError(f"{path} has no evaluation/scores.json, so there is nothing to compare yet; {again}")
-    tables = []
-    for name in ("by_slice", "by_scan"):
-        file = folder.evaluation / f"{name}.csv"
-        if not file.is_file():
-            raise RunError(f"{path} has no evaluation/{name}.csv; {again}")
-        try:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            numbers = [column for column in table.columns if column not in TEXT]
-            values = {column: table[column].replace("", "nan").astype(float) for column in numbers}
-        except ValueError as error:  # pandas' own are children of it
-            raise RunError(f"{file} cannot be read ({error}); it is damaged: {again}") from error
-        if "case" not in table.columns or "parts" not in content:
-            raise RunError(
-                f"{path} was evaluated by an older gisegkit: {file.name} does not say which case a slice or scan is "
-                f"of (no column 'case'); {again}"
-            )
-        tables.append(table.assign(**values))
-    epochs, split = folder.metrics(), folder.split()
-    trained = set() if split is None else set(split["id"][split["part"] == "train+validation"])
+        others = sorted(str(file.parent) for file in path.glob("evaluation-*/scores.json"))
+        name = f"; or name one of its other evaluations: {', '.join(others)}" if others else ""
+        raise RunError(f"{path} has no evaluation/scores.json, so there is nothing to compare yet; {again}{name}")
+    tables = [_table(folder / f"{name}.csv", again) for name in ("by_slice", "by_scan")]
+    training = content["training"]
     return Evaluated(
         path=path,
         label=label,
         content=content,
         slices=tables[0],
         scans=tables[1][tables[1]["class"] != ALL],
-        recipe=tomllib.loads(folder.recipe.read_text(encoding="utf-8")),
-        seconds=sum(entry["seconds"] for entry in epochs) if epochs else None,
-        peak_memory=max((entry["peak_memory"] for entry in epochs), default=0) or None,
-        device=str(folder.environment().get("device", "")),
-        seen=len(trained & set(tables[0]["id"])),
+        recipe=_recipe(folder / "recipe.toml", again),
+        seconds=training.get("seconds"),
+        peak_memory=training.get("peak_memory"),
+        device=str(training.get("device", "")),
+        seen=int(content.get("trained_on", 0)),
     )
+
+
+def _table(file: Path, again: str) -> pd.DataFrame:
+    if not file.is_file():
+        raise RunError(f"{file.parent} has no {file.name}; {again}")
+    table = read_table(file, remedy=f": {again}")
+    missing = [column for column in TEXT_COLUMNS if column not in table.columns and column != "id"]
+    if missing or table.empty:
+        what = f"has no column {', '.join(missing)}" if missing else "has no row"
+        raise RunError(f"{file} {what}; it is damaged, or of an older gisegkit; {again}")
+    return table
+
+
+def _recipe(file: Path, again: str) -> Mapping[str, Any]:
+    """The filled recipe that the evaluation used."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({error}), so what was evaluated is not known; {again}") from error
 
 
 def case_sums(

@@ -22,9 +22,10 @@ from gisegkit.engine.plan import Plan
 from gisegkit.engine.resident import Resident
 from gisegkit.environment import describe_environment
 from gisegkit.errors import RunError
+from gisegkit.evaluation import evaluate
 from gisegkit.planning import cut, simulate, verify_store
+from gisegkit.prediction import predict
 from gisegkit.recipe import Recipe, load_recipe
-from gisegkit.results import evaluate, predict
 from gisegkit.rundir import RunDir
 from gisegkit.session import Ready, Session, get_ready, score_all
 from gisegkit.types import EpochReport, silent
@@ -205,9 +206,9 @@ def epoch_line(report: EpochReport, monitor: str) -> str:
 def run_recipe(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> tuple[RunDir, dict[str, Any]]:
     """Train, evaluate and predict; returns the run folder and the scores."""
     run = train(recipe, out, session, resume=resume)
-    scores = evaluate(run, recipe, session)
-    predict(run, recipe, session)
-    return run, scores
+    scores = evaluate(run, recipe, session, own=True).scores
+    predict(run, recipe, session, own=True)
+    return run, dict(scores)
 
 
 # --- check --build --------------------------------------------------------------------------------------------------

@@ -14,14 +14,13 @@ report.html       the run on one page
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gisegkit.data.folds import PARTS, split_digest
 from gisegkit.errors import RunError
@@ -166,7 +165,7 @@ class RunDir:
     def write_split(self, table: pd.DataFrame) -> None:
         """The part of every slice: columns id and part."""
         bare = table["id"].astype(str).str.contains("\r", regex=False).any()  # which the csv module leaves unquoted
-        quoting = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
+        quoting: Literal[0, 1] = 1 if bare else 0  # csv.QUOTE_ALL, csv.QUOTE_MINIMAL
         write_text(self.path / "split.csv", table.to_csv(index=False, quoting=quoting))
 
     def split(self) -> pd.DataFrame | None:
@@ -211,18 +210,6 @@ class RunDir:
         if split_digest(table) != facts.get("split"):
             raise RunError(f"{file} was changed or damaged after the training began; {restore}")
         return table
-
-    def write_evaluation(self, scores: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> None:
-        """``evaluation/scores.json`` and one CSV a table."""
-        self.evaluation.mkdir(exist_ok=True)
-        for name, table in tables.items():
-            write_text(self.evaluation / f"{name}.csv", table.to_csv(index=False))
-        self.write_json("evaluation/scores.json", scores)
-
-    def scores(self) -> dict[str, Any] | None:
-        """What ``evaluation/scores.json`` holds, None before the first evaluation."""
-        file = self.evaluation / "scores.json"
-        return _parsed(file, file.read_text()) if file.is_file() else None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """A JSON file in the folder; numbers that are not finite become null."""

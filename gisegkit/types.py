@@ -181,6 +181,8 @@ class Metric(Protocol):
         convention: one line that says unit, empty policy and normalisation; printed beside every score.
         higher_is_better: whether the best checkpoint has the highest or the lowest value.
 
+    A metric may have ``bounds``, the lowest and the highest score there can be; an interval of it stays between them.
+
     Several threads may call a metric at once, each for another scan; so a call changes nothing in it.
 
     A metric in mm also has ``spacing_columns``, names out of ``SPACING`` in their order, and is called with

@@ -293,6 +293,7 @@ def write_run(tmp_path):
 
     from gisegkit.components.metrics import Dice, UWMGIScore
     from gisegkit.engine.scoring import Scoreboard
+    from gisegkit.outputs import Evaluation
     from gisegkit.rundir import RunDir
 
     def write(
@@ -310,9 +311,8 @@ def write_run(tmp_path):
         part="validation",
         **content,
     ):
-        run = RunDir.create(
-            tmp_path / name, recipe=f"seed = {seed}\n{recipe}", environment={"device": "cpu, fp32"}, demo=False
-        )
+        text = f"seed = {seed}\n{recipe}"
+        run = RunDir.create(tmp_path / name, recipe=text, environment={"device": "cpu, fp32"}, demo=False)
         board = Scoreboard(metrics or {"uwmgi_score": UWMGIScore(), "dice": Dice()}, classes)
         for case in range(first, first + cases):
             for day in range(1 + case % 2):
@@ -323,10 +323,13 @@ def write_run(tmp_path):
                 board.record(
                     board.measure(f"c{case}_d{day}", ids, truth ^ noise, truth.astype(np.uint8), case=f"c{case}")
                 )
-        scores = {"demo": False, "name": name, "part": part, "slices": 1, "scans": 1, "epoch": 1}
-        scores |= {"parameters": 6_250_000, "trainable_parameters": 6_000_000}
-        scores |= {"scores": board.scores(), "conventions": board.conventions, "parts": board.parts} | content
-        run.write_evaluation(scores, board.tables())
+        scores = {"demo": False, "name": name, "part": part, "slices": 1, "expected": 1, "scans": 1, "epoch": 1}
+        scores |= {"parameters": 6_250_000, "trainable_parameters": 6_000_000, "trained_on": 0, "changes": []}
+        scores |= {"training": {"epochs": 0, "seconds": None, "peak_memory": None, "device": "cpu, fp32"}}
+        scores |= {"scores": board.scores(), "conventions": board.conventions, "parts": board.parts}
+        scores |= {"higher_is_better": {key: metric.higher_is_better for key, metric in board.metrics.items()}}
+        scores |= {"bounds": {key: metric.bounds for key, metric in board.metrics.items()}}
+        Evaluation.own(run).write(scores | content, board.tables(), text)
         return run.path
 
     return write

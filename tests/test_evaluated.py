@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 
 import pandas as pd
 import pytest
@@ -59,6 +60,7 @@ def test_of_a_real_run_too(finished):
         assert case_sums(found, metric, combine(metric)).score() == pytest.approx(scores["scores"][metric], abs=1e-14)
     assert found.classes == ("large_bowel", "small_bowel", "stomach")
     assert found.seconds == pytest.approx(sum(entry["seconds"] for entry in run.metrics()))
+    assert found.recipe == tomllib.loads(run.recipe.read_text())
     assert found.peak_memory and found.peak_memory > 2**26
     assert found.device.startswith("cpu") and found.seen == 0
     import torch
@@ -77,20 +79,17 @@ def test_cases_are_made_of_all_their_scans(read):
     assert sums.counts[0].tolist() == scores["count"].tolist()
 
 
-def test_seconds_and_memory_come_from_the_epochs(write_run):
-    path = write_run("a")
-    lines = [{"epoch": 1, "seconds": 2.5, "peak_memory": 100}, {"epoch": 2, "seconds": 1.5, "peak_memory": 300}]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+def test_everything_comes_from_the_evaluation_nothing_from_files_beside_it(write_run):
+    training = {"epochs": 2, "seconds": 4.0, "peak_memory": 300, "device": "cuda"}
+    path = write_run("a", training=training, trained_on=1, recipe="x = 1")
+    for name in ("recipe.toml", "environment.json"):
+        (path / name).write_text("damaged = [")
     run = read_run(path, "a")
-    assert (run.seconds, run.peak_memory) == (4.0, 300)
-
-
-def test_slices_that_were_trained_on_are_counted(write_run):
-    path = write_run("a")
-    pd.DataFrame({"id": ["c0_d0_0", "c0_d0_1", "x"], "part": ["train+validation", "validation", "train"]}).to_csv(
-        path / "split.csv", index=False
-    )
-    assert read_run(path, "a").seen == 1
+    assert (run.seconds, run.peak_memory, run.device, run.seen) == (4.0, 300, "cuda", 1)
+    assert run.recipe == {"seed": 0, "x": 1}
+    (path / "evaluation" / "recipe.toml").write_text("damaged = [")
+    with pytest.raises(RunError, match="what was evaluated is not known; run: giseg evaluate"):
+        read_run(path, "a")
 
 
 def test_names_that_look_like_numbers_or_gaps_stay_text(write_run):
@@ -111,7 +110,7 @@ def test_no_run_and_no_evaluation(tmp_path, write_run):
         read_run(tmp_path / "nowhere", "nowhere")
     path = write_run("a")
     (path / "evaluation" / "by_scan.csv").unlink()
-    with pytest.raises(RunError, match=r"no evaluation/by_scan.csv; run: giseg evaluate"):
+    with pytest.raises(RunError, match=r"has no by_scan.csv; run: giseg evaluate"):
         read_run(path, "a")
     shutil.rmtree(path / "evaluation")
     with pytest.raises(RunError, match=r"no evaluation/scores.json.*run: giseg evaluate"):
@@ -122,7 +121,7 @@ def test_an_older_evaluation_is_told_the_remedy(write_run):
     path = write_run("a")
     file = path / "evaluation" / "by_slice.csv"
     pd.read_csv(file).drop(columns="case").to_csv(file, index=False)
-    with pytest.raises(RunError, match=r"older gisegkit.*no column 'case'.*giseg evaluate"):
+    with pytest.raises(RunError, match=r"no column case.*older gisegkit.*giseg evaluate"):
         read_run(path, "a")
 
 

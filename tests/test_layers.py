@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "gisegkit"
 LEVELS = (  # from the ground up: a module imports from its own level or from below
     ("errors", "sizes", "cores"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
-    ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check"),
+    ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check", "differences"),
     ("components", "data", "plugins", "testing"),
     ("dataset", "demo"),
     ("build",),
     ("report", "engine", "rundir", "environment"),
-    ("session", "planning"),
-    ("results", "evaluated"),
+    ("session", "planning", "outputs", "parts"),
+    ("pages", "evaluated"),
+    ("evaluation", "prediction", "comparison"),
     ("run", "score", "show", "compare"),
     ("cli",),
 )

@@ -15,7 +15,7 @@ from gisegkit.cli.output import clock, say, table
 from gisegkit.plugins import Plugins
 
 if TYPE_CHECKING:
-    from gisegkit.compare import Compared, Table
+    from gisegkit.comparison import Compared, Table
 
 
 @click.command("compare")
@@ -63,9 +63,9 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _print(result: Table) -> None:
-    first = result.rows[0]
+    first = next(row for row in result.rows if row.comparison is None)
     demo = "DEMO on phantoms, not real data: " if first.run.content["demo"] else ""
-    say(f"{demo}{result.metric} with its 95 % interval over cases")
+    say(f"{demo}{result.metric} with its 95 % interval over cases; {_directions(result)}")
     say(f"  ({result.convention})")
     header = [
         "",
@@ -85,8 +85,19 @@ def _print(result: Table) -> None:
             other = row.comparison
             size = "" if math.isnan(other.difference.estimate) else f", {other.difference.estimate:+.4f}"
             say(f"{number} {row.run.label}{size}: {other.verdict}")
+    if len(result.rows) > 1:
+        say(f"each is compared with {first.run.label}, which was named first; the table is sorted by score")
     for note in result.notes:
         say(f"note: {note}")
+
+
+def _directions(result: Table) -> str:
+    """Which end of the score, and of its parts, is the better one."""
+    words = {True: "higher is better", False: "lower is better"}
+    known = dict(result.higher_is_better)
+    own = known.pop(result.metric, True)
+    others = [f"{key.partition('/')[2]}: {words[value]}" for key, value in known.items() if value != own]
+    return "; ".join([words[own], *others])
 
 
 def _cells(number: int, row: Compared) -> list[Any]:
@@ -99,8 +110,13 @@ def _cells(number: int, row: Compared) -> list[Any]:
         *row.parts.values(),
         *row.by_class.values(),
         row.cases,
-        f"{content['parameters'] / 1e6:.2f} M",
+        _count(content["parameters"]),
         None if seconds is None else clock(seconds),
         None if memory is None else f"{memory / 2**30:.2f} GiB",
         f"{row.run.label} (demo)" if content["demo"] else row.run.label,
     ]
+
+
+def _count(parameters: int) -> str:
+    """A number of parameters: 6.25 M, or every digit where there are few."""
+    return f"{parameters / 1e6:.2f} M" if parameters >= 100_000 else f"{parameters:,}"

@@ -14,14 +14,26 @@ from gisegkit.plugins import Plugins
 @click.command("evaluate")
 @run_argument
 @root_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A new folder for it.  [default: RUN/evaluation; RUN/evaluation-... with other settings or data]",
+)
 @set_option
 @device_option
 @click.pass_obj
-def command(plugins: Plugins, run: Path, root: str | None, overrides: tuple[str, ...], device: str) -> None:
-    """Score a run's best weights on its validation slices."""
-    from gisegkit.results import evaluate, open_run
+def command(
+    plugins: Plugins, run: Path, root: str | None, out: Path | None, overrides: tuple[str, ...], device: str
+) -> None:
+    """Score a run's best weights on its validation slices.
+
+    With --set or --root the run's own evaluation stays as it is; the new one gets a folder of its own.
+    """
+    from gisegkit.evaluation import evaluate
+    from gisegkit.outputs import open_run
 
     current = session(plugins, device)
-    folder, recipe = open_run(run, current, root=root, overrides=overrides)
-    print_scores(evaluate(folder, recipe, current))
-    say(f"scores: {folder.evaluation}; report: {folder.report}")
+    folder, recipe = open_run(run, plugins.registries, root=root, overrides=overrides, command="evaluate")
+    result = evaluate(folder, recipe, current, out=out)
+    print_scores(result.scores)
+    say(f"scores: {result.files.folder}; report: {result.files.report}")

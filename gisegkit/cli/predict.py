@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -14,7 +15,7 @@ from gisegkit.plugins import Plugins
 @click.command("predict")
 @run_argument
 @root_option
-@click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: RUN/predictions/submission.csv]")
+@click.option("--out", type=click.Path(path_type=Path), help="The CSV file.  [default: RUN/predictions/submission.csv]")
 @click.option(
     "--part",
     type=click.Choice(["auto", "unlabelled", "validation", "all"]),
@@ -28,14 +29,19 @@ def command(
     run: Path,
     root: str | None,
     out: Path | None,
-    part: str | None,
+    part: Literal["auto", "unlabelled", "validation", "all"] | None,
     overrides: tuple[str, ...],
     device: str,
 ) -> None:
-    """Predict slices with a run's best weights and write a submission."""
-    from gisegkit.results import open_run, predict
+    """Predict slices with a run's best weights and write a submission, and the recipe that was used beside it.
+
+    With --set, --root or --part the run's own submission stays as it is; the new one gets a folder of its own.
+    """
+    from gisegkit.outputs import open_run
+    from gisegkit.prediction import predict
 
     current = session(plugins, device)
-    folder, recipe = open_run(run, current, root=root, overrides=overrides)
-    file, name, count = predict(folder, recipe, current, out=out, part=part)
-    say(f"submission: {file} ({count} slices, {name}{', demo' if recipe.demo else ''})")
+    folder, recipe = open_run(run, plugins.registries, root=root, overrides=overrides, command="predict")
+    result = predict(folder, recipe, current, out=out, part=part)
+    demo = ", demo" if recipe.demo else ""
+    say(f"submission: {result.file} ({result.slices} slice{'' if result.slices == 1 else 's'}, {result.part}{demo})")

@@ -32,6 +32,7 @@ class Dice:
     """
 
     higher_is_better = True
+    bounds = (0.0, 1.0)
 
     def __init__(
         self, *, unit: Literal["slice", "volume"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
@@ -62,6 +63,7 @@ class IoU:
     """
 
     higher_is_better = True
+    bounds = (0.0, 1.0)
 
     def __init__(
         self, *, unit: Literal["slice", "volume"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
@@ -101,6 +103,7 @@ class UWMGIScore:
     """
 
     higher_is_better = True
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

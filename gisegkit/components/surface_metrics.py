@@ -76,6 +76,7 @@ class HD95(_SurfaceMetric):
 
     part = "hd95"
     higher_is_better = False
+    bounds = (0.0, math.inf)
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class ASSD(_SurfaceMetric):
 
     part = "assd"
     higher_is_better = False
+    bounds = (0.0, math.inf)
 
     def __init__(
         self,
@@ -141,6 +143,7 @@ class NSD(_SurfaceMetric):
     part = "nsd"
     one_empty = "zero"
     higher_is_better = True
+    bounds = (0.0, 1.0)
 
     def __init__(
         self,

@@ -136,6 +136,15 @@ def read_submission(
     return table
 
 
+def read_ids(path: Path) -> list[str]:
+    """The ids of a submission, each once, in their order.
+
+    Raises:
+        SubmissionError: if the file is missing or is no submission.
+    """
+    return list(dict.fromkeys(read_rows(path, ("id",), error=SubmissionError)["id"]))
+
+
 def _problems(
     line: int,
     slice_id: str,

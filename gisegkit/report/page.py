@@ -78,6 +78,7 @@ def render_page(
     scores: Mapping[str, Any],
     tables: Mapping[str, pd.DataFrame],
     preview: bytes | None,
+    folder: str = "",
     submission: str = "",
 ) -> str:
     """A run on one page.
@@ -91,6 +92,7 @@ def render_page(
         scores: what ``evaluation/scores.json`` holds: scores, their conventions, and what was scored.
         tables: ``by_class`` and ``by_scan``, with any columns.
         preview: a PNG file's bytes.
+        folder: the name of the run's folder.
         submission: where the submission lies in the run folder.
 
     Returns:
@@ -106,13 +108,14 @@ def render_page(
         ("Environment", _environment(environment)),
     ]
     banner = '<div class="demo">DEMO: synthetic phantoms, not real data</div>' if demo else ""
-    title = escape(name) + (" (demo)" if demo else "")
+    shown = escape(name if folder in ("", name) else f"{folder}: {name}")
+    title = shown + (" (demo)" if demo else "")
     body = "\n".join(f"<section><h2>{heading}</h2>\n{content}</section>" for heading, content in sections if content)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title>\n<style>{STYLE}</style></head>\n<body>{banner}<main>\n"
-        f"<h1>{escape(name)}</h1>\n{_about(scores, submission)}\n{body}\n</main></body>\n</html>\n"
+        f"<h1>{shown}</h1>\n{_about(scores, submission)}\n{body}\n</main></body>\n</html>\n"
     )
 
 
@@ -120,13 +123,26 @@ def render_page(
 
 
 def _about(scores: Mapping[str, Any], submission: str) -> str:
+    slices, expected = scores.get("slices"), scores.get("expected", scores.get("slices"))
+    count = _text(slices) if slices == expected else f"only {_text(slices)} of {_text(expected)}"
     facts = [
-        f"{_text(scores.get('part'))}: {_text(scores.get('slices'))} slices of {_text(scores.get('scans'))} scans",
+        f"{_text(scores.get('part'))}: {count} slices of {_text(scores.get('scans'))} scans",
         f"weights of epoch {_text(scores.get('epoch'))}",
     ]
     if submission:
         facts.append(f"submission: {escape(submission)}")
-    return f'<p class="about">{" · ".join(facts)}</p>'
+    lines = [f'<p class="about">{" · ".join(facts)}</p>']
+    if scores.get("trained_on"):
+        lines.append(
+            f'<p class="about">{_text(scores["trained_on"])} of these slices were trained on: the scores are too '
+            "good</p>"
+        )
+    if scores.get("changes"):
+        items = "".join(f"<li>{escape(str(item))}</li>" for item in scores["changes"])
+        lines.append(
+            f'<p class="about">evaluated with other settings than the run was trained with:</p><ul>{items}</ul>'
+        )
+    return "\n".join(lines)
 
 
 def _scores(scores: Mapping[str, Any]) -> str:

@@ -1,0 +1,56 @@
+"""Pictures and pages of a run: slices with truth and prediction, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gisegkit.build import Data
+from gisegkit.engine.predict import Scan
+from gisegkit.outputs import Evaluation, read_scores, read_table
+from gisegkit.recipe import Recipe
+from gisegkit.report.page import render_page
+from gisegkit.report.preview import Panel, draw, encode_png
+from gisegkit.rundir import RunDir, write
+
+
+def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:
+    """The chosen slices of a scan for the preview; copies, since a view would keep the whole scan in memory."""
+    ids = data.dataset.table["id"]
+    return [
+        Panel(
+            str(ids.iloc[row]),
+            data.dataset.image(row),
+            scan.prediction[d].copy(),
+            None if scan.truth is None else scan.truth[d].copy(),
+        )
+        for d, row in enumerate(scan.rows)
+        if row in chosen
+    ]
+
+
+def write_preview(file: Path, panels: list[Panel], classes: Sequence[str], recipe: Recipe, *, heading: str) -> None:
+    """The picture of slices with truth and prediction."""
+    picture = encode_png(draw(panels, classes, demo=recipe.demo, heading=heading))
+    write(file, lambda handle: handle.write(picture))
+
+
+def write_report(run: RunDir, files: Evaluation) -> None:
+    """The page about a run, of one evaluation of it; nothing where that has no scores yet."""
+    scores = read_scores(files.folder)
+    if scores is None:
+        return
+    own = files == Evaluation.own(run)
+    page = render_page(
+        name=scores["name"],
+        folder=run.path.resolve().name,
+        demo=scores["demo"],
+        recipe=files.recipe.read_text(encoding="utf-8"),
+        environment=run.environment(),
+        metrics=run.metrics(),
+        scores=scores,
+        tables={file.stem: read_table(file) for file in sorted(files.folder.glob("*.csv"))},
+        preview=files.preview.read_bytes() if files.preview.is_file() else None,
+        submission=str(run.submission.relative_to(run.path)) if own and run.submission.is_file() else "",
+    )
+    write(files.report, lambda file: file.write(page.encode()))
