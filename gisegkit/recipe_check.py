@@ -26,6 +26,9 @@ TOP: dict[str, ValueType] = {
 DEFAULTS: dict[str, list[str]] = {"augmentation": ["none"], "schedule": ["constant"], "metric": ["dice"]}
 """Components that a recipe need not name."""
 
+LONGEST_NAME = 100
+"""Characters of a recipe's name; file systems allow 255 bytes, and files beside the folder get longer names."""
+
 NEEDED = ("dataset", "model", "loss", "optimizer")
 LOSS_TYPES: dict[str, ValueType] = {
     "weight": parse_annotation("Annotated[float, AtLeast(0)]"),
@@ -92,7 +95,7 @@ class _Checker:
         }
         top["requires"] = tuple(top.get("requires", ()))
         source = self.document.source
-        return Recipe(**top, **sections, **parts, source=source, header=_header(source))
+        return Recipe(**top, **sections, **parts, source=source, header=_header(source), notes=tuple(self.document.notes))
 
     def top(self, top: Mapping[str, Any]) -> None:
         name = top.get("name")
@@ -100,6 +103,9 @@ class _Checker:
             self.note(("name",), "the recipe has no name", 'write name = "my_recipe" at its top')
         elif isinstance(name, str) and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
             self.note(("name",), f"{show(name)} cannot name a folder", "use letters, digits, _ and -")
+        elif isinstance(name, str) and len(name) > LONGEST_NAME:
+            found = f"the name has {len(name)} characters, and names a folder"
+            self.note(("name",), found, f"Valid: up to {LONGEST_NAME} characters.")
         for text, reason in _unmet(top.get("requires") or ()):
             self.note(("requires",), f"{text!r} {reason}")
 
@@ -266,14 +272,30 @@ class _Checker:
             elif spec.start_epoch > epochs:
                 found = f"loss {spec.name!r} starts in epoch {spec.start_epoch}, and train.epochs = {epochs}"
                 self.note(("loss", index, "start_epoch"), found, f"Valid: 1 to {epochs}.")
-        idle = [epoch for epoch in range(1, epochs + 1) if not any(spec.counts_in(epoch) for spec in losses)]
+        first, idle = _idle(epochs, losses)
         if losses and idle and not any(path[:1] == ("loss",) for path in self.wrong):
-            found = f"no loss counts in epoch {idle[0]}" + (f" and {len(idle) - 1} others" if len(idle) > 1 else "")
+            others = f" and {idle - 1} other{'s' if idle > 2 else ''}" if idle > 1 else ""
+            found = f"no loss counts in epoch {first}{others}"
             self.note(("loss",), found, "let start_epoch and end_epoch of the losses cover every epoch")
 
     def right(self, *keys: str) -> bool:
         """Whether none of these keys was found wrong; else a default stands in its place, and a comparison misleads."""
         return not any(tuple(key.split(".")) in self.wrong for key in keys)
+
+
+def _idle(epochs: int, losses: Sequence[ComponentSpec]) -> tuple[int, int]:
+    """The first epoch without a loss, and how many there are; looks at spans, since epochs may be any number."""
+    first = idle = 0
+    covered = 0  # epochs from 1 on that have a loss, or were counted
+    for start, end in sorted((spec.start_epoch, min(spec.end_epoch or epochs, epochs)) for spec in losses):
+        if start > covered + 1:
+            first = first or covered + 1
+            idle += start - covered - 1
+        covered = max(covered, end)
+    if covered < epochs:
+        first = first or covered + 1
+        idle += epochs - covered
+    return first, idle
 
 
 def _header(source: str) -> str:
