@@ -11,6 +11,7 @@ from typing import Any
 
 from gisegkit.errors import ComponentError, Mistake, did_you_mean
 from gisegkit.recipe import SECTIONS, ComponentSpec, Recipe
+from gisegkit.recipe_epochs import uncovered
 from gisegkit.recipe_text import Document, Path
 from gisegkit.registry import KINDS, Component, Kind, Registries
 from gisegkit.signatures import REQUIRED, Parameter, Signature, Unspoken
@@ -95,7 +96,8 @@ class _Checker:
         }
         top["requires"] = tuple(top.get("requires", ()))
         source = self.document.source
-        return Recipe(**top, **sections, **parts, source=source, header=_header(source), notes=tuple(self.document.notes))
+        about = {"source": source, "header": _header(source), "notes": tuple(self.document.notes)}
+        return Recipe(**top, **sections, **parts, **about)
 
     def top(self, top: Mapping[str, Any]) -> None:
         name = top.get("name")
@@ -272,7 +274,7 @@ class _Checker:
             elif spec.start_epoch > epochs:
                 found = f"loss {spec.name!r} starts in epoch {spec.start_epoch}, and train.epochs = {epochs}"
                 self.note(("loss", index, "start_epoch"), found, f"Valid: 1 to {epochs}.")
-        first, idle = _idle(epochs, losses)
+        first, idle = uncovered(epochs, losses)
         if losses and idle and not any(path[:1] == ("loss",) for path in self.wrong):
             others = f" and {idle - 1} other{'s' if idle > 2 else ''}" if idle > 1 else ""
             found = f"no loss counts in epoch {first}{others}"
@@ -281,21 +283,6 @@ class _Checker:
     def right(self, *keys: str) -> bool:
         """Whether none of these keys was found wrong; else a default stands in its place, and a comparison misleads."""
         return not any(tuple(key.split(".")) in self.wrong for key in keys)
-
-
-def _idle(epochs: int, losses: Sequence[ComponentSpec]) -> tuple[int, int]:
-    """The first epoch without a loss, and how many there are; looks at spans, since epochs may be any number."""
-    first = idle = 0
-    covered = 0  # epochs from 1 on that have a loss, or were counted
-    for start, end in sorted((spec.start_epoch, min(spec.end_epoch or epochs, epochs)) for spec in losses):
-        if start > covered + 1:
-            first = first or covered + 1
-            idle += start - covered - 1
-        covered = max(covered, end)
-    if covered < epochs:
-        first = first or covered + 1
-        idle += epochs - covered
-    return first, idle
 
 
 def _header(source: str) -> str:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "gisegkit"
 LEVELS = (  # from the ground up: a module imports from its own level or from below
     ("errors", "sizes", "cores"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
-    ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check"),
+    ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check"),
     ("components", "data", "plugins", "testing"),
     ("dataset", "demo"),
     ("build",),

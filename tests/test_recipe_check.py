@@ -334,27 +334,6 @@ def test_any_number_of_epochs_is_checked_at_once(load):
         load(load.minimal, f"train.epochs={'9' * 30}", "loss.0.end_epoch=10")
 
 
-@pytest.mark.parametrize(
-    ("spans", "found"),
-    [
-        ([(1, 3), (5, 0)], "no loss counts in epoch 4"),
-        ([(5, 0), (1, 2), (2, 3)], "no loss counts in epoch 4"),
-        ([(3, 4), (7, 8)], "no loss counts in epoch 1 and 10 others"),
-        ([(1, 0), (4, 5)], ""),
-        ([(1, 7), (2, 3), (8, 15)], ""),
-    ],
-)
-def test_epochs_without_a_loss_are_found_between_overlapping_spans(load, spans, found):
-    losses = "".join(f'[[loss]]\nname = "bce"\nstart_epoch = {start}\nend_epoch = {end}\n' for start, end in spans)
-    text = load.minimal.replace('[[loss]]\nname = "bce"\n', losses)
-    if not found:
-        assert load(text).loss
-        return
-    with pytest.raises(RecipeError) as caught:
-        load(text)
-    assert [mistake.found for mistake in caught.value.mistakes] == [found]
-
-
 def test_a_name_must_fit_a_folder(load):
     assert load(load.minimal.replace('"small"', f'"{"a" * 100}"')).name == "a" * 100
     with pytest.raises(RecipeError, match="the name has 300 characters"):
