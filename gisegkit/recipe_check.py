@@ -251,7 +251,7 @@ class _Checker:
                 self.note(("metric", index, "name"), f"metric {name!r} stands here twice", "keep one of them")
         if any(path[:1] == ("metric",) for path in self.wrong):
             return
-        if train.monitor and train.monitor.split("/")[0] not in names:
+        if train.monitor and not any(f"{train.monitor}/".startswith(f"{name}/") for name in names):
             found = f"train.monitor = {show(train.monitor)} is no metric"
             self.unknown(("train", "monitor"), found, train.monitor, names)
 

@@ -74,7 +74,7 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
         "trainable_parameters": sum(size for size, trainable in sizes if trainable),
         "scores": board.scores(),
         "conventions": board.conventions,
-        "higher_is_better": {name: metric.higher_is_better for name, metric in ready.metrics.items()},
+        "higher_is_better": board.directions,
         "parts": board.parts,
     }
     run.write_evaluation(scores, board.tables())
