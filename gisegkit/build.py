@@ -101,6 +101,7 @@ def build_data(
     prepare: Progress | None = None,
     dataset: Dataset | None = None,
     split: pd.DataFrame | None = None,
+    look: bool = True,
 ) -> Data:
     """Dataset, split and input of a recipe.
 
@@ -108,6 +109,7 @@ def build_data(
         training: whether there must be slices to train on and to validate on.
         prepare: shown while slices that train or validate are prepared; None takes those that are prepared already,
             and reads the others from their files.
+        look: whether the store is looked at now; else nothing is prepared before ``prepare_data``.
         dataset: the recipe's, where it is built already.
         split: which slice is in which part, of a run that goes on; None draws folds as the recipe says.
 
@@ -132,11 +134,25 @@ def build_data(
         train, validation = drawn(recipe, dataset) if split is None else rows_of_split(dataset.table, split)
         if not len(train):
             raise DataError("no slice is left to train on; look at [split] subset and folds")
-    prepared = NOTHING
-    if store is not None:
-        rows = np.concatenate([train, validation]) if prepare is not None else np.arange(len(dataset.table))
-        prepared = store.prepare(rows, build=prepare is not None, progress=prepare or silent)
-    return Data(dataset, source, train, validation, np.flatnonzero(~labelled), prepared)
+    data = Data(dataset, source, train, validation, np.flatnonzero(~labelled))
+    return prepare_data(data, prepare) if look else data
+
+
+def prepare_data(data: Data, prepare: Progress | None) -> Data:
+    """The data with their prepared slices.
+
+    Args:
+        prepare: shown while slices that train or validate are prepared, where they are not yet; None prepares none.
+
+    Raises:
+        DataError: if slices cannot be read, or not be kept.
+    """
+    store = data.source.reader.store
+    if store is None:
+        return data
+    build = prepare is not None
+    rows = np.concatenate([data.train, data.validation]) if build else np.arange(len(data.dataset.table))
+    return replace(data, prepared=store.prepare(rows, build=build, progress=prepare or silent))
 
 
 def drawn(recipe: Recipe, dataset: Dataset) -> tuple[Rows, Rows]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gisegkit.data.neighbours import neighbour_warnings
 from gisegkit.data.store import Layout, Store
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError
 from gisegkit.recipe import ComponentSpec, Recipe
@@ -59,6 +60,12 @@ def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:
         scan = sizes.index[sizes > 1][0]
         raise DataError(f"scan {scan} has slices of different sizes; give each size a volume of its own")
     return dataset
+
+
+def stack_warnings(recipe: Recipe, dataset: Dataset) -> list[str]:
+    """Lines about slices that lack the neighbours which ``[input] slices`` asks for; none in 2D."""
+    inputs = recipe.input
+    return list(neighbour_warnings(dataset.table, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge))
 
 
 def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:

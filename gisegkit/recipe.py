@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gisegkit.errors import Mistake, RecipeError
-from gisegkit.recipe_text import Document, dump, override, parse_value, read
+from gisegkit.recipe_text import COMMON_KEYS, Document, dump, override, parse_value, read
 from gisegkit.registry import KINDS, Registries
 from gisegkit.types import AtLeast, Between
 
@@ -137,7 +137,7 @@ class Predict:
     part: Literal["auto", "unlabelled", "validation", "all"] = "auto"
 
 
-LOSS_KEYS = ("weight", "start_epoch", "end_epoch")
+LOSS_KEYS = COMMON_KEYS["loss"]
 """What a recipe says of every loss, whichever it is."""
 
 
@@ -186,6 +186,7 @@ class Recipe:
     Attributes:
         source: the file that it was read from.
         header: the comment lines that the file opens with.
+        notes: what overrides made of no effect, one line each; to be told to whoever gave them.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Recipe:
     predict: Predict = field(default_factory=Predict)
     source: str = ""
     header: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def monitor(self) -> str:

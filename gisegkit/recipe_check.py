@@ -11,6 +11,7 @@ from typing import Any
 
 from gisegkit.errors import ComponentError, Mistake, did_you_mean
 from gisegkit.recipe import SECTIONS, ComponentSpec, Recipe
+from gisegkit.recipe_epochs import uncovered
 from gisegkit.recipe_text import Document, Path
 from gisegkit.registry import KINDS, Component, Kind, Registries
 from gisegkit.signatures import REQUIRED, Parameter, Signature, Unspoken
@@ -25,6 +26,9 @@ TOP: dict[str, ValueType] = {
 }
 DEFAULTS: dict[str, list[str]] = {"augmentation": ["none"], "schedule": ["constant"], "metric": ["dice"]}
 """Components that a recipe need not name."""
+
+LONGEST_NAME = 100
+"""Characters of a recipe's name; file systems allow 255 bytes, and files beside the folder get longer names."""
 
 NEEDED = ("dataset", "model", "loss", "optimizer")
 LOSS_TYPES: dict[str, ValueType] = {
@@ -92,7 +96,8 @@ class _Checker:
         }
         top["requires"] = tuple(top.get("requires", ()))
         source = self.document.source
-        return Recipe(**top, **sections, **parts, source=source, header=_header(source))
+        about = {"source": source, "header": _header(source), "notes": tuple(self.document.notes)}
+        return Recipe(**top, **sections, **parts, **about)
 
     def top(self, top: Mapping[str, Any]) -> None:
         name = top.get("name")
@@ -100,6 +105,9 @@ class _Checker:
             self.note(("name",), "the recipe has no name", 'write name = "my_recipe" at its top')
         elif isinstance(name, str) and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
             self.note(("name",), f"{show(name)} cannot name a folder", "use letters, digits, _ and -")
+        elif isinstance(name, str) and len(name) > LONGEST_NAME:
+            found = f"the name has {len(name)} characters, and names a folder"
+            self.note(("name",), found, f"Valid: up to {LONGEST_NAME} characters.")
         for text, reason in _unmet(top.get("requires") or ()):
             self.note(("requires",), f"{text!r} {reason}")
 
@@ -243,7 +251,7 @@ class _Checker:
                 self.note(("metric", index, "name"), f"metric {name!r} stands here twice", "keep one of them")
         if any(path[:1] == ("metric",) for path in self.wrong):
             return
-        if train.monitor and train.monitor.split("/")[0] not in names:
+        if train.monitor and not any(f"{train.monitor}/".startswith(f"{name}/") for name in names):
             found = f"train.monitor = {show(train.monitor)} is no metric"
             self.unknown(("train", "monitor"), found, train.monitor, names)
 
@@ -266,9 +274,10 @@ class _Checker:
             elif spec.start_epoch > epochs:
                 found = f"loss {spec.name!r} starts in epoch {spec.start_epoch}, and train.epochs = {epochs}"
                 self.note(("loss", index, "start_epoch"), found, f"Valid: 1 to {epochs}.")
-        idle = [epoch for epoch in range(1, epochs + 1) if not any(spec.counts_in(epoch) for spec in losses)]
+        first, idle = uncovered(epochs, losses)
         if losses and idle and not any(path[:1] == ("loss",) for path in self.wrong):
-            found = f"no loss counts in epoch {idle[0]}" + (f" and {len(idle) - 1} others" if len(idle) > 1 else "")
+            others = f" and {idle - 1} other{'s' if idle > 2 else ''}" if idle > 1 else ""
+            found = f"no loss counts in epoch {first}{others}"
             self.note(("loss",), found, "let start_epoch and end_epoch of the losses cover every epoch")
 
     def right(self, *keys: str) -> bool:

@@ -19,6 +19,9 @@ from gisegkit.registry import KINDS
 
 Path = tuple[str | int, ...]
 
+COMMON_KEYS: Mapping[str, tuple[str, ...]] = {"loss": ("weight", "start_epoch", "end_epoch")}
+"""By kind, what a recipe says of every component of it, whichever that is; it outlives another name."""
+
 
 @dataclass
 class Document:
@@ -30,6 +33,7 @@ class Document:
         overrides: where a value came from that does not stand in the file: ``--set loss.0.weight=0.7``.
         mistakes: syntax errors and keys given twice.
         unread: keys whose line is not TOML, so that nobody misses them a second time.
+        notes: what overrides made of no effect, in words.
     """
 
     source: str
@@ -38,6 +42,7 @@ class Document:
     overrides: dict[Path, str] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     unread: set[Path] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def place(self, path: Path) -> str:
         """``file:line`` of a key (or the override that set it), or of the nearest table around it."""
@@ -64,7 +69,7 @@ def read(text: str, source: str) -> Document:
             _merge(document, table, parsed, prefix, line)
     try:
         document.data = tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if not document.mistakes:  # statements that are TOML one by one, but not together
             message, _, at = str(error).partition(" (at ")
             found = re.search(r"line (\d+)", at)
@@ -88,6 +93,10 @@ def _statements(text: str) -> Iterator[tuple[int, str, str]]:
             statement = "\n".join(lines[start:end])
             try:
                 tomllib.loads(statement)
+            except RecursionError:
+                yield start + 1, lines[start], "lists or tables are nested too deeply"
+                start += 1
+                break
             except ValueError as error:  # also a number with too many digits
                 first_error = first_error or str(error).split(" (at ")[0]
                 if not _may_continue(lines[start]):
@@ -172,13 +181,17 @@ def parse_value(text: str) -> Any:
     """The value of ``--set key=value``: TOML where it is TOML (3, 2e-3, true, [1, 2], "x"), else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def override(document: Document, key: str, value: Any, origin: str) -> None:
-    """Set one value in a document; a component whose name changes loses the old one's parameters in the file."""
-    parts: Path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+    """Set one value in a document.
+
+    A component whose name changes loses the old one's parameters in the file, and a note names them; what a recipe
+    says of every component of its kind stays.
+    """
+    parts: Path = tuple(int(part) if part.isdecimal() and len(part) < 10 else part for part in key.split("."))
     node: Any = document.data
     for depth, part in enumerate(parts[:-1]):
         child: Any = [] if isinstance(parts[depth + 1], int) else {}
@@ -197,15 +210,24 @@ def override(document: Document, key: str, value: Any, origin: str) -> None:
         document.mistakes.append(Mistake(origin, f"{key} names no value", remedy))
         return
     if last == "name" and parts[0] in KINDS and len(parts) <= 3 and node.get("name", value) != value:
-        kept = {"weight"} if parts[0] == "loss" else set()
-        for old in [name for name in node if name not in kept and (*parts[:-1], name) not in document.overrides]:
-            del node[old]
-            document.lines.pop((*parts[:-1], old), None)
+        _drop_parameters(document, node, parts[:-1], origin)
     node[str(last)] = value
     for known in [path for path in (*document.lines, *document.overrides) if path[: len(parts)] == parts]:
         document.lines.pop(known, None)
         document.overrides.pop(known, None)
     document.overrides[parts] = origin
+
+
+def _drop_parameters(document: Document, table: dict[str, Any], path: Path, origin: str) -> None:
+    """Take out of a component's table what belongs to its old name alone, and note what that was."""
+    kept = ("name", *COMMON_KEYS.get(str(path[0]), ()))
+    dropped = [key for key in table if key not in kept and (*path, key) not in document.overrides]
+    for key in dropped:
+        del table[key]
+        document.lines.pop((*path, key), None)
+    if dropped:
+        those = ", ".join(dropped)
+        document.notes.append(f"{origin}: left out, because they belong to {path[0]} {table['name']!r}: {those}")
 
 
 def _enter(node: Any, part: str | int, child: Any) -> Any:

@@ -21,8 +21,10 @@ from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.resident import Resident
 from gisegkit.environment import describe_environment
+from gisegkit.epochs import Watch, kept_epoch
 from gisegkit.errors import RunError
 from gisegkit.evaluation import evaluate
+from gisegkit.monitor import direction_of_monitor
 from gisegkit.planning import cut, simulate, verify_store
 from gisegkit.prediction import predict
 from gisegkit.recipe import Recipe, load_recipe
@@ -74,13 +76,16 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
         ]
         for tracker in trackers:
             closing.callback(tracker.finish, {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)})
+        watch = Watch()
         for report in fit(training, state=state, progress=session.progress):
             run.record(report, {**ready.facts, "split": split_digest(split)})
             for tracker in trackers:
                 tracker.report(report)
             for note in report.notes:
                 session.say(note)
-            session.say(epoch_line(report, recipe.monitor))
+            session.say(epoch_line(report, recipe.monitor) + watch.left(report))
+    for line in kept_epoch(run.metrics(), recipe.monitor, ready.metrics, ready.data.dataset.classes):
+        session.say(line)
     return run
 
 
@@ -88,7 +93,6 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
     """The built parts as ``fit`` takes them, and the plan that its batches are cut by."""
     recipe, device, registries = ready.recipe, ready.device, session.plugins.registries
     parts = build_training(recipe, registries, ready.data, ready.model)
-    name = recipe.monitor.split("/")[0]
     resident = Resident(ready.data.source, ready.data.train) if recipe.input.store == "device" else None
     simulation = simulate(
         recipe,
@@ -121,7 +125,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         channels_last=recipe.train.channels_last,
         workers=device.workers(recipe.train.workers),
         monitor=recipe.monitor,
-        higher_is_better=ready.metrics[name].higher_is_better,
+        higher_is_better=bool(direction_of_monitor(recipe, ready.metrics, ready.data.dataset.classes)),
         patience=recipe.train.patience,
         validate_every=recipe.train.validate_every,
         compile=recipe.train.compile,

@@ -11,14 +11,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from gisegkit.build import Data, Rows, build_data, build_metrics, build_model, build_postprocess, uses_softmax
+from gisegkit.build import (
+    Data,
+    Rows,
+    build_data,
+    build_metrics,
+    build_model,
+    build_postprocess,
+    prepare_data,
+    refuse_overlaps,
+    uses_softmax,
+)
 from gisegkit.components.weights import continue_from
 from gisegkit.data.store import Prepared, Store
+from gisegkit.dataset import stack_warnings
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.predict import Decision, Scan, predict_scans
 from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import RunError
+from gisegkit.monitor import direction_of_monitor
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
@@ -89,6 +101,9 @@ def get_ready(
 ) -> Ready:
     """Build data and network of a recipe and bring the network to the device.
 
+    What may fail at once comes before slices are prepared, which may take an hour: what the recipe monitors, and
+    weights that cannot be had.
+
     Args:
         training: whether the data must have slices to train on.
         weights: a run's ``best.pt``; without it the network starts as the recipe says, and that is printed.
@@ -100,13 +115,17 @@ def get_ready(
     Raises:
         RunError: if the data have other classes or channels than the weights were trained on, or other slices than
             ``split``.
+        RecipeError: if the recipe monitors a score that there will not be.
     """
     registries = session.plugins.registries
     device = pick_device(session.device, recipe.train.precision)
-    shown = session.progress if prepare else None
-    data = build_data(recipe, registries, training=training, prepare=shown, split=split)
-    if data.prepared.made:
-        session.say(prepared_line(data.source.reader.store, data.prepared))
+    data = build_data(recipe, registries, training=training, look=not prepare, split=split)
+    metrics = build_metrics(recipe, registries)
+    if training:
+        direction_of_monitor(recipe, metrics, data.dataset.classes)
+        refuse_overlaps(recipe, registries, data.dataset)
+        for line in stack_warnings(recipe, data.dataset):
+            session.say(line)
     if weights is not None:
         facts = weights["facts"]
     if facts is not None:
@@ -123,12 +142,16 @@ def get_ready(
             session.say(continue_from(model, found, f"of the run {others}", data.channels))
         elif report := getattr(model, "loading_report", ""):
             session.say(report)
+    if prepare:
+        data = prepare_data(data, session.progress)
+        if data.prepared.made:
+            session.say(prepared_line(data.source.reader.store, data.prepared))
     model = model.to(device.device)
     if recipe.train.channels_last:
         model = model.to(memory_format=torch.channels_last)
     steps = tuple(build_postprocess(recipe, registries))
     decide = Decision(recipe.evaluate.threshold, steps, exclusive=uses_softmax(recipe, registries))
-    return Ready(recipe, data, model, device, decide, build_metrics(recipe, registries))
+    return Ready(recipe, data, model, device, decide, metrics)
 
 
 def prepared_line(store: Store | None, prepared: Prepared) -> str:

@@ -185,6 +185,9 @@ class Metric(Protocol):
 
     Several threads may call a metric at once, each for another scan; so a call changes nothing in it.
 
+    A metric of several parts may have ``part_directions``: for each part whether higher is better. Without it that is
+    not known, and a recipe cannot monitor a part.
+
     A metric in mm also has ``spacing_columns``, names out of ``SPACING`` in their order, and is called with
     ``spacing=``, their values for the scan.
     """

@@ -312,11 +312,6 @@ def test_progress_on_a_terminal_is_a_bar_with_rate_and_time_left(capsys, monkeyp
     assert re.search(r"work: +(50|75)%.* [23]/4 \[00:00<00:00, .*it/s\]", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
-def test_clock(seconds, text):
-    assert output.clock(seconds) == text
-
-
 def test_broken_plugin_is_one_line(monkeypatch, capsys):
     from gisegkit.plugins import Failure
     from gisegkit.registry import Owner

@@ -107,7 +107,10 @@ def test_annotated_concerns_training_alone():
 
 def test_fewer_groups_than_folds_says_how_many_and_what_to_do():
     table = make_table(3, 4, unlabelled=2)  # the unlabelled case is no group to split
-    with pytest.raises(DataError, match=r"5 groups at least, but the labelled slices have 3.*split\.folds = 1"):
+    with pytest.raises(
+        DataError,
+        match=r"5 cases at least, but .* have 3 \(split.group = .case.\): set split\.folds = 3, .*folds = 1",
+    ):
         split_rows(table, folds=5, fold=0, group="group", stratify="empty", subset="all", seed=0)
 
 

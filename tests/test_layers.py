@@ -13,9 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "gisegkit"
 LEVELS = (  # from the ground up: a module imports from its own level or from below
     ("errors", "sizes", "cores"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
-    ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check", "differences"),
+    ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check", "differences"),
     ("components", "data", "plugins", "testing"),
-    ("dataset", "demo"),
+    ("dataset", "demo", "monitor", "epochs"),
     ("build",),
     ("report", "engine", "rundir", "environment"),
     ("session", "planning", "outputs", "parts"),

@@ -312,3 +312,29 @@ def test_cross_entropy_first_and_then_another_is_two_lines(load):
     assert [first.counts_in(epoch) for epoch in (1, 10, 11)] == [True, True, False]
     assert [second.counts_in(epoch) for epoch in (1, 10, 11, 15)] == [False, False, True, True]
     assert "start_epoch" not in second.params
+
+
+@pytest.mark.parametrize("kept", ["start_epoch = 11\n", "start_epoch = 11\nend_epoch = 15\nweight = 0.25\n"])
+def test_another_loss_takes_over_the_epochs_and_the_weight(load, kept):
+    text = load.minimal.replace('name = "bce"\n', 'name = "bce"\nend_epoch = 10\n')
+    text += f'[[loss]]\nname = "tversky"\nalpha = 0.3\n{kept}'
+    before, after = load(text).loss[1], load(text, "loss.1.name=bce")
+    swapped = after.loss[1]
+    assert swapped.name == "bce"
+    assert [(spec.weight, spec.start_epoch, spec.end_epoch) for spec in (before, swapped)] == [
+        (before.weight, 11, before.end_epoch)
+    ] * 2
+    assert after.notes == ("--set loss.1.name=bce: left out, because they belong to loss 'tversky': alpha",)
+
+
+def test_any_number_of_epochs_is_checked_at_once(load):
+    recipe = load(load.minimal, f"train.epochs={'9' * 30}")
+    assert recipe.train.epochs > 10**29
+    with pytest.raises(RecipeError, match=r"no loss counts in epoch 11 and 9{5,}\d+ others"):
+        load(load.minimal, f"train.epochs={'9' * 30}", "loss.0.end_epoch=10")
+
+
+def test_a_name_must_fit_a_folder(load):
+    assert load(load.minimal.replace('"small"', f'"{"a" * 100}"')).name == "a" * 100
+    with pytest.raises(RecipeError, match="the name has 300 characters"):
+        load(load.minimal.replace('"small"', f'"{"a" * 300}"'))

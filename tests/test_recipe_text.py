@@ -327,3 +327,27 @@ def test_overrides_that_lead_nowhere(key, found, remedy):
         assert mistake.place == f"--set {key}"
         assert mistake.found == found
         assert remedy in mistake.remedy
+
+
+def test_another_name_keeps_what_a_recipe_says_of_every_component_and_names_what_it_drops():
+    text = (
+        '[[loss]]\nname = "a"\nend_epoch = 10\n'
+        '[[loss]]\nname = "b"\nweight = 0.5\nstart_epoch = 11\nend_epoch = 14\nalpha = 0.7\nbeta = 0.3\n'
+    )
+    document = overridden(text, ("loss.1.name", "c"))
+    assert document.data["loss"][1] == {"name": "c", "weight": 0.5, "start_epoch": 11, "end_epoch": 14}
+    assert document.notes == ["--set loss.1.name: left out, because they belong to loss 'b': alpha, beta"]
+    assert overridden(text, ("loss.0.name", "c")).notes == []
+
+
+@pytest.mark.parametrize("value", ["[" * 20_000 + "]" * 20_000, "{a = " * 20_000 + "1" + "}" * 20_000])
+def test_nesting_without_end_is_a_mistake_with_its_line(value):
+    document = read(f'name = "deep"\nrequires = {value}\n', "deep.toml")
+    (mistake,) = document.mistakes
+    assert (mistake.place, "nested too deeply" in mistake.found) == ("deep.toml:2", True)
+    assert parse_value(value) == value
+
+
+def test_an_index_without_end_leads_nowhere():
+    (mistake,) = overridden(SAMPLE, (f"loss.{'9' * 5000}.weight", 1)).mistakes
+    assert "cannot be reached" in mistake.found or "names no value" in mistake.found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from gisegkit.errors import RunError
+from gisegkit.errors import GisegError, RunError
 from gisegkit.session import get_ready, score_all
 from gisegkit.types import silent
 
@@ -28,3 +30,34 @@ def test_weights_of_other_channels_are_refused(recipe, session, finished, change
     run, _ = finished
     with pytest.raises(RunError, match="channels = 3, these data have"):
         get_ready(recipe(change), session, training=False, weights=run.weights())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.weights=nowhere.pth", "there is no file 'nowhere.pth'"),
+        ("loss.0.name=ce", "may overlap"),
+        ("train.monitor=dice/liver", "is no score of this recipe"),
+    ],
+)
+def test_what_fails_at_once_does_so_before_slices_are_prepared(recipe, session, tmp_path, monkeypatch, change, message):
+    monkeypatch.setenv("GISEG_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(GisegError, match=message):
+        get_ready(recipe(change), session, training=True, prepare=True)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_slices_are_prepared_and_said_once_the_network_is_there(recipe, session, tmp_path, monkeypatch):
+    monkeypatch.setenv("GISEG_CACHE", str(tmp_path / "cache"))
+    said = []
+    ready = get_ready(recipe(), replace(session, say=said.append), training=True, prepare=True)
+    assert ready.data.prepared.made > 0
+    assert [line for line in said if line.startswith("prepared: ")]
+    assert not get_ready(recipe(), session, training=True, prepare=True).data.prepared.made
+
+
+def test_slices_without_neighbours_are_told_before_training(recipe, session):
+    said = []
+    get_ready(recipe("input.stride=20", "input.edge=zero"), replace(session, say=said.append), training=True)
+    assert [line for line in said if "no scan has two slices at a distance of 20" in line]
+    get_ready(recipe(), replace(session, say=said.clear), training=True)

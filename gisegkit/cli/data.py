@@ -23,7 +23,7 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     from gisegkit.build import NOTHING, build_data
     from gisegkit.data.survey import describe, survey
-    from gisegkit.dataset import build_dataset, make_store
+    from gisegkit.dataset import build_dataset, make_store, stack_warnings
     from gisegkit.engine.resident import Resident
     from gisegkit.session import prepared_line
     from gisegkit.sizes import show_size
@@ -31,6 +31,8 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     dataset = build_dataset(parsed, plugins.registries)
     found = None if quick else survey(dataset, progress=progress)
     for line in describe(dataset, found):
+        say(line)
+    for line in stack_warnings(parsed, dataset):
         say(line)
     try:
         data = build_data(parsed, plugins.registries, dataset=dataset)

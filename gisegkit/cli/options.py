@@ -46,7 +46,10 @@ def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, dem
     """The recipe as the command line asks for it; prints each value that ``--demo`` overrides."""
     registries = plugins.registries
     if not demo:
-        return load_recipe(path, registries=registries, overrides=overrides)
+        recipe = load_recipe(path, registries=registries, overrides=overrides)
+        for line in recipe.notes:
+            say(line)
+        return recipe
     from gisegkit.demo import demo_settings, overridden
 
     document = read_document(path)

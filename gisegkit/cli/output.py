@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from gisegkit.epochs import clock as clock
+
 T = TypeVar("T")
 
 EVERY = 10.0
@@ -46,16 +48,6 @@ def _lines(items: Iterable[T], label: str, total: int) -> Iterator[T]:
             rate = count / (now - start)
             click.echo(f"{label}: {count}/{total}, {rate:.2f}/s, {clock((total - count) / rate)} left", err=True)
         yield item
-
-
-def clock(seconds: float) -> str:
-    """A duration as a person says it: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

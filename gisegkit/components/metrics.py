@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -104,6 +104,7 @@ class UWMGIScore:
 
     higher_is_better = True
     bounds = (0.0, 1.0)
+    part_directions: ClassVar[Mapping[str, bool]] = {"dice": True, "hausdorff": False}
 
     def __init__(
         self,

@@ -28,6 +28,10 @@ SHOWN = 5
 """How many ids a refusal names of each kind."""
 
 
+WORDS = {"group": "case", "volume": "scan", "id": "slice"}
+"""What a recipe calls the values of a table's column, in ``[split] group``."""
+
+
 def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, seed: int) -> Rows:
     """The fold of every slice.
 
@@ -54,12 +58,19 @@ def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, 
     count = int(codes.max()) + 1 if len(codes) else 0
     if count < folds:
         raise DataError(
-            f"{folds} folds need {folds} groups at least, but the labelled slices have {count} (by {group!r}); lower "
-            f"split.folds, set split.group to something finer, or set split.folds = 1 to train and validate on all"
+            f"{folds} folds need {folds} {WORDS[group]}s at least, but the labelled slices have {count} "
+            f"(split.group = {WORDS[group]!r}): {_remedy(group, count)}"
         )
     empty = table["empty"].to_numpy(dtype=bool)[labelled]
     assigned[labelled] = _assign(codes, empty, folds, stratify == "empty", seed)
     return assigned
+
+
+def _remedy(group: str, count: int) -> str:
+    """What a recipe can say where there are fewer groups than folds."""
+    fewer = f"set split.folds = {count}, " if count > 1 else ""
+    finer = "a finer split.group (which lets slices of one case train and validate), " if group != "id" else ""
+    return f"{fewer}{finer}or split.folds = 1, which trains and validates on all"
 
 
 def _assign(codes: Rows, empty: BoolArray, folds: int, stratify: bool, seed: int) -> Rows:

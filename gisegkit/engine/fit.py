@@ -114,6 +114,10 @@ def fit(
         seconds, memory = time.perf_counter() - start, training.device.peak()
         validated = epoch % training.validate_every == 0 or epoch == training.epochs
         scores = training.validate() if validated else {}
+        if validated and training.monitor not in scores:
+            raise TrainingError(
+                f"there is no score {training.monitor!r} to choose the best epoch by: {', '.join(scores)}"
+            )
         monitored = scores.get(training.monitor, math.nan)
         best = validated and standing.update(monitored, higher=training.higher_is_better)
         yield EpochReport(

@@ -13,6 +13,7 @@ import pandas as pd
 from gisegkit.data.planes import count
 from gisegkit.data.spacing import spacing_for
 from gisegkit.errors import ComponentError, DataError
+from gisegkit.monitor import directions
 from gisegkit.types import IGNORE, Metric
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class Scoreboard:
         """Each metric's parts, whose means make its score; empty before the first scan."""
         scans = list(self._scans.values())[:1]
         return {name: list(parts) for scan in scans for name, parts in scan.values.items()}
+
+    @property
+    def directions(self) -> dict[str, bool]:
+        """Whether higher is better, for each of ``scores`` of which that is known; of metrics alone without scans."""
+        known = directions(self.metrics, self.parts, self.classes if self._scans else ())
+        return {key: higher for key, higher in known.items() if higher is not None}
 
     def record(self, values: ScanValues) -> None:
         """Take in what ``measure`` found.
