@@ -126,7 +126,7 @@ class RunDir:
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first."""
         file = self.path / "metrics.jsonl"
-        return [_parsed(file, line) for line in file.read_text().splitlines()] if file.is_file() else []
+        return [_parsed(file, line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
     def state(self) -> dict[str, Any] | None:
         """What ``last.pt`` holds; None before the first epoch ended."""
@@ -182,7 +182,7 @@ class RunDir:
     def scores(self) -> dict[str, Any] | None:
         """What ``evaluation/scores.json`` holds, None before the first evaluation."""
         file = self.evaluation / "scores.json"
-        return _parsed(file, file.read_text()) if file.is_file() else None
+        return _parsed(file, file.read_text(encoding="utf-8")) if file.is_file() else None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """A JSON file in the folder; numbers that are not finite become null."""
@@ -193,7 +193,7 @@ class RunDir:
         file = self.path / "environment.json"
         if not file.is_file():
             raise RunError(f"{file} is missing; the run folder is not complete")
-        return _parsed(file, file.read_text())
+        return _parsed(file, file.read_text(encoding="utf-8"))
 
 
 def _parsed(file: Path, text: str) -> dict[str, Any]:
