@@ -127,7 +127,7 @@ class RunDir:
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first."""
         file = self.path / "metrics.jsonl"
-        return [_parsed(file, line) for line in file.read_text().splitlines()] if file.is_file() else []
+        return [_parsed(file, line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
     def state(self) -> dict[str, Any] | None:
         """What ``last.pt`` holds; None before the first epoch ended."""
@@ -220,7 +220,7 @@ class RunDir:
         file = self.path / "environment.json"
         if not file.is_file():
             raise RunError(f"{file} is missing; the run folder is not complete")
-        return _parsed(file, file.read_text())
+        return _parsed(file, file.read_text(encoding="utf-8"))
 
 
 def _parsed(file: Path, text: str) -> dict[str, Any]:

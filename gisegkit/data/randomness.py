@@ -31,11 +31,17 @@ def seeded(seed: int, purpose: int, *numbers: int) -> Iterator[None]:
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     derived = np.random.SeedSequence([seed, purpose, *numbers]).generate_state(1, np.uint64)[0]
     number = int(derived >> np.uint64(1))
+    metal = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     with torch.random.fork_rng(devices=devices):
         # torch.manual_seed, which also writes down the stack for devices that are not there, takes ten times as long.
         torch.default_generator.manual_seed(number)
         if devices:
             torch.cuda.manual_seed_all(number)
-        if torch.backends.mps.is_available():
-            torch.mps.manual_seed(number)
-        yield
+        if metal is None:
+            yield
+            return
+        torch.mps.manual_seed(number)
+        try:
+            yield
+        finally:
+            torch.mps.set_rng_state(metal)

@@ -64,6 +64,19 @@ def is_enabled(block: nn.Module) -> bool:
     return isinstance(block.__dict__.get("forward"), _Recomputed)
 
 
+@contextlib.contextmanager
+def switched(blocks: Sequence[nn.Module], *, on: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside the block, of these blocks those in ``on`` are recomputed and no other; after it, those that were."""
+    before = [block for block in blocks if is_enabled(block)]
+    disable(blocks)
+    enable(on)
+    try:
+        yield
+    finally:
+        disable(blocks)
+        enable(before)
+
+
 class _Recomputed:
     """A block's forward pass that keeps its inputs alone."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from gisegkit.cores import usable_cores
 from gisegkit.engine.overlap import thread_count
 from gisegkit.errors import TrainingError
+from gisegkit.machine import free_memory
 
 CPU_SHARE = 0.8
 """Of the free main memory; the rest is for loaders, scoring, and other programs."""
@@ -114,7 +114,9 @@ class Device:
         if self.device.type == "cuda":
             return int(torch.cuda.mem_get_info(self.device)[0]) + torch.cuda.memory_reserved(self.device)
         if self.device.type == "mps":
-            return int(torch.mps.recommended_max_memory())
+            # What the process holds beside its tensors: Metal's compiled graphs, and memory kept to be used again.
+            beside = torch.mps.driver_allocated_memory() - torch.mps.current_allocated_memory()
+            return max(0, int(torch.mps.recommended_max_memory()) - max(0, beside))
         return int(free_memory() * CPU_SHARE)
 
     def reset_peak(self) -> None:
@@ -123,7 +125,7 @@ class Device:
             torch.cuda.reset_peak_memory_stats(self.device)
         elif self.device.type == "cpu":
             with contextlib.suppress(OSError):  # only Linux has it
-                Path("/proc/self/clear_refs").write_text("5")
+                Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
     def peak(self) -> int:
         """Bytes taken at most since ``reset_peak``: by tensors on a GPU, by the process on a CPU; 0 where unknown."""
@@ -132,7 +134,7 @@ class Device:
         status = Path("/proc/self/status")
         if self.device.type != "cpu" or not status.is_file():
             return 0
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
         return int(found[1]) * 1024 if found else 0
 
     def __str__(self) -> str:
@@ -155,12 +157,11 @@ def pick_device(name: str = "auto", precision: str = "auto") -> Device:
         available.insert(0, "mps")
     if torch.cuda.is_available():
         available.insert(0, "cuda")
-    try:
-        device = torch.device(available[0] if name == "auto" else name)
-    except RuntimeError:
-        raise TrainingError(f"--device {name}: no such device; there are: {', '.join(available)}") from None
+    device = parse_device(available[0] if name == "auto" else name, there=", ".join(available))
     if device.type not in available or (device.index or 0) >= max(1, torch.cuda.device_count()):
         raise TrainingError(f"--device {name}: this machine has none; there are: {', '.join(available)}")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # otherwise page-locked memory would open a context on the first GPU as well
     bf16 = _computes_bf16(device)
     if precision == "auto":
         precision = {"cpu": "fp32", "mps": "fp32"}.get(device.type, "bf16" if bf16 else "fp16")
@@ -169,6 +170,24 @@ def pick_device(name: str = "auto", precision: str = "auto") -> Device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return Device(device, PRECISIONS[precision])
+
+
+def parse_device(name: str, *, there: str = "cpu, cuda, cuda:1, mps") -> torch.device:
+    """The device of that name, which need not be here.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        there: what could be asked for, for the error.
+
+    Raises:
+        TrainingError: if it is no name of a device, or names several.
+    """
+    if "," in name:
+        raise TrainingError(f"--device {name}: gisegkit computes on one device, not on several; there are: {there}")
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError, ValueError):
+        raise TrainingError(f"--device {name}: no such device; there are: {there}") from None
 
 
 def _computes_bf16(device: torch.device) -> bool:
@@ -183,16 +202,3 @@ def _computes_bf16(device: torch.device) -> bool:
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream for copies to a GPU, beside the one that computes."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def free_memory() -> int:
-    """Bytes of main memory that can be had: what the system says, and what the process's control group leaves."""
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
-        available = int(found[1]) * 1024 if found else available
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and limit.read_text().strip().isdigit():
-        available = min(available, int(limit.read_text()) - int(used.read_text()))
-    return max(available, 0)

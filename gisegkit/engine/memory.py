@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gisegkit.engine.checkpointing import disable, enable, find_blocks, watch_inputs
+from gisegkit.engine.checkpointing import find_blocks, switched, watch_inputs
 from gisegkit.engine.device import Device
-
-BLOCK = 512
-"""Bytes; the caching allocator of CUDA rounds every tensor up to a multiple of it."""
+from gisegkit.engine.tally import Tally, autocast_like, size_of
 
 FRAGMENTATION = 0.05
 """Share of the activations that is added, because freed memory comes in pieces that do not always fit."""
@@ -95,6 +90,9 @@ class Simulation:
         state_per_weight: numbers that the optimizer keeps for each weight.
         whole_device: whether the budget is a whole GPU, so that its context counts.
         resident: bytes of training slices that are kept on the device.
+        owners: what the user calls the network (key ``model``) and each of the criterion's losses (key: its name), for
+            the reason why a step cannot be predicted.
+        notes: what could not be found out and was assumed, a line each.
     """
 
     model: nn.Module
@@ -108,17 +106,23 @@ class Simulation:
     state_per_weight: float
     whole_device: bool = False
     resident: int = 0
+    owners: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def estimate(self, micro_batch: int, *, checkpointing: bool = False) -> Estimate:
         """The peak of a step in micro-batches of that many slices.
 
         Raises:
-            SimulationError: if the network or the loss looks at values, which fake tensors do not have.
+            SimulationError: if the network or the loss looks at values, which fake tensors do not have, or fails in
+                any other way; names which of them.
         """
-        tally = self._run(micro_batch, checkpointing=checkpointing)
-        weights = sum(_size(parameter) for parameter in self.model.parameters())
-        trained = sum(_size(parameter) for parameter in self.model.parameters() if parameter.requires_grad)
-        buffers = sum(_size(buffer) for buffer in self.model.buffers())
+        try:
+            tally = self._run(micro_batch, checkpointing=checkpointing)
+        except LonelyValueError as error:
+            raise SimulationError(str(error)) from error
+        weights = sum(size_of(parameter) for parameter in self.model.parameters())
+        trained = sum(size_of(parameter) for parameter in self.model.parameters() if parameter.requires_grad)
+        buffers = sum(size_of(buffer) for buffer in self.model.buffers())
         pixels = self.batch_size * self.size[0] * self.size[1]
         on_gpu, ahead = self.device.device.type != "cpu", self.device.device.type == "cuda"
         return Estimate(
@@ -140,10 +144,8 @@ class Simulation:
         """Slices that a micro-batch must have: 2 where batch normalisation sees a single value a channel, else 1."""
         try:
             self._run(1, checkpointing=False)
-        except ValueError as error:
-            if "more than 1 value per channel" in str(error):
-                return 2
-            raise
+        except LonelyValueError:
+            return 2
         return 1
 
     @functools.cached_property
@@ -154,17 +156,10 @@ class Simulation:
             SimulationError: as in ``estimate``.
         """
         blocks = find_blocks(self.model)
-        was_training = self.model.training
-        self.model.train()
-        try:
-            with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), torch.random.fork_rng(devices=[]):
-                state = {name: _hollow(value) for name, value in _state(self.model)}
-                with watch_inputs(blocks) as spoilt:
-                    torch.func.functional_call(self.model, state, (torch.empty(2, self.channels, *self.size),))
-        except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as error:
-            raise SimulationError(_cause(error)) from error
-        finally:
-            self.model.train(was_training)
+        with _simulating(self.model, self.owners.get("model", "")), torch.no_grad():
+            state = {name: _hollow(value) for name, value in _state(self.model)}
+            with watch_inputs(blocks) as spoilt:
+                torch.func.functional_call(self.model, state, (torch.empty(2, self.channels, *self.size),))
         return [block for block in blocks if block not in spoilt]
 
     def _run(self, count: int, *, checkpointing: bool) -> Tally:
@@ -174,36 +169,53 @@ class Simulation:
         return known[count, checkpointing]
 
     def _simulated(self, count: int, checkpointing: bool) -> Tally:
-        blocks = self.recomputable if checkpointing else []
-        shape = (count, self.channels, *self.size)
-        fake = FakeTensorMode(allow_non_fake_inputs=True)
-        tally = Tally()
-        was_training = self.model.training
-        self.model.train()
-        enable(blocks)
-        try:
-            with fake, torch.random.fork_rng(devices=[]):
-                step = _Step(self.model, self.criterion, self.targets, self.device)
+        recomputed = self.recomputable if checkpointing else []
+        step = _Step(self.model, self.criterion, self.targets, self.device)
+        with step.watched(self.owners) as at, switched(find_blocks(self.model), on=recomputed):
+            with _simulating(self.model, at):
+                tally = Tally()
                 state = {name: _hollow(value) for name, value in _state(step)}
                 for parameter in state.values():
                     if parameter.requires_grad:
                         parameter.grad = torch.empty_like(parameter)
-                images = torch.empty(shape)
+                images = torch.empty(count, self.channels, *self.size)
                 masks = torch.empty(count, self.classes, *self.size)
                 with tally, torch.autograd.set_multithreading_enabled(False):
                     torch.func.functional_call(step, state, (images, masks))
-        except (RuntimeError, NotImplementedError, TypeError, AttributeError, ValueError) as error:
-            if "more than 1 value per channel" in str(error):
-                raise
-            raise SimulationError(_cause(error)) from error
-        finally:
-            disable(blocks)
-            self.model.train(was_training)
         return tally
 
 
 class SimulationError(Exception):
-    """A network or loss whose memory cannot be predicted; the text says why."""
+    """A network or loss whose memory cannot be predicted; the text says which and why."""
+
+
+class LonelyValueError(Exception):
+    """Batch normalisation that would see a single value a channel."""
+
+
+@contextlib.contextmanager
+def _simulating(model: nn.Module, at: Sequence[str] | str) -> Iterator[None]:
+    """Tensors without values, the network in training mode, and its generators as they were.
+
+    Args:
+        at: what runs; of several, the last.
+
+    Raises:
+        SimulationError: for whatever goes wrong inside, so that no prediction ends a training.
+        LonelyValueError: if that is batch normalisation which cannot train on so few slices.
+    """
+    was_training = model.training
+    model.train()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=[]):
+            yield
+    except Exception as error:
+        if "more than 1 value per channel" in str(error):
+            raise LonelyValueError(_cause(error)) from error
+        place = at if isinstance(at, str) else at[-1]
+        raise SimulationError(f"{place}: {_cause(error)}" if place else _cause(error)) from error
+    finally:
+        model.train(was_training)
 
 
 class _Step(nn.Module):
@@ -216,76 +228,32 @@ class _Step(nn.Module):
         self.targets = targets
         self.device = device
 
+        self.at: list[str] = [""]
+
     def forward(self, images: torch.Tensor, masks: torch.Tensor) -> None:
-        with _autocast(self.device):
+        with autocast_like(self.device):
             logits = self.model(images)
+        self.at.append("")
         loss = sum(self.criterion(logits, masks) for _ in range(self.targets))
         assert isinstance(loss, torch.Tensor)
+        self.at.append("the backward pass")
         loss.backward()  # type: ignore[no-untyped-call]
 
+    @contextlib.contextmanager
+    def watched(self, owners: Mapping[str, str]) -> Iterator[list[str]]:
+        """Gives a list whose last item is what runs, in the words of ``owners``."""
+        self.at = [owners.get("model", "")]
+        parts = zip(getattr(self.criterion, "names", ()), getattr(self.criterion, "losses", ()), strict=False)
 
-class Tally(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations create, while anything refers to them.
+        def enter(word: str) -> Callable[[nn.Module, Any], None]:
+            return lambda module, args: self.at.append(word)
 
-    Attributes:
-        peak: the most bytes that lived at once.
-        workspace: bytes of input and output of the largest convolution.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.now = 0
-        self.peak = 0
-        self.workspace = 0
-        self._live: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
-        known = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        given = {tensor.untyped_storage()._cdata for tensor in known}
-        for tensor in tensors:
-            if tensor.untyped_storage()._cdata not in given:
-                self._add(tensor.untyped_storage())
-        if "convolution" in str(func):
-            self.workspace = max(self.workspace, sum(map(_size, tensors)) + sum(map(_size, known[:1])))
-        return output
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, -(-storage.nbytes() // BLOCK) * BLOCK
-        if key in self._live:
-            return
-        self._live.add(key)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._drop, key, size)
-
-    def _drop(self, key: int, size: int) -> None:
-        self._live.discard(key)
-        self.now -= size
-
-
-FULL_PRECISION = ("layer_norm", "group_norm", "softmax", "log_softmax", "normalize", "norm", "exp", "pow", "sum")
-"""What CUDA's autocast computes in float32 and the CPU's in half precision."""
-
-
-class _LikeCuda(TorchFunctionMode):
-    """Autocast of CUDA on the CPU: the operations above get their input in float32."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in FULL_PRECISION and args and isinstance(args[0], torch.Tensor):
-            args = (args[0].float() if args[0].is_floating_point() else args[0], *args[1:])
-        return func(*args, **(kwargs or {}))
-
-
-@contextlib.contextmanager
-def _autocast(device: Device) -> Iterator[None]:
-    if device.dtype is torch.float32:
-        yield
-        return
-    like = _LikeCuda() if device.device.type == "cuda" else contextlib.nullcontext()
-    with torch.autocast("cpu", dtype=device.dtype), like:
-        yield
+        hooks = [loss.register_forward_pre_hook(enter(owners.get(name, f"loss {name!r}"))) for name, loss in parts]
+        try:
+            yield self.at
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def state_per_weight(build: Callable[..., torch.optim.Optimizer]) -> float:
@@ -299,7 +267,7 @@ def state_per_weight(build: Callable[..., torch.optim.Optimizer]) -> float:
     weight.grad = torch.ones_like(weight)
     optimizer.step()
     kept = [leaf for leaf in tree_leaves(dict(optimizer.state)) if isinstance(leaf, torch.Tensor)]
-    return sum(_size(tensor) for tensor in kept if tensor.numel() > 1) / _size(weight)
+    return sum(size_of(tensor) for tensor in kept if tensor.numel() > 1) / size_of(weight)
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -310,10 +278,6 @@ def _state(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 def _hollow(value: torch.Tensor) -> torch.Tensor:
     """A fake tensor like the value, on the CPU."""
     return torch.empty(value.shape, dtype=value.dtype, requires_grad=value.requires_grad)
-
-
-def _size(value: torch.Tensor) -> int:
-    return value.numel() * value.element_size()
 
 
 def _cause(error: Exception) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from gisegkit.engine.memory import Estimate, Simulation
+from gisegkit.engine.memory import Estimate, Simulation, SimulationError
 from gisegkit.errors import TrainingError
 from gisegkit.sizes import show_size
 
@@ -117,25 +118,35 @@ def even(batch_size: int, micro_batch: int) -> int:
 
 
 def ways_out(simulation: Simulation, plan: Plan) -> Iterator[str]:
-    """What would help where a plan does not fit or is not healthy, each with what it was predicted to give."""
-    if simulation.resident:
-        yield _offer("input.store=size", choose(replace(simulation, resident=0), plan.budget))
-    if not plan.checkpointing:
-        spared = _largest(simulation, plan.budget, checkpointing=True)
-        yield _offer("train.activation_checkpointing=on", spared)
-    if simulation.device.dtype is torch.float32 and simulation.device.device.type == "cuda":
-        half = replace(simulation, device=replace(simulation.device, dtype=torch.bfloat16))
-        yield _offer("train.precision=bf16", choose(half, plan.budget))
+    """What would help where a plan does not fit or is not healthy, each with what it was predicted to give.
+
+    A change that cannot be predicted, such as a size that the network refuses, is left out.
+    """
+    for setting, changed, checkpointing in _changes(simulation, plan):
+        with contextlib.suppress(SimulationError, TrainingError):
+            yield _offer(setting, choose(changed, plan.budget, checkpointing=checkpointing))
     size = simulation.size
     for _ in range(6):
         size = (_smaller(size[0]), _smaller(size[1]))
         if min(size) < 2 * STRIDE:
             break
-        smaller = choose(replace(simulation, size=size), plan.budget)
-        if healthy(smaller, simulation):
-            yield _offer(f"input.size=[{size[0]},{size[1]}]", smaller)
-            break
+        with contextlib.suppress(SimulationError, TrainingError):
+            smaller = choose(replace(simulation, size=size), plan.budget)
+            if healthy(smaller, simulation):
+                yield _offer(f"input.size=[{size[0]},{size[1]}]", smaller)
+                break
     yield "a smaller encoder, or fewer channels in the decoder"
+
+
+def _changes(simulation: Simulation, plan: Plan) -> Iterator[tuple[str, Simulation, str]]:
+    """Settings that may help, the step under each, and whether it recomputes activations."""
+    if simulation.resident:
+        yield "input.store=size", replace(simulation, resident=0), "auto"
+    if not plan.checkpointing:
+        yield "train.activation_checkpointing=on", simulation, "on"
+    if simulation.device.dtype is torch.float32 and simulation.device.device.type == "cuda":
+        half = replace(simulation, device=replace(simulation.device, dtype=torch.bfloat16))
+        yield "train.precision=bf16", half, "auto"
 
 
 def _smaller(side: int) -> int:
