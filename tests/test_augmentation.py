@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gisegkit.components.augmentation import AlbumentationsPolicy, in_words, none
+from gisegkit.components.augmentation import AlbumentationsPolicy, in_words
 from gisegkit.components.augmentation_deck import baseline
 from gisegkit.errors import ComponentError
 from gisegkit.types import IGNORE
@@ -46,15 +46,6 @@ def test_baseline_flips_every_second_sample():
     image, mask = sample()
     flips = [not np.array_equal(policy(image, mask, np.random.default_rng(seed))[0], image) for seed in range(400)]
     assert pytest.approx(np.mean(flips), abs=4 * np.sqrt(0.25 / 400)) == 0.5  # four standard deviations
-
-
-def test_none_gives_back_the_sample():
-    image, mask = sample()
-    new_image, new_mask = none(size=SIZE)(image[:, ::-1], mask[:, ::-1], np.random.default_rng(0))
-    np.testing.assert_array_equal(new_image, image[:, ::-1])
-    np.testing.assert_array_equal(new_mask, mask[:, ::-1])
-    assert new_image.flags.c_contiguous
-    assert new_mask.flags.c_contiguous
 
 
 def several() -> AlbumentationsPolicy:

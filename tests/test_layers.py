@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,9 @@ HOMES = {
     "click": ("cli/",),
     "pluggy": ("hookspecs.py", "plugins.py"),
 }
+
+NAMED_OTHERWISE = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
+"""Distributions whose name is not that of what they are imported as."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = {file.relative_to(PACKAGE).with_suffix("").as_posix().removesuffix("__init__").rstrip("/") for file in FILES}
@@ -101,6 +107,14 @@ def test_every_home_is_used():
     for party, homes in HOMES.items():
         sources = [file.read_text() for file in FILES if file.relative_to(PACKAGE).as_posix().startswith(homes)]
         assert any(name.split(".")[0] == party for source in sources for name, _ in imports(ast.parse(source))), party
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w.-]+", line).group() for line in project["dependencies"]}
+    tops = {name.split(".")[0] for file in FILES for name, _ in imports(ast.parse(file.read_text()))}
+    parties = tops - {"gisegkit", "__future__", *sys.stdlib_module_names}
+    assert {NAMED_OTHERWISE.get(party, party.replace("_", "-")) for party in parties} == declared
 
 
 @pytest.mark.parametrize(

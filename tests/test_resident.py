@@ -14,7 +14,7 @@ import torch
 
 from gisegkit.build import build_data
 from gisegkit.cli import main
-from gisegkit.components.augmentation import none
+from gisegkit.components.augmentation_none import none
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet, training_loader
 from gisegkit.data.slices import NORMALIZATIONS, SliceReader
 from gisegkit.data.store import Layout, Store

@@ -42,7 +42,7 @@ def register_components(add: Adder) -> None:
     add.loss("focal_tversky", f"{HERE}.focal:FocalTversky")
     add.loss("ce", f"{HERE}.cross_entropy:CrossEntropy")
 
-    add.augmentation("none", f"{HERE}.augmentation:none")
+    add.augmentation("none", f"{HERE}.augmentation_none:none")
     add.augmentation("baseline", f"{HERE}.augmentation_deck:baseline")
     add.augmentation("initial", f"{HERE}.augmentation_deck:initial")
     add.augmentation("final", f"{HERE}.augmentation_deck:final")

@@ -24,7 +24,6 @@ import cv2
 if TYPE_CHECKING:
     from gisegkit.types import FloatArray, MaskArray
 
-    Policy: TypeAlias = Callable[[FloatArray, MaskArray, np.random.Generator], tuple[FloatArray, MaskArray]]
     Steps: TypeAlias = Callable[[], Sequence[albumentations.BasicTransform | albumentations.BaseCompose]]
 
 NOT_DRAWN = ("shape", "cols", "rows", "interpolation", "mask_interpolation", "fill", "fill_mask", "border_mode", "seed")
@@ -122,22 +121,3 @@ def _number(key: str, value: Any) -> str:
     if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[1] == 4 and key == "holes":
         return f"{len(value)} holes"
     return ""
-
-
-def none(*, size: tuple[int, int]) -> Policy:
-    """No augmentation.
-
-    Args:
-        size: height and width of the samples in pixels.
-
-    Returns:
-        ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair.
-    """
-    return _unchanged
-
-
-def _unchanged(image: FloatArray, mask: MaskArray, rng: np.random.Generator) -> tuple[FloatArray, MaskArray]:
-    return np.ascontiguousarray(image), np.ascontiguousarray(mask)
-
-
-_unchanged.changes_nothing = True  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from gisegkit.components.warps import Draws, Field, WarpSettings, blurred_waves
 from gisegkit.types import Between
 
 if TYPE_CHECKING:
-    from gisegkit.components.augmentation import Policy
+    from gisegkit.components.augmentation_none import Policy
     from gisegkit.types import AnyArray, FloatArray, MaskArray
 
 CHUNK = 4

@@ -17,7 +17,7 @@ from gisegkit.types import IGNORE
 from gisegkit.values import show
 
 if TYPE_CHECKING:
-    from gisegkit.components.augmentation import Policy
+    from gisegkit.components.augmentation_none import Policy
 
 GROUPS = ("OneOf", "SomeOf", "Sequential", "RandomOrder")
 """Transforms that hold a list of transforms."""
