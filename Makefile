@@ -4,7 +4,7 @@ BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.installed
 
-.PHONY: run test lint deck bench clean
+.PHONY: run test lint deck bench gpu gpu-rehearsal gpu-needs clean
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -22,12 +22,28 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/all.py
 
+# On a machine with an NVIDIA GPU; needs no .venv: python3 and what it can import (PYTHONPATH). See docs/benchmarks.md.
+GPU := $(PYTHON) benchmarks/gpu.py $(foreach part,$(PART),--part $(part)) $(if $(MINUTES),--minutes $(MINUTES))
+NEW_ENOUGH := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gisegkit needs Python 3.11 or newer; set PYTHON=python3.12, say")'
+
+gpu:
+	@$(NEW_ENOUGH)
+	@$(GPU) $(if $(GPU_REHEARSE),--rehearse)
+
+gpu-rehearsal:
+	@$(NEW_ENOUGH)
+	@$(GPU) --rehearse
+
+gpu-needs:
+	@$(NEW_ENOUGH)
+	@$(PYTHON) benchmarks/gpu.py --needs $(if $(HAVE),--have $(HAVE))
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 $(STAMP): pyproject.toml constraints.txt Makefile $(PLUGINS)
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gisegkit needs Python 3.11 or newer; set PYTHON=python3.12, say")'
+	$(NEW_ENOUGH)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' $(foreach file,$(PLUGINS),--editable ./$(dir $(file)))
 	touch $@

@@ -13,7 +13,7 @@ import torch
 
 HERE = Path(__file__).parent
 CPU = ("rle", "surface", "hausdorff", "loader", "warp", "fit_overhead", "competition_size", "memory")
-GPU = ("gpu_training", "gpu_warp")
+GPU = ("gpu",)
 
 
 def main(names: list[str]) -> None:

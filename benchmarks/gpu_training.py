@@ -1,57 +1,59 @@
 """How much of a GPU's speed training through ``fit`` reaches: over the same step on one batch that stays on the device.
 
-    python benchmarks/gpu_training.py [CASES]
+    python benchmarks/gpu_training.py --record FILE [--rehearse]
 
-U-Net with EfficientNet-B1 at 224 pixels and batches of 64, the deck's ``unet_effb1.toml``, from random weights on
-phantoms (by default 20 cases of 2 scans with 144 slices), with the deck's final policy on the device. ``fit`` reads,
-copies and augments every batch; the other side repeats its step (forward, loss, backward, optimizer, schedule) on a
-batch that was read before, without augmentation. Both run in the precision that the recipe chooses here. By turns, an
-epoch each; without a GPU the script ends with a line that says so.
+A part of ``make gpu``. U-Net with EfficientNet-B1 at 224 pixels and batches of 64, the deck's ``unet_effb1.toml``, from
+random weights on phantoms, with the deck's final policy on the device. ``fit`` reads, copies and augments every batch,
+from the prepared files with workers, and from the GPU's own memory (``input.store = "device"``); the other side repeats
+its step (forward, loss, backward, optimizer, schedule) on a batch that was read before, without augmentation. All in
+the precision that the recipe chooses here, by turns, an epoch each; an epoch takes every slice several times, so that
+it is long enough to be measured although the phantom is small.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 
+import numpy as np
 import torch
-from harness import ROOT, by_turns, compare, save
+from gpu_rig import Rig, begin, precision, unvalidated
+from harness import by_turns, compare
 
-from gisegkit.data.loaders import Loaded, training_loader
-from gisegkit.engine.device import pick_device
+from gisegkit.data.loaders import EpochSampler, Loaded, training_loader
 from gisegkit.engine.fit import Training, fit, train_epoch
 from gisegkit.engine.forward import Forward
-from gisegkit.plugins import load_plugins
-from gisegkit.recipe import Recipe, load_recipe
-from gisegkit.registry import Registries
-from gisegkit.run import assemble
-from gisegkit.session import Session, get_ready
 
 POLICY = "final_device"
 WARM_UP = 1
-REPETITIONS = 5
+REPETITIONS = 6
+"""Fewest for which the range of the ratios is an interval of 95 % confidence."""
+
+TIMES = 4
+"""How often an epoch takes each slice."""
+
+SIDES = {"fit, slices in files": "size", "fit, slices on the device": "device"}
+FIXED = "a fixed batch"
 
 
-def settings(registries: Registries, cases: int) -> Recipe:
-    """The deck's recipe on phantoms, augmented on the device, each batch in one piece."""
-    origin = "benchmarks/gpu_training.py"
-    preset = [
-        ("dataset", {"name": "phantom", "cases": cases, "days": 2, "slices": 144}, origin),
-        ("model.weights", "none", origin),
-        ("augmentation", {"name": "none"}, origin),
-        ("batch_transform", [{"name": POLICY}], origin),
-        ("train.epochs", WARM_UP + REPETITIONS, origin),
-        ("train.micro_batch", 0, origin),
-    ]
-    return load_recipe(ROOT / "recipes" / "unet_effb1.toml", registries=registries, preset=preset)
-
-
-def made(recipe: Recipe, session: Session) -> Training:
-    """Everything that training needs, without validation."""
-    training, _ = assemble(get_ready(recipe, session, training=True), session)
-    return replace(training, validate=dict, patience=0)
+def made(rig: Rig, store: str) -> Training:
+    """Everything that training needs, its slices kept in files or on the device."""
+    data = {"name": "phantom", "cases": 8, "days": 2, "slices": 144, "test_cases": 0}
+    changes = {
+        **({} if rig.rehearse else {"dataset": data, "split.folds": 5}),
+        "input.store": store,
+        "batch_transform": [{"name": POLICY}],
+        "train.epochs": (WARM_UP + REPETITIONS) * TIMES,  # the schedule's length
+        "train.workers": 0 if rig.rehearse else "auto",
+        "train.micro_batch": 0,
+    }
+    training, _ = unvalidated(rig.recipe("unet_effb1", pixels=224, changes=changes), rig.session)
+    sampler = training.sampler
+    rows = np.tile(sampler.rows, TIMES)
+    again = EpochSampler(rows, batch_size=sampler.batch_size, seed=sampler.seed)
+    return replace(training, sampler=again, epochs=WARM_UP + REPETITIONS)
 
 
 def fixed(training: Training) -> Iterator[float]:
@@ -63,44 +65,50 @@ def fixed(training: Training) -> Iterator[float]:
     batches = [Loaded(images, masks, read.rows)] * len(training.sampler)
     bare, forward, scaler = replace(training, transforms=[]), Forward(training.model), device.scaler()
     for epoch in range(1, training.epochs + 1):
-        torch.cuda.synchronize()
+        wait(training)
         start = time.perf_counter()
         _, _, count = train_epoch(bare, forward, batches, scaler, epoch)  # reads the losses at its end, so it is over
-        torch.cuda.synchronize()
+        wait(training)
         yield count / (time.perf_counter() - start)
 
 
-def main(cases: int) -> None:
-    """Measure and save."""
-    if not torch.cuda.is_available():
-        sys.exit("gpu_training: needs a CUDA GPU, and this machine has none")
-    session = Session(load_plugins(), "cuda", say=print)
-    recipe = settings(session.plugins.registries, cases)
-    reports, repeated = fit(made(recipe, session)), fixed(made(recipe, session))
-    measured = by_turns(
-        {"fit": lambda: next(reports).images_per_second, "fixed batch": lambda: next(repeated)},
+def fitted(training: Training) -> Iterator[float]:
+    """Images per second of an epoch through ``fit``, at each ``next``."""
+    for report in fit(training):
+        yield report.images_per_second
+
+
+def wait(training: Training) -> None:
+    """Until the GPU has nothing left to do."""
+    if training.device.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure the rows: fed from files, and from the device's own memory."""
+    rig, _ = begin(arguments)
+    first = made(rig, "size")
+    sides: dict[str, Iterator[float]] = {
+        name: fitted(first if store == "size" else made(rig, store)) for name, store in SIDES.items()
+    }
+    sides[FIXED] = fixed(made(rig, "size"))
+    calls: dict[str, Callable[[], float | None]] = {name: one.__next__ for name, one in sides.items()}
+    measured = by_turns(calls, repetitions=REPETITIONS, warm_up=WARM_UP)
+    rig.record.settle(
+        precision=precision(first.device),
+        policy=POLICY,
+        workers=first.workers,
+        batches=len(first.sampler),
+        slices=len(np.unique(first.sampler.rows)),
         repetitions=REPETITIONS,
-        warm_up=WARM_UP,
     )
-    device = pick_device(session.device, recipe.train.precision)
-    row = compare(
-        "training U-Net EfficientNet-B1, 224 px, batch 64, device policy",
-        measured,
-        ours="fit",
-        baseline="fixed batch",
-        unit="images/s",
-        higher_is_better=True,
-        target=0.95,
-    )
-    save(
-        "gpu_training",
-        "Training reads, copies and augments without making the GPU wait.",
-        [row],
-        packages=("torch", "segmentation-models-pytorch", "timm", "numpy"),
-        settings={"device": "cuda", "precision": str(device.dtype), "cases": cases, "policy": POLICY}
-        | {"workers": device.workers(recipe.train.workers), "repetitions": REPETITIONS},
-    )
+    for name in SIDES:
+        what = f"training U-Net EfficientNet-B1, 224 px, batch 64, device policy; {name}"
+        row = compare(
+            what, measured, ours=name, baseline=FIXED, unit="images/s", higher_is_better=True, target=0.95
+        )  # fmt: skip
+        rig.record.add({"name": what} | asdict(row) | {"met": row.met, "verdict": row.verdict})
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
+    main(sys.argv[1:])
