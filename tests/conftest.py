@@ -327,8 +327,8 @@ def write_run(tmp_path):
         scores |= {"parameters": 6_250_000, "trainable_parameters": 6_000_000, "trained_on": 0, "changes": []}
         scores |= {"training": {"epochs": 0, "seconds": None, "peak_memory": None, "device": "cpu, fp32"}}
         scores |= {"scores": board.scores(), "conventions": board.conventions, "parts": board.parts}
-        scores |= {"higher_is_better": {key: metric.higher_is_better for key, metric in board.metrics.items()}}
-        scores |= {"bounds": {key: metric.bounds for key, metric in board.metrics.items()}}
+        scores |= {"higher_is_better": board.directions}
+        scores |= {"bounds": {key: getattr(metric, "bounds", None) for key, metric in board.metrics.items()}}
         Evaluation.own(run).write(scores | content, board.tables(), text)
         return run.path
 
