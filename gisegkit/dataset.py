@@ -5,6 +5,7 @@ Imports no torch, which would take longer than listing a set of the competition'
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from gisegkit.data.neighbours import neighbour_warnings
@@ -31,7 +32,7 @@ def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -
     handed = {key: value for key, value in given.items() if key in wanted.parameters or wanted.open}
     factory = component.load()
     try:
-        return factory(**handed, **spec.params)
+        made = factory(**handed, **spec.params)
     except GisegError as error:
         error.args = (f"{spec.place}: {error}",) if spec.place else error.args
         raise
@@ -39,6 +40,9 @@ def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -
         cause = f"{type(error).__name__}: {error}"
         what = f"{spec.kind} {spec.name!r} of {component.owner}"
         raise ComponentError(f"{spec.place}: {what} cannot be built with {dict(spec.params)}: {cause}") from error
+    with contextlib.suppress(AttributeError, TypeError):  # some objects take no attributes
+        made.registered_as = f"{spec.kind} {spec.name!r} of {component.owner}"  # for the errors that it raises later
+    return made
 
 
 def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:

@@ -91,6 +91,14 @@ class BufferPool:
         """What the worker sends in a batch's stead."""
         return Handle(self._number, slot, samples, make, rest)
 
+    def unused(self, slot: int, batch: T) -> Unused[T]:
+        """What the worker sends where a batch does not fit into its slot, which is free again then."""
+        return Unused(self._number, slot, batch)
+
+    def release(self, slot: int) -> None:
+        """Have a slot back."""
+        self._free.append(slot)
+
     def _split(self, memory: torch.Tensor, samples: int) -> list[torch.Tensor]:
         tensors = []
         for start, (shape, dtype) in zip([0, *self._ends], self.forms, strict=False):
@@ -121,3 +129,20 @@ class Handle(Generic[T]):
 
 def _resolve(number: int, slot: int, samples: int, make: Callable[..., T], rest: tuple[object, ...]) -> T:
     return make(*_pools[number].receive(slot, samples), *rest)
+
+
+@dataclass(frozen=True)
+class Unused(Generic[T]):
+    """A batch that did not fit into its slot; unpickled in the process that owns the pool, it becomes the batch."""
+
+    number: int
+    slot: int
+    batch: T
+
+    def __reduce__(self) -> tuple[Callable[..., T], tuple[Any, ...]]:
+        return _release, (self.number, self.slot, self.batch)
+
+
+def _release(number: int, slot: int, batch: T) -> T:
+    _pools[number].release(slot)
+    return batch

@@ -7,24 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
 
-from gisegkit.data.buffers import BufferPool, Form, Handle
+from gisegkit.data.buffers import BufferPool, Form, Handle, Unused
 from gisegkit.data.geometry import make_geometry
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
+from gisegkit.data.reading import check_size, id_of, raise_defect, read_mask
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store import Store
-from gisegkit.errors import ComponentError
+from gisegkit.data.workers import PREFETCH, BatchLoader
+from gisegkit.errors import ComponentError, GisegError
 from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray
-
-PREFETCH = 2
-"""Batches that each worker prepares ahead."""
 
 Key = tuple[int, int]
 """(epoch, row): everything that a sample depends on besides the recipe."""
@@ -74,6 +72,7 @@ class Input:
         """A row's image ``[H, W, C]`` as ``[h, w, C]``, in the type that the store would have it in."""
         if self._sized(row) is not None:
             return image
+        check_size(self.dataset, row, image=image)
         resized = self.geometry(row).image(image)
         return resized.astype(image.dtype) if self.interpolation == "nearest" else resized
 
@@ -90,7 +89,11 @@ class Input:
     def truth(self, row: int) -> MaskArray:
         """``[H, W, K]`` uint8 at the native size, with IGNORE."""
         store = self.reader.store
-        return self.dataset.mask(row) if store is None or not store.has(row) else store.mask(row, "native")
+        if store is not None and store.has(row):
+            return store.mask(row, "native")
+        mask = read_mask(self.dataset, row)
+        check_size(self.dataset, row, mask=mask)
+        return mask
 
     def _sized(self, row: int) -> Store | None:
         """The store, where it holds this row at the network's size already."""
@@ -111,7 +114,13 @@ class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
         image = self.source.image(row)
         if getattr(self.augmentation, "changes_nothing", False):
             return image.transpose(2, 0, 1), self.source.planes(row), row
-        image, mask = self.augmentation(image, self.source.mask(row), generator(self.seed, SAMPLE, epoch, row))
+        mask, rng = self.source.mask(row), generator(self.seed, SAMPLE, epoch, row)
+        try:
+            image, mask = self.augmentation(image, mask, rng)
+        except (GisegError, MemoryError):
+            raise
+        except Exception as error:
+            raise_defect(self.augmentation, "its call", id_of(self.source.dataset, row), error)
         return image.transpose(2, 0, 1), mask.transpose(2, 0, 1), row
 
 
@@ -216,21 +225,22 @@ class _Requests(Sampler[BatchRequest]):
             yield BatchRequest(keys, None if self.pool is None else self.pool.acquire())
 
 
-class _Batches(TorchDataset[Loaded | Handle[Loaded]]):
+class _Batches(TorchDataset[Loaded | Handle[Loaded] | Unused[Loaded]]):
     """Whole batches; every sample is written where it stays."""
 
     def __init__(self, samples: TrainingSet, pool: BufferPool | None) -> None:
         self.samples = samples
         self.pool = pool
 
-    def __getitem__(self, request: BatchRequest) -> Loaded | Handle[Loaded]:
+    def __getitem__(self, request: BatchRequest) -> Loaded | Handle[Loaded] | Unused[Loaded]:
         keys, slot = request
         first = self.samples[keys[0]]
         if self.pool is None or slot is None or not self.pool.fit(_forms(first), len(keys)):
             arrays = [np.empty((len(keys), *shape), dtype) for shape, dtype in _forms(first)]
             rows = self._fill(arrays, keys, first)
             images, masks = map(torch.from_numpy, arrays)
-            return _loaded(images, masks, rows)
+            loaded = _loaded(images, masks, rows)
+            return loaded if self.pool is None or slot is None else self.pool.unused(slot, loaded)
         rows = self._fill(self.pool.arrays(slot, len(keys)), keys, first)
         return self.pool.handle(slot, len(keys), _loaded, rows)
 
@@ -254,26 +264,24 @@ def _loaded(images: torch.Tensor, masks: torch.Tensor, rows: Sequence[int]) -> L
     return Loaded(images, masks, torch.tensor(rows))
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
 def _collate_slices(samples: list[tuple[AnyArray, MaskArray | None, int]]) -> LoadedSlices:
     images, masks, rows = zip(*samples, strict=True)
     return LoadedSlices(torch.from_numpy(np.stack(images)), list(masks), list(rows))
 
 
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-    # Once a block of that size was freed, glibc keeps smaller ones; else it would return every image's memory to the
-    # system, to fetch it again page by page.
-    bytearray(31 << 20)
+class _SliceBatches(TorchDataset[LoadedSlices]):
+    """Batches of an EvaluationSet by their positions in it."""
+
+    def __init__(self, slices: EvaluationSet) -> None:
+        self.slices = slices
+
+    def __getitem__(self, positions: range) -> LoadedSlices:
+        return _collate_slices([self.slices[position] for position in positions])
 
 
 def training_loader(
     samples: TrainingSet, sampler: EpochSampler | Sequence[list[Key]], *, workers: int, pin: bool
-) -> DataLoader[Any]:
+) -> BatchLoader:
     """Yields one Loaded an optimizer step; set ``sampler.epoch`` before each pass, or give the batches' keys.
 
     Raises:
@@ -284,32 +292,12 @@ def training_loader(
         keys = next(iter(sampler))
         # As many as the workers prepare, one that is used, one that has just arrived, and one to spare.
         pool = BufferPool(workers * PREFETCH + 3, len(keys), _forms(samples[keys[0]]))
-    return _loader(
-        _Batches(samples, pool),
-        _as_it_is,
-        workers,
-        pin,
-        sampler=_Requests(sampler, pool),
-        batch_size=None,
-        persistent_workers=workers > 0,
-    )
+    batches, requests = _Batches(samples, pool), _Requests(sampler, pool)
+    return BatchLoader(batches, requests, workers=workers, pin=pin, persistent=True)
 
 
-def evaluation_loader(
-    slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool
-) -> DataLoader[tuple[AnyArray, MaskArray | None, int]]:
+def evaluation_loader(slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool) -> BatchLoader:
     """Yields LoadedSlices in the order of the rows."""
-    return _loader(slices, _collate_slices, workers, pin, batch_size=batch_size, shuffle=False)
-
-
-def _loader(samples: Any, collate: Any, workers: int, pin: bool, **keywords: Any) -> DataLoader[Any]:
-    return DataLoader(
-        samples,
-        collate_fn=collate,
-        num_workers=workers,
-        prefetch_factor=PREFETCH if workers else None,
-        pin_memory=pin,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # the loader would draw a worker seed from the global generator otherwise
-        **keywords,
-    )
+    positions = range(len(slices))
+    requests = [positions[start : start + batch_size] for start in range(0, len(slices), batch_size)]
+    return BatchLoader(_SliceBatches(slices), requests, workers=workers, pin=pin)

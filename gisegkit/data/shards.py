@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from gisegkit.data.planes import merge, split
+from gisegkit.data.reading import are_finite
 from gisegkit.types import IGNORE
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Shard:
         self._sources, *self._entries = rest
         self.path = folder / facts["file"]
         self.size = int(facts["size"])
+        self.not_finite: list[int] = list(facts["not_finite"])  # places of images whose values no network can use
         self.on_disk = self.size + len(index)  # bytes of both files
         self._map: AnyArray | None = None
         self._checked: set[int] = set()
@@ -184,9 +186,14 @@ def write_shard(folder: Path, name: str, contents: Iterable[Content], sources: C
     part = _part(folder, name)
     try:
         with part.open("wb") as file:
-            entries = [_line(entry) for entry in _write_all(file, contents)]
+            entries: list[bytes] = []
+            spoilt: list[int] = []
+            for place, entry in enumerate(_write_all(file, contents)):
+                entries.append(_line(entry))
+                spoilt += [] if are_finite(*entry["limits"][:2]) else [place]
             size = file.tell()
-        index = _index({"file": f"{name}-{_check(entries):08x}.bin", "size": size}, sources, entries)
+        facts = {"file": f"{name}-{_check(entries):08x}.bin", "size": size, "not_finite": spoilt}
+        index = _index(facts, sources, entries)
         shard = Shard(folder, index)
         os.replace(part, shard.path)
         part.write_bytes(index)

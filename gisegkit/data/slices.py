@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gisegkit.data.reading import are_finite, read_slice, refuse_not_finite
 from gisegkit.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ NORMALIZATIONS = (
     "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype",
 )  # fmt: skip
 EDGES = ("clamp", "zero")
+
+DIVISOR = 1e-8
+"""What every value that is not refused can be divided by in float32."""
 
 
 def _unchanged(row: int, image: AnyArray) -> AnyArray:
@@ -120,6 +124,7 @@ class SliceReader:
         nears = sorted({near for near in self.neighbours(row) if near is not None})
         images = {near: self._image(near) for near in nears}
         ranges = self._ranges(row, images)
+        self._refuse_overflow(images, ranges)
         return {near: (image, ranges[near]) for near, image in images.items()}
 
     def plane(self, row: int, image: AnyArray, limits: Range, resize: Resize) -> AnyArray:
@@ -164,13 +169,14 @@ class SliceReader:
                 f"image {table.iat[row]} has {image.shape[2]} channels, the dataset's first, {table.iat[0]}, has "
                 f"{expected}; images of one dataset are all grey or all colour"
             )
+        if image.dtype.kind == "f" and not are_finite(*self._limits(row, image)[:2]):
+            refuse_not_finite(self.dataset, [row])
         return image
 
     def _raw(self, row: int) -> AnyArray:
         if self.store is not None and self.store.has(row):
             return self.store.image(row)
-        image = self.dataset.image(row)
-        return image[:, :, None] if image.ndim == 2 else image
+        return read_slice(self.dataset, row)
 
     def _ranges(self, row: int, images: dict[int, AnyArray]) -> dict[int, Range]:
         """For each image of a stack the values that become 0 and 1."""
@@ -187,16 +193,27 @@ class SliceReader:
         return dict.fromkeys(images, self._scan_ranges[first])
 
     def _range(self, images: dict[int, AnyArray]) -> Range:
-        limits = np.array([self._limits(row, image)[:2] for row, image in images.items()])  # [D, 2]
-        wrong = ~np.isfinite(limits).all(axis=1)
-        if wrong.any():
-            name = self.dataset.table["id"].iat[list(images)[int(wrong.argmax())]]
-            raise DataError(f"image {name} has values that are not finite")
         if self.clips:
             pixels = np.concatenate([image.reshape(-1) for image in images.values()])
             low, high = np.percentile(pixels, (1, 99))
             return float(low), float(high)
-        return 0.0, float(limits[:, 1].max())
+        return 0.0, max(self._limits(row, image)[1] for row, image in images.items())
+
+    def _refuse_overflow(self, images: dict[int, AnyArray], ranges: dict[int, Range]) -> None:
+        """Fractions may differ so little, or be so small, that dividing by them leaves nothing that is a number."""
+        for row, (low, high) in ranges.items():
+            if high <= low or high - low > DIVISOR:
+                continue
+            smallest, greatest, _ = self._limits(row, images[row])
+            with np.errstate(all="ignore"):
+                divisor = np.float32(high - low if self.clips else high)
+                quotient = np.float32(max(abs(smallest), abs(greatest))) / divisor
+            if not np.isfinite(quotient):
+                raise DataError(
+                    f"image {self.dataset.table['id'].iat[row]}: its values, {smallest:g} to {greatest:g}, are not "
+                    f"finite once they are divided by {float(divisor):g} (input.normalize = {self.normalize!r}); "
+                    "rescale the image, or choose another normalization"
+                )
 
     def _limits(self, row: int, image: AnyArray) -> tuple[float, float, float]:
         """Smallest and largest value of an image as its file has it, and the largest that its type can hold."""

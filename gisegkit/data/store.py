@@ -20,11 +20,12 @@ import numpy as np
 from gisegkit.cores import usable_cores
 from gisegkit.data.files import cache_home
 from gisegkit.data.geometry import make_geometry
+from gisegkit.data.reading import check_size, read_mask, read_slice, refuse_not_finite
 from gisegkit.data.room import DO_WITHOUT, check_room, needed, remove_left_behind, used
 from gisegkit.data.shards import Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
 from gisegkit.data.slices import largest
 from gisegkit.data.sources import Known, Sources, code_of, digest
-from gisegkit.errors import DataError
+from gisegkit.errors import DataError, GisegError
 from gisegkit.sizes import show_size
 from gisegkit.types import Dataset, Progress, silent
 
@@ -94,8 +95,6 @@ class Store:
         for number, rows in enumerate(self._blocks):
             self._places[rows] = np.stack([np.full(len(rows), number), np.arange(len(rows))], axis=1)
 
-    # --- making ---
-
     def prepare(self, rows: Sequence[int] | AnyArray, *, build: bool = True, progress: Progress = silent) -> Prepared:
         """See which shards of these rows are there and as they should be, and make the others.
 
@@ -106,8 +105,8 @@ class Store:
             progress: shown slice by slice.
 
         Raises:
-            DataError: if slices cannot be read (all that cannot are named), there is no room for them, or the folder
-                cannot be written.
+            DataError: if slices cannot be read, or have values that are not finite (all such are named), there is no
+                room for them, or the folder cannot be written.
         """
         wanted = sorted(set(self._places[np.asarray(rows, dtype=np.int64), 0].tolist()))
         known: Known = {}
@@ -116,12 +115,19 @@ class Store:
         missing = [number for number in wanted if self._shards[number] is None] if build else []
         if missing:
             self._make_all(missing, known, progress)
-        there = [shard for shard in self._shards if shard is not None]
+        if build:
+            refuse_not_finite(self.dataset, sorted(set(rows) & self._not_finite(wanted)))
+        there = [(rows, shard) for rows, shard in zip(self._blocks, self._shards, strict=True) if shard is not None]
         return Prepared(
             made=sum(len(self._blocks[number]) for number in missing),
-            slices=sum(len(rows) for rows, shard in zip(self._blocks, self._shards, strict=True) if shard is not None),
-            size=sum(shard.on_disk for shard in there),
+            slices=sum(len(rows) for rows, _ in there),
+            size=sum(shard.on_disk for _, shard in there),
         )
+
+    def _not_finite(self, numbers: list[int]) -> set[int]:
+        """The rows whose images have values that are not finite, out of these shards."""
+        shards = ((self._blocks[number], self._shards[number]) for number in numbers)
+        return {int(rows[place]) for rows, shard in shards if shard is not None for place in shard.not_finite}
 
     def others(self) -> int:
         """Bytes under the dataset's folder besides what ``prepare`` found or made: whoever may need them."""
@@ -135,7 +141,7 @@ class Store:
             self._check_room(missing)
         except OSError as error:
             raise self._unwritable(error) from error
-        problems: list[str] = []
+        errors: list[DataError] = []
         total = sum(len(self._blocks[number]) for number in missing)
         with ThreadPoolExecutor(usable_cores()) as pool:
             futures = {pool.submit(self._make, number, known): number for number in missing}
@@ -145,7 +151,7 @@ class Store:
                     try:
                         self._shards[futures[future]] = future.result()
                     except DataError as error:
-                        problems.extend(str(error).splitlines())
+                        errors.append(error)
                     except OSError as error:
                         raise self._unwritable(error) from error
                     yield from [None] * len(self._blocks[futures[future]])
@@ -156,12 +162,12 @@ class Store:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        problems = list(dict.fromkeys(problems))  # several slices may be made of one file
-        if problems:
-            more = f"\n... and {len(problems) - 20} more" if len(problems) > 20 else ""
-            count = f"{len(problems)} problem" + "s" * (len(problems) > 1)
-            last = f"\n{count} while slices were read; scans without one are prepared"
-            raise DataError("\n".join(problems[:20]) + more + last)
+        if errors:  # several slices may be made of one file
+            problems = list(dict.fromkeys(line for error in errors for line in str(error).splitlines()))
+            many = len(problems)
+            shown = problems[:20] + [f"... and {many - 20} more"] * (many > 20)
+            last = f"{many} problem{'s' * (many > 1)} while slices were read; scans without one are prepared"
+            raise DataError("\n".join([*shown, last])) from errors[0]
 
     def _unwritable(self, error: OSError) -> DataError:
         return DataError(
@@ -172,42 +178,39 @@ class Store:
     def _make(self, number: int, known: Known) -> Shard:
         """A shard anew; DataError if slices cannot be read, OSError if it cannot be written."""
         notes: Known = {}
-        problems: list[str] = []
+        errors: list[GisegError] = []
 
         def contents() -> Iterator[Content]:
             for row in self._blocks[number]:
                 try:
                     notes.update((file, self._sources.note(file, known)) for file in self._sources.of(int(row))[0])
                     yield self._content(row)
-                except DataError as error:
-                    problems.extend(str(error).splitlines())
-            if problems:
-                raise DataError("\n".join(problems))
+                except GisegError as error:
+                    errors.append(error)
+            if errors:
+                raise DataError("\n".join(map(str, errors))) from errors[0]
 
         return write_shard(self.folder, self._names[number], contents(), notes.values())
 
     def _content(self, row: int) -> Content:
-        """What is kept of a slice, from its files; DataError if they cannot be read."""
-        labelled = self._labelled[row]
-        try:
-            image = self.dataset.image(row)
-            masks = {"native": self.dataset.mask(row)} if labelled else {}
-        except OSError as error:  # of a plugin; others are those of the store's own files
-            raise DataError(f"{self.dataset.table['id'].iat[row]}: cannot be read ({error})") from error
-        image = image[:, :, None] if image.ndim == 2 else image
+        """What is kept of a slice, from its files."""
+        image = read_slice(self.dataset, row)
+        mask = read_mask(self.dataset, row) if self._labelled[row] else None
+        check_size(self.dataset, row, image=image, mask=mask)
+        masks = {} if mask is None else {"native": mask}
         limits = float(image.min()), float(image.max()), largest(image.dtype)
         if self.layout.size is not None:
             geometry = make_geometry(self.layout.resize, image.shape[:2], self.layout.size, self.layout.interpolation)
             resized = geometry.image(image)
             image = resized.astype(image.dtype) if self.layout.interpolation == "nearest" else resized
-            masks |= {"sized": geometry.mask(masks["native"])} if labelled else {}
+            masks |= {} if mask is None else {"sized": geometry.mask(mask)}
         return Content(image, limits, masks)
 
     def _check_room(self, missing: list[int]) -> None:
-        """Refuse to begin what cannot end, going by the first slice that can be read; without one nothing is made."""
+        """Refuse to begin what cannot end, going by the first slice that can be read."""
         rows = np.concatenate([self._blocks[number] for number in missing])
         for row in rows:
-            with contextlib.suppress(DataError):  # is named with all others that cannot be read
+            with contextlib.suppress(GisegError):  # is named with all others that cannot be read
                 first = self._content(row)
                 break
         else:
@@ -294,7 +297,7 @@ class Store:
             return take(shard, place)
         except DamagedError:
             if number not in self._given_up:
-                with contextlib.suppress(OSError, DataError, DamagedError):
+                with contextlib.suppress(OSError, GisegError, DamagedError):
                     made = self._shards[number] = self._make(number, {})
                     return take(made, place)
                 self._given_up.add(number)
