@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gisegkit"
 
 LEVELS = (  # from the ground up: a module imports from its own level or from below
-    ("errors", "sizes", "cores"),
+    ("errors", "sizes", "cores", "words"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check"),
     ("components", "data", "plugins", "testing"),
