@@ -22,6 +22,7 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("results", "evaluated"),
     ("run", "score", "show", "compare"),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisegkit.words import count, parameters
+from gisegkit.words import count, in_a_sentence, parameters
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from gisegkit.words import count, parameters
         (2, "scan", "", "2 scans"),
         (1, "class", "classes", "1 class"),
         (3, "class", "classes", "3 classes"),
-        (38496, "slice", "", "38,496 slices"),
+        (38496, "slice", "", "38496 slices"),
     ],
 )
 def test_count(number, noun, plural, text):
@@ -33,3 +33,8 @@ def test_count(number, noun, plural, text):
 )
 def test_parameters(number, text):
     assert parameters(number) == text
+
+
+def test_in_a_sentence():
+    assert in_a_sentence("There are: a.") == "there are: a."
+    assert in_a_sentence("") == ""
