@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from gisegkit.recipe_text import Document, parse_value
-from gisegkit.registry import Registries
+from gisegkit.errors import ComponentError, Mistake, RecipeError
+from gisegkit.monitor import directions, parts_of
+from gisegkit.recipe import Recipe, Train, load_recipe, read_document
+from gisegkit.recipe_text import Document, override, parse_value
+from gisegkit.registry import Component, Registries
 from gisegkit.values import show
 
 ORIGIN = "--demo"
 
 MODEL: dict[str, Any] = {"weights": "none", "width": 16}
 """What it sets of the network, as far as that has such a parameter."""
+
+EXCLUSIVE = " (a loss of the recipe needs classes that exclude one another)"
 
 SMALL: dict[str, Any] = {
     "dataset.name": "phantom",
@@ -34,6 +42,21 @@ slices an epoch, gave 0.644 in a comparison where these gave 0.754.
 """
 
 
+def load_demo(path: Path | str, registries: Registries, overrides: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
+    """A recipe as its demo, and a line for each value that the demo sets or leaves out.
+
+    Raises:
+        RecipeError: if the recipe has mistakes, or names other data than phantoms with ``--set``.
+        ComponentError: if a metric whose part or class is monitored cannot be built.
+    """
+    document = read_document(path)
+    settings = demo_settings(document, registries, overrides)
+    lines = overridden(document, settings)
+    recipe = load_recipe(path, registries=registries, overrides=overrides, preset=settings)
+    recipe, more = _monitor_phantoms(recipe, registries)
+    return recipe, [*lines, *recipe.notes, *more]
+
+
 def demo_settings(
     document: Document, registries: Registries, overrides: Sequence[str] = ()
 ) -> list[tuple[str, Any, str]]:
@@ -41,36 +64,119 @@ def demo_settings(
 
     Args:
         document: the recipe.
-        registries: where its model is looked up.
-        overrides: the texts given with ``--set``, which may name another model.
+        registries: where its model and its losses are looked up.
+        overrides: the texts given with ``--set``, which may name others.
+
+    Raises:
+        RecipeError: if an override names other data than phantoms.
     """
-    settings = [("demo", True, ORIGIN), *((key, value, ORIGIN) for key, value in SMALL.items())]
-    model = document.data.get("model")
-    name = model.get("name") if isinstance(model, dict) else None
+    wanted = copy.deepcopy(document)
     for text in overrides:
-        key, _, value = text.partition("=")
-        name = parse_value(value.strip()) if key.strip() == "model.name" else name
-    if isinstance(name, str) and name in registries["model"]:
-        parameters = registries["model"].get(name).signature().parameters
-        settings += [(f"model.{key}", value, ORIGIN) for key, value in MODEL.items() if key in parameters]
-    return settings + _shifted_losses(document)
+        key, equals, value = text.partition("=")
+        if equals and key.strip():
+            override(wanted, key.strip(), parse_value(value.strip()), text)
+    _refuse_other_data(wanted)
+    settings = [("demo", True, ORIGIN), *((key, value, ORIGIN) for key, value in SMALL.items())]
+    dataset, train = (document.data.get(name) for name in ("dataset", "train"))
+    if isinstance(dataset, dict) and dataset.get("name") == SMALL["dataset.name"] and dataset.get("root"):
+        settings.append(("dataset.root", "", ORIGIN))
+    if isinstance(train, dict) and train.get("init_from"):
+        settings.append(("train.init_from", "", ORIGIN))
+    if any(_needs_exclusive(component) for component in _named(wanted, registries, "loss")):
+        settings.append(("dataset.exclusive", True, ORIGIN))
+    for component in _named(wanted, registries, "model"):
+        settings += [(f"model.{key}", value, ORIGIN) for key, value in _model_settings(component)]
+    return settings + _shifted_losses(document, wanted)
 
 
-def _shifted_losses(document: Document) -> list[tuple[str, Any, str]]:
-    """Losses that begin or end at an epoch do so after the same share of the demo's epochs."""
-    train, losses = document.data.get("train"), document.data.get("loss")
-    epochs = train.get("epochs") if isinstance(train, dict) else None
-    if not isinstance(epochs, int) or epochs < 1 or not isinstance(losses, list):
+def _refuse_other_data(wanted: Document) -> None:
+    """A demo says of all that it writes that it was made of phantoms; so it must be."""
+    dataset = wanted.data.get("dataset")
+    for key, own in (("name", SMALL["dataset.name"]), ("root", "")):
+        if ("dataset", key) in wanted.overrides and isinstance(dataset, dict) and dataset.get(key) != own:
+            found = f"a demo runs on phantoms of its own, and --set dataset.{key} names other data"
+            raise RecipeError(wanted.source, [Mistake(ORIGIN, found, "leave one of the two out")])
+
+
+def _named(document: Document, registries: Registries, kind: str) -> Iterator[Component]:
+    """The components of a kind that a document names and that there are."""
+    tables = document.data.get(kind)
+    for table in tables if isinstance(tables, list) else [tables]:
+        name = table.get("name") if isinstance(table, dict) else None
+        if isinstance(name, str) and name in registries[kind]:
+            yield registries[kind].get(name)
+
+
+def _needs_exclusive(loss: Component) -> bool:
+    """Whether a loss is refused on classes that may overlap; one that cannot be read is refused when it is built."""
+    try:
+        file = loss.signature().file
+        if loss.owner.distribution == "gisegkit" and "exclusive_only" not in Path(file).read_text(encoding="utf-8"):
+            return False  # importing it would import torch
+        return bool(getattr(loss.load(), "exclusive_only", False))
+    except (ComponentError, OSError):
+        return False
+
+
+def _model_settings(model: Component) -> Iterator[tuple[str, Any]]:
+    """What of MODEL the network has a parameter for that takes it."""
+    parameters = model.signature().parameters
+    for key, value in MODEL.items():
+        if key in parameters:
+            try:
+                parameters[key].type.convert(value)
+            except ValueError:
+                continue  # a plugin means something else by it
+            yield key, value
+
+
+def _shifted_losses(document: Document, wanted: Document) -> list[tuple[str, Any, str]]:
+    """Losses that begin or end at an epoch do so after the same share of the demo's epochs.
+
+    Those that are set with ``--set`` stay, and ``--set train.epochs`` counts as the demo's epochs.
+    """
+    losses = wanted.data.get("loss")
+    said, set_ = (one.data.get("train") for one in (document, wanted))
+    epochs = said.get("epochs", Train().epochs) if isinstance(said, dict) else Train().epochs
+    own = ("train", "epochs") in wanted.overrides and isinstance(set_, dict)
+    small = set_["epochs"] if own else SMALL["train.epochs"]
+    if not all(isinstance(count, int) and count > 0 for count in (epochs, small)) or not isinstance(losses, list):
         return []
     settings = []
     for index, loss in enumerate(losses):
-        for key in ("start_epoch", "end_epoch"):
-            epoch = loss.get(key) if isinstance(loss, dict) else None
-            if isinstance(epoch, int) and 1 < epoch <= epochs:
-                start = key == "start_epoch"  # the epochs in front of a start are a share, as those up to an end are
-                moved = round((epoch - start) * SMALL["train.epochs"] / epochs) + start
-                settings.append((f"loss.{index}.{key}", moved, ORIGIN))
+        start, end = (loss.get(f"{key}_epoch") if isinstance(loss, dict) else None for key in ("start", "end"))
+        moved = {}
+        if isinstance(start, int) and 1 < start <= epochs:  # the epochs in front of it are a share of all
+            moved["start_epoch"] = min(round((start - 1) * small / epochs) + 1, small)
+        if isinstance(end, int) and 0 < end <= epochs:
+            moved["end_epoch"] = max(round(end * small / epochs), moved.get("start_epoch", 1))
+        settings += [
+            (f"loss.{index}.{key}", value, ORIGIN)
+            for key, value in moved.items()
+            if ("loss", index, key) not in wanted.overrides
+        ]
     return settings
+
+
+def _monitor_phantoms(recipe: Recipe, registries: Registries) -> tuple[Recipe, list[str]]:
+    """The recipe with its metric monitored in place of a class that phantoms lack, and a line that says so."""
+    monitor = recipe.monitor
+    names = [spec.name for spec in recipe.metric if monitor.startswith(f"{spec.name}/")]
+    if not names:
+        return recipe, []
+    from gisegkit.data.phantom_anatomy import CLASSES
+    from gisegkit.dataset import build_component  # imports numpy, which a demo without this needs not
+
+    metrics = {spec.name: build_component(spec, registries) for spec in recipe.metric}
+    parts = {name: parts_of(name, metric, classes=len(CLASSES)) for name, metric in metrics.items()}
+    if monitor in directions(metrics, parts, CLASSES):
+        return recipe, []
+    name = max(names, key=len)
+    line = (
+        f"demo: train.monitor = {show(name)} (the recipe says {show(monitor)}, and the phantom's classes are "
+        f"{', '.join(CLASSES)})"
+    )
+    return replace(recipe, train=replace(recipe.train, monitor=name)), [line]
 
 
 def overridden(document: Document, settings: list[tuple[str, Any, str]]) -> list[str]:
@@ -82,5 +188,6 @@ def overridden(document: Document, settings: list[tuple[str, Any, str]]) -> list
             node = node[int(part)] if isinstance(node, list) else node.get(part) if isinstance(node, dict) else None
         if node != value:
             said = "" if node is None else f" (the recipe says {show(node)})"
+            said = EXCLUSIVE if key == "dataset.exclusive" else said
             lines.append(f"demo: {key} = {show(value)}{said}")
     return lines

@@ -11,6 +11,7 @@ from typing import Any
 
 from gisegkit.errors import ComponentError, did_you_mean
 from gisegkit.signatures import Signature, load_path, read_object, read_path
+from gisegkit.words import in_a_sentence
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Registry:
             ComponentError: if there is none; says the nearest names and all that there are.
         """
         if name not in self._components:
-            raise ComponentError(f"there is no {self.kind.name} {name!r}; {self.advice(name)}")
+            raise ComponentError(f"there is no {self.kind.name} {name!r}; {in_a_sentence(self.advice(name))}")
         return self._components[name]
 
     def advice(self, name: str) -> str:
@@ -174,7 +175,7 @@ class Registries:
         """
         if kind not in self.by_kind:
             nearest = did_you_mean(kind, self.by_kind)
-            advice = " ".join(filter(None, [nearest, f"Kinds: {', '.join(KINDS)}"]))
+            advice = " ".join(filter(None, [nearest, f"{'Kinds' if nearest else 'kinds'}: {', '.join(KINDS)}"]))
             raise ComponentError(f"there is no kind {kind!r}; {advice}")
         return self.by_kind[kind]
 

@@ -31,6 +31,7 @@ from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.rundir import RunDir
 from gisegkit.session import Ready, Session, get_ready, score_all
 from gisegkit.types import EpochReport, silent
+from gisegkit.words import parameters
 
 CUTTING = ("memory", "micro_batch", "activation_checkpointing")
 """Keys of [train] that say how batches are cut; a run may go on with others."""
@@ -62,7 +63,7 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
         run.write_split(split)
     count = sum(parameter.numel() for parameter in ready.model.parameters())
     session.say(
-        f"{recipe.model.name}: {count / 1e6:.2f} million parameters on {ready.device}; "
+        f"{recipe.model.name}: {parameters(count)} on {ready.device}; "
         f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate"
     )
     if state is not None:
@@ -238,8 +239,8 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
         epochs=1,
         workers=0,
     )
-    parameters = [parameter.numel() for parameter in ready.model.parameters()]
-    lines = [f"{recipe.model.name}: {sum(parameters):,} parameters in {len(parameters)} tensors, on {ready.device}"]
+    sizes = [parameter.numel() for parameter in ready.model.parameters()]
+    lines = [f"{recipe.model.name}: {sum(sizes):,} parameters in {len(sizes)} tensors, on {ready.device}"]
     height, width = recipe.input.size
     channels, classes = ready.data.channels, len(ready.data.dataset.classes)
     lines.append(f"input [B, {channels}, {height}, {width}], output [B, {classes}, {height}, {width}]")

@@ -14,7 +14,7 @@ import numpy as np
 from gisegkit.components.datasets.uwmgi import THICKNESS
 from gisegkit.data import rle
 from gisegkit.data.planes import merge
-from gisegkit.data.submission import check_runs, read_rows, read_submission, report
+from gisegkit.data.submission import check_runs, missing_rows, read_rows, read_submission, report
 from gisegkit.engine.overlap import ordered, thread_count
 from gisegkit.engine.scoring import ScanValues, Scoreboard
 from gisegkit.errors import DataError, SubmissionError
@@ -107,19 +107,13 @@ def score_submission(
             not known.
     """
     true = read_truth(truth)
-    rows = read_submission(submission, sizes=true.sizes, classes=true.classes)
+    rows = read_submission(submission, sizes=true.sizes, classes=true.classes, truth=str(truth))
     if rows.empty:
         raise SubmissionError(f"{submission} has no rows, so there is nothing to score")
     predicted: Runs = dict(zip(zip(rows["id"], rows["class"], strict=True), rows["predicted"], strict=True))
     touched = set(rows["id"])
     volumes = {volume: ids for volume, ids in true.volumes.items() if not touched.isdisjoint(ids)}
-    missing = [
-        f"no row for {slice_id}, {label}"
-        for ids in volumes.values()
-        for slice_id in ids
-        for label in true.classes
-        if (slice_id, label) not in predicted
-    ]
+    missing = list(_missing(predicted, volumes, true.classes))
     if missing:
         raise SubmissionError(report(submission, missing) + "\na scan is scored whole: give each of its slices a row")
     true.check(volumes)
@@ -140,6 +134,14 @@ def score_submission(
             board.record(values)
     slices = sum(len(ids) for ids in volumes.values())
     return SubmissionScores(submission, truth, board, len(volumes), slices, len(true.volumes) - len(volumes))
+
+
+def _missing(runs: Runs, volumes: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Iterator[str]:
+    """A line for each slice that lacks rows."""
+    for ids in volumes.values():
+        for slice_id in ids:
+            if labels := [label for label in classes if (slice_id, label) not in runs]:
+                yield missing_rows(slice_id, labels, classes)
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class Truth:
             sizes = {self.sizes[slice_id] for slice_id in ids}
             if len(sizes) > 1:
                 problems.append(f"scan {volume} has slices of different sizes (height, width): {_listed(sizes)}")
+            problems += _missing(self.runs, {volume: ids}, self.classes)
             for slice_id in ids:
                 problems += self._problems(slice_id)
         if problems:
@@ -189,7 +192,6 @@ class Truth:
         for label in self.classes:
             key = (slice_id, label)
             if key not in self.runs:
-                problems.append(f"no row for {slice_id}, {label}")
                 continue
             try:
                 check_runs(self.runs[key], self.sizes[slice_id], place=f"line {self.lines[key]}: {slice_id}, {label}")
@@ -215,7 +217,7 @@ def read_truth(path: Path) -> Truth:
     keys = list(zip(table["id"], table["class"], strict=True))
     lines: dict[tuple[str, str], int] = {}
     problems = []
-    for key, line in zip(keys, table["line"].tolist(), strict=True):
+    for key, line in zip(keys, table.index.tolist(), strict=True):
         if key in lines:
             problems.append(f"line {line}: a second row for {', '.join(key)}; the first is line {lines[key]}")
         lines.setdefault(key, line)
@@ -242,8 +244,7 @@ def read_truth(path: Path) -> Truth:
 def _sizes_in(path: Path, table: pd.DataFrame) -> dict[str, Size]:
     """Sizes from the columns width and height."""
     sizes: dict[str, Size] = {}
-    columns = table[["line", "id", "height", "width"]]
-    for line, slice_id, height, width in columns.itertuples(index=False, name=None):
+    for line, slice_id, height, width in table[["id", "height", "width"]].itertuples(name=None):
         size = _positive(height, path, line), _positive(width, path, line)
         if sizes.setdefault(slice_id, size) != size:
             raise DataError(f"{path}: line {line}: {slice_id} has another width or height than in its first row")

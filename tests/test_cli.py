@@ -140,7 +140,8 @@ def test_the_whole_way_from_data_to_score(here, capsys):
     assert "model: unet (encoder" in out and "effective batch 8 slices" in out and out.endswith("no mistakes\n")
     out, _ = giseg(capsys, "run", "cli.toml", "--device", "cpu")
     assert "epoch 1/1  loss" in out and "run folder: runs/cli\n" in out and "demo" not in out.lower()
-    assert "both empty" in out.lower() or "empty" in out.lower()
+    assert re.search(r"^  dice \d\.\d{4} \[1\]  large_bowel ", out, re.MULTILINE)
+    assert re.search(r"^  \[1\] Dice per slice and class, both empty skipped", out, re.MULTILINE)
     out, _ = giseg(capsys, "run", "cli.toml", "--device", "cpu", "--resume")
     assert "resuming after epoch 1 of 1" in out
     out, _ = giseg(capsys, "predict", "runs/cli", "--part", "validation", "--out", "fold.csv", "--device", "cpu")
@@ -149,13 +150,13 @@ def test_the_whole_way_from_data_to_score(here, capsys):
     dice = re.search(r"dice (\d\.\d{4})", out)
     assert dice is not None
     out, _ = giseg(capsys, "score", "fold.csv", "phantom/train.csv")
-    assert f"  dice {dice[1]}" in out and "not scored: 1 scans" in out and "valid" in out
+    assert f"  dice {dice[1]}" in out and "not scored: 1 scan of" in out and "valid" in out
     out, _ = giseg(capsys, "score", "fold.csv", "phantom/train.csv", "--json")
     assert f"{json.loads(out)['scores']['dice']:.4f}" == dice[1]
     out, _ = giseg(capsys, "score", "fold.csv", "phantom/train.csv", "--metric", "nsd")
     assert "share of both surfaces within 3 mm" in out and "dice" not in out
     out, _ = giseg(capsys, "score", "runs/cli/predictions/submission.csv", "phantom/test_truth.csv")
-    assert "scores of 10 slices in 1 scans" in out
+    assert "scores of 10 slices in 1 scan (" in out
 
 
 def test_ten_mistakes_and_more_in_one_report(here, capsys):
@@ -177,6 +178,9 @@ def test_ten_mistakes_and_more_in_one_report(here, capsys):
         (["describe", "los", "dice"], "did you mean 'loss'?"),
         (["describe", "loss", "dise"], "did you mean 'dice'?"),
         (["list-components", "modle"], "did you mean 'model'?"),
+        (["describe", "loss", "edge"], "there is no loss 'edge'; there are: bce, ce,"),
+        (["describe", "widget"], "there is no kind 'widget'; kinds: dataset, model,"),
+        (["widget"], "no command 'widget'; there are: run, train,"),
         (["evaluate", "runs/none"], "no run folder"),
         (["predict", "runs/none"], "no run folder"),
         (["run", "cli.toml", "--device", "gpu"], "no such device"),
@@ -296,6 +300,33 @@ def test_describe(capsys):
     out, _ = giseg(capsys, "describe", "model", "unet", "--json")
     names = [parameter["name"] for parameter in json.loads(out)["parameters"]]
     assert "encoder" in names and "classes" not in names
+
+
+def test_describe_without_a_name_lists_the_kind(capsys):
+    out, _ = giseg(capsys, "describe", "loss")
+    assert re.search(r"^  loss  tversky ", out, re.MULTILINE) and "8 components; giseg describe loss NAME" in out
+    assert out.replace("loss NAME", "") == giseg(capsys, "list-components", "loss")[0].replace("loss NAME", "")
+    entries = json.loads(giseg(capsys, "describe", "loss", "--json")[0])
+    assert {entry["kind"] for entry in entries} == {"loss"}
+
+
+def test_conventions_are_notes_and_directions_stand_beside_scores(capsys):
+    scores = {
+        "slices": 1,
+        "scans": 1,
+        "part": "validation",
+        "scores": {"uwmgi_score": 0.5, "uwmgi_score/hausdorff": 0.25, "hd95": 5.0, "hd95/liver": 4.0},
+        "conventions": {"uwmgi_score": "a mixture", "hd95": "in mm"},
+        "higher_is_better": {"uwmgi_score": True, "uwmgi_score/hausdorff": False, "hd95": False, "hd95/liver": False},
+    }
+    output.print_scores(scores)
+    assert capsys.readouterr().out.splitlines() == [
+        "scores of 1 slice in 1 scan (validation)",
+        "  uwmgi_score 0.5000 [1]  hausdorff 0.2500 (lower is better)",
+        "  hd95 5.0000 (lower is better) [2]  liver 4.0000",
+        "  [1] a mixture",
+        "  [2] in mm",
+    ]
 
 
 def test_progress_without_a_terminal_is_plain_lines(capsys, monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gisegkit"
 
 LEVELS = (  # from the ground up: a module imports from its own level or from below
-    ("errors", "sizes", "machine", "cores"),
+    ("errors", "sizes", "machine", "cores", "words"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check", "differences"),
     ("components", "data", "plugins", "testing"),
@@ -26,6 +26,7 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("evaluation", "prediction", "comparison"),
     ("run", "score", "show", "compare"),
     ("cli",),
+    ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
+from gisegkit.components.datasets.exclusions import EXCLUSIONS
 from gisegkit.components.datasets.phantom import Phantom
+from gisegkit.components.datasets.uwmgi import UWMGI
 from gisegkit.data import phantom
-from gisegkit.data.phantom import write_phantom
+from gisegkit.data.phantom import KNOWN_BAD, day_number, write_phantom
 from gisegkit.data.phantom_scan import Scan
 from gisegkit.errors import DataError, RunError
 
@@ -265,3 +267,34 @@ def test_the_cache_is_made_once_even_by_two_at_the_same_time(tmp_path: Path, mon
     before = root.stat().st_mtime_ns
     Phantom(cases=1, days=1, slices=8)  # would wait at the barrier if it were made again
     assert root.stat().st_mtime_ns == before
+
+
+def test_no_scan_has_a_name_that_recipes_leave_out() -> None:
+    assert {scan for scans in EXCLUSIONS.values() for scan in scans} == KNOWN_BAD
+    for case in range(1, 150):
+        days = [day_number(0, case, day) for day in range(12)]
+        assert days == sorted(set(days)), "every scan has its own day, in order"
+        assert not {f"case{case}_day{day}" for day in days} & KNOWN_BAD
+
+
+def test_every_scan_made_is_used_by_a_recipe_of_the_competition(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "ph", cases=13, days=1, slices=8, seed=0)
+    for exclude in EXCLUSIONS:
+        dataset = UWMGI(root=str(tmp_path / "ph"), exclude=exclude)
+        assert (dataset.table["volume"].nunique(), dataset.dropped) == (13, ())
+
+
+def test_exclusive_classes_are_the_same_but_for_pixels_of_several_and_are_prepared_anew() -> None:
+    settings = {"cases": 2, "days": 1, "slices": 12, "test_cases": 0}
+    plain, exclusive = Phantom(**settings), Phantom(**settings, exclusive=True)
+    assert (plain.exclusive, exclusive.exclusive) == (False, True)
+    overlaps = 0
+    for row in range(len(plain.table)):
+        before, after = plain.mask(row), exclusive.mask(row)
+        several = before.sum(axis=2) > 1
+        overlaps += int(several.sum())
+        assert after.dtype == before.dtype and after.sum(axis=2).max() <= 1
+        assert (after[~several] == before[~several]).all()
+        assert (after[several].argmax(axis=1) == before[several].argmax(axis=1)).all()
+        assert plain.sources(row) != exclusive.sources(row)
+    assert overlaps > 0

@@ -48,7 +48,7 @@ def test_an_unknown_name_gets_the_nearest_all_and_the_recall():
 
 
 def test_an_empty_registry_says_so():
-    with pytest.raises(ComponentError, match=r"there is no loss 'bce'; There are: none\."):
+    with pytest.raises(ComponentError, match=r"there is no loss 'bce'; there are: none\."):
         registry().get("bce")
 
 
@@ -59,7 +59,7 @@ def test_registries_by_kind():
     assert [component.name for component in registries] == ["net", "bce"]  # the order of KINDS
     with pytest.raises(ComponentError, match=r"no kind 'losses'; did you mean 'loss'\? Kinds: dataset, model, loss"):
         registries["losses"]
-    with pytest.raises(ComponentError, match="there is no kind 'zzz'; Kinds: dataset"):
+    with pytest.raises(ComponentError, match="there is no kind 'zzz'; kinds: dataset"):
         registries["zzz"]
 
 

@@ -185,6 +185,28 @@ def test_unknown_ids_classes_and_bad_runs_are_one_report(folder):
     assert "line 5: case1_day0_slice_0002, large_bowel: run 2" in message
 
 
+def test_a_slice_without_any_row_is_one_problem(folder):
+    resave(folder / "submission.csv", lambda table: table.drop(index=[3, 4, 5, 7]))
+    message = refusal(folder)
+    assert "submission.csv: 2 problems" in message
+    assert "no row for case1_day0_slice_0002, any class" in message
+    assert "no row for case1_day0_slice_0003, small_bowel" in message
+
+
+def test_the_truth_of_other_scans_is_one_line_that_names_it(folder):
+    resave(folder / "train.csv", lambda table: table.assign(id="other_" + table["id"]))
+    message = refusal(folder)
+    assert "\n" not in message and "slices is in " in message and str(folder / "train.csv") in message
+
+
+@pytest.mark.parametrize("name", ["line", "index", "size"])
+def test_a_truth_may_have_columns_of_any_name(folder, name):
+    before = score_submission(folder / "submission.csv", folder / "sized.csv", metrics=metrics()).board.scores()
+    resave(folder / "sized.csv", lambda table: table.assign(**{name: "7"}))
+    after = score_submission(folder / "submission.csv", folder / "sized.csv", metrics=metrics()).board.scores()
+    assert after == before
+
+
 def test_an_empty_submission(folder):
     (folder / "submission.csv").write_text("id,class,predicted\n")
     assert "no rows" in refusal(folder)

@@ -203,3 +203,32 @@ def test_no_file_and_no_table(tmp_path):
 
 def test_a_header_alone_is_an_empty_submission(tmp_path):
     assert read_submission(write(tmp_path / "s.csv")).empty
+
+
+def test_an_unknown_slice_or_class_is_one_problem_however_many_rows_name_it(tmp_path):
+    rows = [f"{name},{label}," for name in ("a_slice_1", "x", "y") for label in ("liver", "spleen")]
+    message = refusal(write(tmp_path / "s.csv", *rows), sizes=SIZES, classes=CLASSES)
+    assert message.splitlines()[1:] == [
+        "  line 4: the truth has no slice 'x' (and 1 more row)",
+        "  line 6: the truth has no slice 'y' (and 1 more row)",
+    ]
+    rows = [f"{name},lung," for name in ("a_slice_1", "a_slice_2")]
+    message = refusal(write(tmp_path / "s.csv", *rows), sizes=SIZES, classes=CLASSES)
+    assert message.splitlines()[1:] == [
+        "  line 2: the truth has no class 'lung'; it has liver, spleen (and 1 more row)"
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 48])
+def test_a_truth_of_other_slices_altogether_is_one_line(tmp_path, count):
+    rows = [f"z_{number},{label}," for number in range(count) for label in ("liver", "spleen")]
+    message = refusal(write(tmp_path / "s.csv", *rows), sizes=SIZES, classes=CLASSES, truth="truth.csv")
+    assert "\n" not in message
+    assert ("none of its 48 slices is" if count > 1 else "its only slice is not") in message
+    assert "in truth.csv, whose first slice is 'a_slice_1' (the submission's first is 'z_0')" in message
+
+
+@pytest.mark.parametrize("name", ["line", "index", "level_0", "size", "name"])
+def test_a_column_of_any_name_is_refused_in_words(tmp_path, name):
+    path = write(tmp_path / "s.csv", "7,a,liver,1 2", header=f"{name},id,class,predicted")
+    assert f"found also {name!r}" in refusal(path)

@@ -81,7 +81,7 @@ def test_lines(found):
     assert "left out: 7 slices (known bad scans)" in text
     assert "without any class: 1 (25.0%)" in text
     assert "a: in 2 slices (50.0%), 13.75% of all pixels" in text
-    assert "overlap of a and b: in 1 slices" in text
+    assert "overlap of a and b: in 1 slice" in text
     assert "ignored pixels: 5" in text
 
 

@@ -64,12 +64,8 @@ class Giseg(click.Group):
         """
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             nearest = did_you_mean(args[0], self.commands)
-            raise click.UsageError(
-                " ".join(
-                    filter(None, [f"no command {args[0]!r};", nearest, f"There are: {', '.join(self.commands)}."])
-                ),
-                ctx,
-            )
+            those = f"{'There' if nearest else 'there'} are: {', '.join(self.commands)}."
+            raise click.UsageError(" ".join(filter(None, [f"no command {args[0]!r};", nearest, those])), ctx)
         return super().resolve_command(ctx, args)
 
 

@@ -13,6 +13,7 @@ from gisegkit.plugins import Plugins
 from gisegkit.registry import KINDS, Component
 from gisegkit.signatures import REQUIRED, Parameter
 from gisegkit.values import show
+from gisegkit.words import count
 
 
 @click.command("list-components")
@@ -21,6 +22,10 @@ from gisegkit.values import show
 @click.pass_obj
 def list_components(plugins: Plugins, kind: str | None, as_json: bool) -> None:
     """List components: kind, name, owner, summary."""
+    _print_list(plugins, kind, as_json=as_json)
+
+
+def _print_list(plugins: Plugins, kind: str | None, *, as_json: bool) -> None:
     if kind is None:
         components = list(plugins.registries)
     else:
@@ -36,16 +41,20 @@ def list_components(plugins: Plugins, kind: str | None, as_json: bool) -> None:
         say(json.dumps(entries, indent=2))
         return
     table(("kind", "name", "owner", "summary"), rows)
-    say(f"{len(rows)} components; giseg describe KIND NAME tells more")
+    what = "KIND" if kind is None else kind
+    say(f"{count(len(rows), 'component')}; giseg describe {what} NAME tells more")
 
 
 @click.command("describe")
 @click.argument("kind")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def describe(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
-    """Show a component's parameters, types, defaults, help and paper."""
+def describe(plugins: Plugins, kind: str, name: str | None, as_json: bool) -> None:
+    """Show a component's parameters, types, defaults, help and paper; without NAME, the components of KIND."""
+    if name is None:
+        _print_list(plugins, kind, as_json=as_json)
+        return
     component = plugins.registries[kind].get(name)
     signature = component.signature()
     given = KINDS[kind].given

@@ -27,6 +27,7 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     from gisegkit.engine.resident import Resident
     from gisegkit.session import prepared_line
     from gisegkit.sizes import show_size
+    from gisegkit.words import count
 
     dataset = build_dataset(parsed, plugins.registries)
     found = None if quick else survey(dataset, progress=progress)
@@ -41,7 +42,8 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
         store = make_store(parsed, dataset)
         prepared = NOTHING if store is None else store.prepare(range(len(dataset.table)), build=False)
     else:
-        say(f"split: {len(data.train)} slices train, {len(data.validation)} validate (fold {parsed.split.fold})")
+        train = f"{count(len(data.train), 'slice')} train"
+        say(f"split: {train}, {len(data.validation)} validate (fold {parsed.split.fold})")
         store, prepared = data.source.reader.store, data.prepared
         if parsed.input.store == "device":
             say(str(Resident(data.source, data.train)))
@@ -53,4 +55,5 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
         return
     for line in found.defects:
         warn(line)
-    say(f"{len(found.defects)} defects found in {len(dataset.table)} slices of {parsed.dataset.name}")
+    where = f"{count(len(dataset.table), 'slice')} of {parsed.dataset.name}"
+    say(f"{count(len(found.defects), 'defect')} found in {where}")

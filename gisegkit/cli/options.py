@@ -10,7 +10,7 @@ import click
 
 from gisegkit.cli.output import progress, say
 from gisegkit.plugins import Plugins
-from gisegkit.recipe import Recipe, load_recipe, read_document
+from gisegkit.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from gisegkit.session import Session
@@ -50,12 +50,9 @@ def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, dem
         for line in recipe.notes:
             say(line)
         return recipe
-    from gisegkit.demo import demo_settings, overridden
+    from gisegkit.demo import load_demo
 
-    document = read_document(path)
-    settings = demo_settings(document, registries, overrides)
-    lines = overridden(document, settings)
-    recipe = load_recipe(path, registries=registries, overrides=overrides, preset=settings)
+    recipe, lines = load_demo(path, registries, overrides)
     for line in lines:
         say(line)
     return recipe

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from gisegkit.epochs import clock as clock
+from gisegkit.words import count
 
 T = TypeVar("T")
 
@@ -41,12 +42,12 @@ def progress(items: Iterable[T], label: str, total: int) -> Iterable[T]:
 
 def _lines(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     start = last = time.monotonic()
-    for count, item in enumerate(items):
+    for done, item in enumerate(items):
         now = time.monotonic()
-        if count and now - last >= EVERY:
+        if done and now - last >= EVERY:
             last = now
-            rate = count / (now - start)
-            click.echo(f"{label}: {count}/{total}, {rate:.2f}/s, {clock((total - count) / rate)} left", err=True)
+            rate = done / (now - start)
+            click.echo(f"{label}: {done}/{total}, {rate:.2f}/s, {clock((total - done) / rate)} left", err=True)
         yield item
 
 
@@ -75,14 +76,25 @@ def _is_number(text: str) -> bool:
 
 
 def print_scores(scores: Mapping[str, Any]) -> None:
-    """What ``evaluation/scores.json`` holds: every score beside its convention, then one column a class."""
+    """What ``evaluation/scores.json`` holds: a metric a line, what it counts in a numbered note below."""
     demo = "DEMO on phantoms, not real data: " if scores.get("demo") else ""
     epoch = f", epoch {scores['epoch']}" if "epoch" in scores else ""
-    say(f"{demo}scores of {scores['slices']} slices in {scores['scans']} scans ({scores['part']}{epoch})")
+    what = f"{count(scores['slices'], 'slice')} in {count(scores['scans'], 'scan')}"
+    say(f"{demo}scores of {what} ({scores['part']}{epoch})")
     values: Mapping[str, float] = scores["scores"]
-    for name, convention in scores["conventions"].items():
+    higher: Mapping[str, bool] = scores.get("higher_is_better", {})  # older runs do not say it of parts
+    for number, name in enumerate(scores["conventions"], 1):
+        own = higher.get(name, True)
         inner = "".join(
-            f"  {key.split('/', 1)[1]} {cell(value)}" for key, value in values.items() if key.startswith(f"{name}/")
+            f"  {key.removeprefix(f'{name}/')} {cell(value)}{_lower(higher.get(key, own)) if own else ''}"
+            for key, value in values.items()
+            if key.startswith(f"{name}/")
         )
-        say(f"  {name} {cell(values[name])}{inner}")
-        say(f"    ({convention})")
+        say(f"  {name} {cell(values[name])}{_lower(own)} [{number}]{inner}")
+    for number, convention in enumerate(scores["conventions"].values(), 1):
+        say(f"  [{number}] {convention}")
+
+
+def _lower(higher: bool) -> str:
+    """What stands beside a score where lower is better; that higher is goes without saying."""
+    return "" if higher else " (lower is better)"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from gisegkit.cli.output import progress, say
+from gisegkit.words import count
+
+FOLDS = 5
+"""Of the recipe that ``usage`` names; each needs a case."""
 
 
 @click.command("phantom")
@@ -31,5 +36,19 @@ def command(out: Path, cases: int, days: int, slices: int, test_cases: int, seed
     folder = write_phantom(
         out, cases=cases, days=days, slices=slices, test_cases=test_cases, seed=seed, progress=progress
     )
-    say(f"phantom: {folder} ({cases * days} scans with labels, {test_cases * days} without)")
-    say(f"  use it: giseg run recipes/unet_effb1.toml --set dataset.root={folder}")
+    without = f", {test_cases * days} without" if test_cases else ""
+    say(f"phantom: {folder} ({count(cases * days, 'scan')} with labels{without})")
+    say(f"  use it: {usage(folder, cases=cases)}")
+
+
+def usage(folder: Path, *, cases: int) -> str:
+    """A command that trains on the phantom, without a network; what a recipe says of it where no recipe is at hand."""
+    shipped = Path(__file__).parents[2] / "recipes" / "unet_effb1.toml"
+    if not shipped.is_file():
+        return f'write [dataset] name = "uwmgi", root = "{folder}" in a recipe'
+    here = Path.cwd()
+    recipe = shipped.relative_to(here) if shipped.is_relative_to(here) else shipped
+    sets = [f"dataset.root={folder}", "model.weights=none"]
+    if cases < FOLDS:
+        sets.append(f"split.folds={cases}")
+    return shlex.join(["giseg", "run", str(recipe), *(part for text in sets for part in ("--set", text))])

@@ -9,6 +9,7 @@ import click
 
 from gisegkit.cli.output import print_scores, progress, say, table
 from gisegkit.plugins import Plugins
+from gisegkit.words import count
 
 METRICS = ("uwmgi_score", "dice", "iou")
 
@@ -46,6 +47,7 @@ def command(
     content = {
         "scores": result.board.scores(),
         "conventions": result.board.conventions,
+        "higher_is_better": result.board.directions,
         "slices": result.slices,
         "scans": result.scans,
         "part": str(submission),
@@ -56,5 +58,5 @@ def command(
         say(name.replace("_", " "))
         table([str(column) for column in frame.columns], frame.itertuples(index=False))
     if result.scans_not_scored:
-        say(f"not scored: {result.scans_not_scored} scans of {truth} of which the submission has no row")
+        say(f"not scored: {count(result.scans_not_scored, 'scan')} of {truth} of which the submission has no row")
     say(f"{submission}: valid, scored against {truth}; nothing was written")

@@ -19,6 +19,7 @@ import pandas as pd
 
 from gisegkit.data import rle
 from gisegkit.errors import DataError, SubmissionError, did_you_mean
+from gisegkit.words import count
 
 COLUMNS = ("id", "class", "predicted")
 SHOWN = 20
@@ -101,6 +102,7 @@ def read_submission(
     *,
     sizes: Mapping[str, tuple[int, int] | None] | None = None,
     classes: Sequence[str] | None = None,
+    truth: str = "the truth",
 ) -> pd.DataFrame:
     """A submission whose every row is right.
 
@@ -108,32 +110,53 @@ def read_submission(
         path: the file.
         sizes: (height, width) in pixels of every slice that there is, by id, None where unknown; other ids are then
             refused, and runs that end beyond their slice.
+        truth: what these slices come from, for messages.
         classes: the classes that there are; others are then refused.
 
     Returns:
         The columns ``line`` (in the file, from 1), ``id``, ``class`` and ``predicted`` (text, empty for no run).
 
     Raises:
-        SubmissionError: with line and reason of every problem of the rows, the first 20 spelt out.
+        SubmissionError: with line and reason of every problem of the rows, the first 20 spelt out; an unknown slice or
+            class is one problem, however many rows name it. One line if none of the slices is known.
     """
     table = read_rows(path, COLUMNS, error=SubmissionError)
-    extra = [column for column in table.columns if column not in ("line", *COLUMNS)]
+    extra = [column for column in table.columns if column not in COLUMNS]
     if extra:
         raise SubmissionError(
             f"{path}: line 1: the columns must be {','.join(COLUMNS)} and no others; found also "
             f"{', '.join(repr(column) for column in extra)} (pandas writes its index unless told index=False)"
         )
-    problems: list[str] = []
+    if sizes is not None:
+        _refuse_foreign(path, table["id"], sizes, truth)
+    problems: dict[tuple[str, ...], list[str]] = {}  # by what is wrong: the first place, and then the others
     first: dict[tuple[str, str], int] = {}
-    for line, slice_id, label, runs in table[["line", *COLUMNS]].itertuples(index=False, name=None):
+    for line, slice_id, label, runs in table[list(COLUMNS)].itertuples(name=None):
         key = (slice_id, label)
         if key in first:
-            problems.append(f"line {line}: a second row for {slice_id}, {label}; the first is line {first[key]}")
+            found = f"line {line}: a second row for {slice_id}, {label}; the first is line {first[key]}"
+            problems[str(line), "twice"] = [found]
         first.setdefault(key, line)
-        problems += _problems(line, slice_id, label, runs, sizes, classes)
+        for what, found in _problems(line, slice_id, label, runs, sizes, classes):
+            problems.setdefault(what, []).append(found)
     if problems:
-        raise SubmissionError(report(path, problems))
-    return table
+        more = {found[0]: len(found) - 1 for found in problems.values()}
+        lines = [f"{line} (and {count(others, 'more row')})" if others else line for line, others in more.items()]
+        raise SubmissionError(report(path, lines))
+    table.insert(0, "line", table.index)
+    return table.reset_index(drop=True)
+
+
+def _refuse_foreign(path: Path, ids: pd.Series[str], sizes: Mapping[str, object], truth: str) -> None:
+    """One line instead of a problem for each slice, where a submission and its truth have nothing in common."""
+    named = [slice_id for slice_id in dict.fromkeys(ids) if slice_id]
+    if named and not any(slice_id in sizes for slice_id in named):
+        slices = f"none of its {len(named)} slices is" if len(named) > 1 else "its only slice is not"
+        there = f", whose first slice is {next(iter(sizes))!r}" if sizes else ", which has no slices"
+        raise SubmissionError(
+            f"{path}: {slices} in {truth}{there} (the submission's first is {named[0]!r}); is that the truth of "
+            "another data set?"
+        )
 
 
 def read_ids(path: Path) -> list[str]:
@@ -152,22 +175,24 @@ def _problems(
     runs: str,
     sizes: Mapping[str, tuple[int, int] | None] | None,
     classes: Sequence[str] | None,
-) -> Iterator[str]:
-    """What is wrong with one row by itself."""
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with one row by itself: what it is (rows with the same mistake give the same), and in words."""
+    own = (str(line),)
     if not slice_id or not label:
-        yield f"line {line}: no {'class' if slice_id else 'id'}"
+        yield own, f"line {line}: no {'class' if slice_id else 'id'}"
         return
     if sizes is not None and slice_id not in sizes:
-        yield f"line {line}: the truth has no slice {slice_id!r}"
+        yield ("slice", slice_id), f"line {line}: the truth has no slice {slice_id!r}"
     if classes is not None and label not in classes:
         near = did_you_mean(label, classes)
-        yield f"line {line}: the truth has no class {label!r}; {near or 'it has ' + ', '.join(classes)}"
+        found = f"line {line}: the truth has no class {label!r}; {near or 'it has ' + ', '.join(classes)}"
+        yield ("class", label), found
     if runs:
         size = sizes.get(slice_id) if sizes is not None else None
         try:
             check_runs(runs, size, place=f"line {line}: {slice_id}, {label}")
         except DataError as error:
-            yield str(error)
+            yield own, str(error)
 
 
 def check_runs(text: str, size: tuple[int, int] | None, *, place: str) -> None:
@@ -187,7 +212,7 @@ def check_runs(text: str, size: tuple[int, int] | None, *, place: str) -> None:
 
 
 def read_rows(path: Path, columns: Sequence[str], *, error: type[DataError] = DataError) -> pd.DataFrame:
-    """A CSV file as text, with the number of each line in the column ``line``.
+    """A CSV file as text, with the number of each line as its index; a column may have any name.
 
     Args:
         path: the file.
@@ -225,13 +250,19 @@ def read_rows(path: Path, columns: Sequence[str], *, error: type[DataError] = Da
             f"{path}: line 1: no column {', '.join(repr(column) for column in missing)}; found "
             f"{', '.join(repr(column) for column in found)}{'; ' + hints if hints else ''}"
         )
-    table.insert(0, "line", range(2, len(table) + 2))
+    table.index = pd.RangeIndex(2, len(table) + 2)
     return table
+
+
+def missing_rows(slice_id: str, missing: Sequence[str], classes: Sequence[str]) -> str:
+    """What to say of a slice that lacks rows; one problem, whatever the number of classes."""
+    labels = "any class" if len(missing) == len(classes) > 1 else ", ".join(missing)
+    return f"no row for {slice_id}, {labels}"
 
 
 def report(path: Path, problems: Sequence[str]) -> str:
     """The problems of a file as one text, the first 20 of them spelt out."""
-    lines = [f"{path}: {len(problems)} problem{'s' if len(problems) != 1 else ''}"]
+    lines = [f"{path}: {count(len(problems), 'problem')}"]
     lines += [f"  {problem}" for problem in problems[:SHOWN]]
     if len(problems) > SHOWN:
         lines.append(f"  and {len(problems) - SHOWN} more")

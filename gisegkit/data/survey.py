@@ -9,6 +9,7 @@ from itertools import combinations
 
 from gisegkit.errors import DataError
 from gisegkit.types import IGNORE, Dataset, MaskArray, Progress, silent
+from gisegkit.words import count
 
 
 @dataclass
@@ -85,15 +86,16 @@ def describe(dataset: Dataset, found: Survey | None) -> Iterator[str]:
     labelled = table["labelled"].to_numpy(dtype=bool)
     empty = table["empty"].to_numpy(dtype=bool) & labelled
     yield (
-        f"{table['group'].nunique()} cases, {table['volume'].nunique()} scans, {len(table)} slices: "
+        f"{count(table['group'].nunique(), 'case')}, {count(table['volume'].nunique(), 'scan')}, "
+        f"{count(len(table), 'slice')}: "
         f"{int(labelled.sum())} labelled, {int((~labelled).sum())} not"
     )
     lengths = table.groupby("volume").size()
     yield f"slices a scan: {_spread([int(length) for length in lengths])}"
     sizes = Counter(zip(table["height"].tolist(), table["width"].tolist(), strict=True))
-    yield "sizes (height x width): " + ", ".join(f"{h} x {w}: {count}" for (h, w), count in sorted(sizes.items()))
+    yield "sizes (height x width): " + ", ".join(f"{h} x {w}: {times}" for (h, w), times in sorted(sizes.items()))
     for dropped in dataset.dropped:
-        yield f"left out: {dropped.slices} slices ({dropped.reason})"
+        yield f"left out: {count(dropped.slices, 'slice')} ({dropped.reason})"
     if labelled.any():
         yield f"labelled slices without any class: {int(empty.sum())} ({empty.sum() / labelled.sum():.1%})"
     yield f"classes: {', '.join(dataset.classes)} ({'exclude one another' if dataset.exclusive else 'may overlap'})"
@@ -105,9 +107,9 @@ def describe(dataset: Dataset, found: Survey | None) -> Iterator[str]:
     for name in dataset.classes if labelled.any() else ():
         slices, pixels = found.slices_with[name], found.pixels_with[name]
         share = pixels / max(1, found.labelled_pixels)
-        yield f"{name}: in {slices} slices ({slices / total:.1%}), {share:.2%} of all pixels"
-    for (a, b), count in found.overlaps.items():
-        yield f"overlap of {a} and {b}: in {count} slices"
+        yield f"{name}: in {count(slices, 'slice')} ({slices / total:.1%}), {share:.2%} of all pixels"
+    for (a, b), shared in found.overlaps.items():
+        yield f"overlap of {a} and {b}: in {count(shared, 'slice')}"
     if found.ignored:
         yield f"ignored pixels: {found.ignored} ({found.ignored / max(1, found.labelled_pixels):.2%})"
 
@@ -115,5 +117,5 @@ def describe(dataset: Dataset, found: Survey | None) -> Iterator[str]:
 def _spread(values: list[int]) -> str:
     counts = Counter(values)
     if len(counts) <= 4:
-        return ", ".join(f"{value} ({count} scans)" for value, count in sorted(counts.items()))
+        return ", ".join(f"{value} ({count(scans, 'scan')})" for value, scans in sorted(counts.items()))
     return f"{min(values)} to {max(values)}"

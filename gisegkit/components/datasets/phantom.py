@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from gisegkit.components.datasets.uwmgi import UWMGI
 from gisegkit.data.files import cache_home
 from gisegkit.data.phantom import GENERATOR_VERSION, write_phantom
 from gisegkit.errors import RunError
 from gisegkit.types import Between
+
+if TYPE_CHECKING:
+    from gisegkit.types import MaskArray
 
 
 class Phantom(UWMGI):
@@ -24,6 +27,8 @@ class Phantom(UWMGI):
         root: a folder that ``giseg phantom`` wrote, or any other in the competition's format, in place of the one that
             the numbers describe; empty makes that one.
         cache: folder that holds the phantoms; empty for ``$GISEG_CACHE``, or else ``~/.cache/gisegkit``.
+        exclusive: whether a pixel belongs to one class at most: of several, to the first of them. Losses such as ``ce``
+            need that.
     """
 
     def __init__(
@@ -36,7 +41,9 @@ class Phantom(UWMGI):
         test_cases: Annotated[int, Between(0, 1000)] = 1,
         root: str = "",
         cache: str = "",
+        exclusive: bool = False,
     ) -> None:
+        self.exclusive = exclusive
         if root:
             super().__init__(root=root, exclude="none")
             return
@@ -50,3 +57,13 @@ class Phantom(UWMGI):
                 if not made.is_dir():  # else another process made it in the meantime
                     raise
         super().__init__(root=str(made), exclude="none")
+
+    def mask(self, row: int) -> MaskArray:
+        """``[H, W, K]`` uint8, 0 or 1."""
+        mask = super().mask(row)
+        return mask * (mask.cumsum(axis=2) <= 1) if self.exclusive else mask
+
+    def sources(self, row: int) -> tuple[list[str], str]:
+        """The file that the slice's image is read from, and what its mask is made of."""
+        files, text = super().sources(row)
+        return files, f"{text}\nexclusive" if self.exclusive else text
