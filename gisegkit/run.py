@@ -21,7 +21,7 @@ from gisegkit.engine.plan import Plan
 from gisegkit.engine.resident import Resident
 from gisegkit.environment import describe_environment
 from gisegkit.errors import RunError
-from gisegkit.planning import cut, simulate, verify_store
+from gisegkit.planning import cut, needs_prediction, simulate, verify_store
 from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.results import evaluate, predict
 from gisegkit.rundir import RunDir
@@ -95,6 +95,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         classes=len(ready.data.dataset.classes),
         device=device,
         resident=resident.size if resident else 0,
+        needed=needs_prediction(recipe, device),
     )
     cutting, plan, line = cut(recipe, simulation, device)
     ready.at_once = cutting.micro_batch if plan else 0
