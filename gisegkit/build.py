@@ -25,7 +25,7 @@ from gisegkit.errors import ComponentError, DataError
 from gisegkit.recipe import Recipe
 from gisegkit.registry import Registries
 from gisegkit.testing import ContractError, check_loss
-from gisegkit.types import Dataset, Metric, Progress, silent
+from gisegkit.types import Dataset, Metric, Progress, refuse_unknown_stage, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,8 +262,16 @@ def build_training(recipe: Recipe, registries: Registries, data: Data, model: nn
 
 
 def build_postprocess(recipe: Recipe, registries: Registries) -> list[Any]:
-    """The post-processing steps in the recipe's order."""
-    return [build_component(spec, registries) for spec in recipe.postprocess]
+    """The post-processing steps in the recipe's order.
+
+    Raises:
+        ComponentError: if a step works on a stage that there is not; names place, step and plugin.
+    """
+    steps = [build_component(spec, registries) for spec in recipe.postprocess]
+    for spec, step in zip(recipe.postprocess, steps, strict=True):
+        owner = registries[spec.kind].get(spec.name).owner
+        refuse_unknown_stage(step, f"{spec.place}: postprocess {spec.name!r} of {owner}")
+    return steps
 
 
 def describe_parts(recipe: Recipe, registries: Registries) -> list[tuple[str, str, Mapping[str, Any]]]:

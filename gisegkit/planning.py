@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from gisegkit.build import build_criterion, build_data, build_model
 from gisegkit.components.criterion import Criterion
 from gisegkit.dataset import build_component
-from gisegkit.engine.checkpointing import enable, find_blocks, is_enabled
-from gisegkit.engine.device import PRECISIONS, Device, pick_device
-from gisegkit.engine.memory import Simulation, SimulationError, state_per_weight
-from gisegkit.engine.plan import Plan, choose, healthy, ways_out
+from gisegkit.engine.checkpointing import enable
+from gisegkit.engine.device import PRECISIONS, Device, parse_device, pick_device
+from gisegkit.engine.memory import Simulation, SimulationError
+from gisegkit.engine.plan import KEPT, Plan, check_room, choose, healthy, misfit, ways_out
 from gisegkit.engine.resident import Resident
 from gisegkit.engine.step import Cutting
+from gisegkit.engine.trial import count_targets, optimizer_state
 from gisegkit.errors import DataError, Mistake, RecipeError, TrainingError
-from gisegkit.recipe import ComponentSpec, Recipe
+from gisegkit.recipe import ComponentSpec, Recipe, Train
 from gisegkit.registry import Registries
 from gisegkit.sizes import parse_size, show_size
-from gisegkit.types import Batch
 
-KEPT = 'the slices that input.store = "device" keeps there'
-
-DRAWS = 32
-"""Batches of a batch transform that are looked at for the most weighted targets that it makes."""
+ADVICE = "docs/plugins.md, Memory, says what a network or loss must not do to be predicted"
 
 
 def verify_store(recipe: Recipe, registries: Registries) -> None:
@@ -50,6 +47,19 @@ def verify_store(recipe: Recipe, registries: Registries) -> None:
         raise RecipeError(recipe.source, [Mistake(spec.place, found, remedy)])
 
 
+def cuts_by_memory(train: Train, device: Device) -> bool:
+    """Whether batches are cut by what is predicted to fit; on a CPU only where ``[train] memory`` is set.
+
+    What is free there changes from minute to minute, and must not change a result.
+    """
+    return train.micro_batch == "auto" and (device.device.type != "cpu" or train.memory != "auto")
+
+
+def needs_prediction(recipe: Recipe, device: Device) -> bool:
+    """Whether training asks what its step will take: to cut its batches, or for slices that are kept beside it."""
+    return cuts_by_memory(recipe.train, device) or recipe.input.store == "device"
+
+
 def simulate(
     recipe: Recipe,
     registries: Registries,
@@ -61,102 +71,117 @@ def simulate(
     device: Device,
     whole_device: bool = False,
     resident: int = 0,
+    needed: bool = True,
 ) -> Simulation:
-    """The recipe's training step as one whose memory can be predicted; arguments as in Simulation."""
+    """The recipe's training step as one whose memory can be predicted; arguments as in Simulation.
+
+    Args:
+        needed: whether it will be predicted; batch transforms and optimizer are not tried otherwise.
+    """
+
+    def owner(spec: ComponentSpec) -> str:
+        return f"{spec.kind} {spec.name!r} of {registries[spec.kind].get(spec.name).owner}"
 
     def optimizer(**given: Any) -> torch.optim.Optimizer:
         built: torch.optim.Optimizer = build_component(recipe.optimizer, registries, **given)
         return built
 
+    targets, state, notes = 1, 0.0, ("", "")
+    if needed:
+        transforms = [(owner(spec), build_component(spec, registries)) for spec in recipe.batch_transform]
+        targets, first = count_targets(transforms, channels=channels, classes=classes, size=recipe.input.size)
+        state, second = optimizer_state(owner(recipe.optimizer), optimizer)
+        notes = (first, second)
     every = Criterion(list(zip(criterion.names, criterion.weights, criterion.losses, strict=True)))
+    losses = zip(every.names, map(owner, recipe.loss), strict=False)
     return Simulation(
         model=model,
         criterion=every,  # each loss counts: a schedule must not make a later epoch larger than the plan
         channels=channels,
         classes=classes,
         size=recipe.input.size,
-        targets=_targets([build_component(spec, registries) for spec in recipe.batch_transform], channels, classes),
+        targets=targets,
         batch_size=recipe.train.batch_size,
         device=device,
-        state_per_weight=state_per_weight(optimizer),
+        state_per_weight=state,
         whole_device=whole_device,
         resident=resident,
+        owners={"model": owner(recipe.model), **dict(losses)},
+        notes=tuple(filter(None, notes)),
     )
-
-
-def _targets(transforms: list[Callable[[Batch, np.random.Generator], Batch]], channels: int, classes: int) -> int:
-    """The most weighted targets that a batch has after the transforms."""
-    most = 1
-    for seed in range(DRAWS if transforms else 0):
-        rng = np.random.default_rng(seed)
-        target = torch.zeros(4, classes, 32, 32)
-        batch = Batch(torch.zeros(4, channels, 32, 32), ((1.0, target),), torch.arange(4))
-        for transform in transforms:
-            batch = transform(batch, rng)
-        most = max(most, len(batch.targets))
-    return most
 
 
 def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting, Plan | None, str]:
     """How training on a device that is here cuts its batches.
 
     Returns:
-        The cutting, with recomputation switched on where the plan says so; the plan (None where the recipe settles the
-        micro-batch itself); and a line about it.
+        The cutting, with recomputation switched on where recipe or plan say so; the plan (None where nothing is
+        planned); and what is to be said about it, in lines.
 
     Raises:
         TrainingError: if not even the smallest micro-batch fits, or what is to be kept on the device does not fit
             beside the recipe's; says what would help.
     """
     train = recipe.train
-    try:
-        blocks = simulation.recomputable if train.activation_checkpointing != "off" else []
-    except SimulationError:
-        blocks = []
-    if train.micro_batch != "auto":
-        if train.activation_checkpointing == "on":
-            enable(blocks)
-        size = min(train.micro_batch or train.batch_size, train.batch_size)
-        _check_room(simulation, size, device)
-        return Cutting(size, getattr(simulation.model, "min_train_batch", 1), blocks), None, ""
-    budget = device.available() if train.memory == "auto" else parse_size(train.memory)
-    try:
-        plan = choose(simulation, budget, checkpointing=train.activation_checkpointing)
-    except SimulationError as error:
-        line = f"memory cannot be predicted ({error}); starting with the whole batch, halved where memory runs out"
-        if train.activation_checkpointing == "on":
-            enable(blocks)
-        _check_room(simulation, train.batch_size, device)
-        return Cutting(train.batch_size, getattr(simulation.model, "min_train_batch", 1), blocks), None, line
-    if not plan.fits:
-        kept = f" ({show_size(simulation.resident)} of it for {KEPT})" if simulation.resident else ""
-        raise TrainingError(
-            f"a step of {plan.micro_batch} slices{', activations recomputed,' if plan.checkpointing else ''} is "
-            f"predicted to take {show_size(plan.estimate.total)}{kept}, and there are {show_size(budget)} "
-            f"({'free on ' + str(device) if train.memory == 'auto' else 'train.memory'}). What would help:\n  "
-            + "\n  ".join(ways_out(simulation, plan))
-            + f"\nTo try all the same: --set train.micro_batch={plan.micro_batch}"
-        )
-    if plan.checkpointing:
+    by_memory = cuts_by_memory(train, device)
+    blocks, lines = _recomputable(train, simulation)
+    plan = None
+    if by_memory:
+        try:
+            plan = _plan(recipe, simulation, device)
+            lines += [*simulation.notes, f"memory: {plan.in_words(train.batch_size)}"]
+        except SimulationError as error:
+            lines.append(unpredictable(train, error))
+    elif simulation.resident:
+        lines += simulation.notes
+    size = plan.micro_batch if plan else settled_size(train)
+    recompute = plan.checkpointing if plan else train.activation_checkpointing == "on"
+    check_room(simulation, size, device, checkpointing=recompute and bool(blocks))
+    if recompute:
         enable(blocks)
-    _check_room(simulation, plan.micro_batch, device)
-    return Cutting(plan.micro_batch, plan.least, blocks), plan, f"memory: {plan.in_words(train.batch_size)}"
+    least = plan.least if plan else getattr(simulation.model, "min_train_batch", 1)
+    return Cutting(size, least, blocks), plan, "\n".join(lines)
 
 
-def _check_room(simulation: Simulation, micro_batch: int, device: Device) -> None:
-    """Refuse to keep slices on the device where a step that was not planned would have no room beside them."""
-    if not simulation.resident:
-        return
+def settled_size(train: Train) -> int:
+    """The micro-batch where none is planned: the recipe's, or the whole batch."""
+    return train.batch_size if train.micro_batch in ("auto", 0) else min(int(train.micro_batch), train.batch_size)
+
+
+def unpredictable(train: Train, error: SimulationError) -> str:
+    """What happens where the memory of a step cannot be predicted."""
+    size = settled_size(train)
+    start = "the whole batch" if size == train.batch_size else f"micro-batches of {size}"
+    return f"memory cannot be predicted ({error}); training starts with {start}, halved if memory runs out. {ADVICE}"
+
+
+def _recomputable(train: Train, simulation: Simulation) -> tuple[list[nn.Module], list[str]]:
+    """The blocks whose activations may be recomputed, and a line where the recipe asks for it in vain."""
+    if train.activation_checkpointing == "off":
+        return [], []
+    reason = "it has no blocks of layers in a ModuleList or Sequential"
     try:
-        step = simulation.estimate(micro_batch, checkpointing=any(map(is_enabled, find_blocks(simulation.model))))
-        needed, beside = step.total, f", and a step of {micro_batch} slices {show_size(step.total - step.resident)}"
-    except SimulationError:
-        needed, beside = simulation.resident, ""
-    if needed > device.available():
-        raise TrainingError(
-            f"{KEPT} take {show_size(simulation.resident)}{beside}, and there are {show_size(device.available())} free "
-            f"on {device}; --set input.store=size leaves them in files"
-        )
+        blocks = simulation.recomputable
+    except SimulationError as error:
+        blocks, reason = [], str(error)
+    if blocks or train.activation_checkpointing == "auto":
+        return blocks, []
+    return [], [f'train.activation_checkpointing = "on" changes nothing for this network: {reason}']
+
+
+def _plan(recipe: Recipe, simulation: Simulation, device: Device) -> Plan:
+    """The plan for what may be taken.
+
+    Raises:
+        SimulationError: if the step cannot be predicted.
+        TrainingError: if nothing fits.
+    """
+    train = recipe.train
+    budget = device.available() if train.memory == "auto" else parse_size(train.memory)
+    plan = choose(simulation, budget, checkpointing=train.activation_checkpointing)
+    if not plan.fits:
+        raise misfit(simulation, plan, f"free on {device}" if train.memory == "auto" else "train.memory")
+    return plan
 
 
 # --- check --memory -------------------------------------------------------------------------------------------------
@@ -202,13 +227,14 @@ def memory_lines(recipe: Recipe, registries: Registries, named: Named) -> Iterat
         f"memory of a training step on {device.device.type} in {precision}, predicted without running it: "
         f"{channels} x {height} x {width} pixels, {classes} classes"
     )
-    if assumed:
-        yield f"  {assumed}"
+    for line in (assumed, *simulation.notes):
+        if line:
+            yield f"  {line}"
+    by_memory = cuts_by_memory(recipe.train, device)
     try:
-        plan = _chosen(recipe, simulation, budget)
+        plan = _chosen(recipe, simulation, budget, planned=by_memory or named.budget is not None)
     except SimulationError as error:
-        yield f"  cannot be predicted: {error}"
-        yield "  training starts with the whole batch, and halves it where memory runs out"
+        yield unpredictable(recipe.train, error)
         return
     for name, size in plan.estimate.parts.items():
         if size or name != "resident":
@@ -218,19 +244,33 @@ def memory_lines(recipe: Recipe, registries: Registries, named: Named) -> Iterat
         yield f"plan: {plan.in_words(recipe.train.batch_size)}"
     else:
         yield f"no plan: {plan.in_words(recipe.train.batch_size)} does not fit"
+    if recipe.train.micro_batch == "auto" and not by_memory:
+        yield from _on_a_cpu(recipe, simulation, plan)
     if not healthy(plan, simulation):
         yield "what would help:"
         for line in ways_out(simulation, plan):
             yield f"  {line}"
 
 
-def _chosen(recipe: Recipe, simulation: Simulation, budget: int) -> Plan:
-    """The plan, or the micro-batch that the recipe settles itself."""
+def _chosen(recipe: Recipe, simulation: Simulation, budget: int, *, planned: bool) -> Plan:
+    """The plan, or the micro-batch that is settled without one: by the recipe, or on a CPU."""
     train = recipe.train
-    if train.micro_batch == "auto":
+    if train.micro_batch == "auto" and planned:
         return choose(simulation, budget, checkpointing=train.activation_checkpointing)
-    size, recomputed = train.micro_batch or train.batch_size, train.activation_checkpointing == "on"
+    size, recomputed = settled_size(train), train.activation_checkpointing == "on"
     return Plan(size, recomputed, 1, budget, simulation.estimate(size, checkpointing=recomputed))
+
+
+def _on_a_cpu(recipe: Recipe, simulation: Simulation, plan: Plan) -> Iterator[str]:
+    """What a CPU does without ``[train] memory``, where that differs from the plan or does not fit."""
+    train = recipe.train
+    if plan.micro_batch < train.batch_size or (plan.checkpointing and train.activation_checkpointing != "on"):
+        yield "on a CPU training follows this plan only with --set train.memory=SIZE; it takes the whole batch otherwise"
+    elif not plan.fits:
+        with contextlib.suppress(SimulationError, TrainingError):
+            smaller = choose(simulation, plan.budget, checkpointing=train.activation_checkpointing)
+            fit = smaller.in_words(train.batch_size) if smaller.fits else "nothing fits"
+            yield f"on a CPU the batch is cut only with --set train.memory=SIZE; in {show_size(plan.budget)}: {fit}"
 
 
 def _device(recipe: Recipe, named: Named) -> tuple[Device, int]:
@@ -241,7 +281,7 @@ def _device(recipe: Recipe, named: Named) -> tuple[Device, int]:
     name = "cuda" if named.device == "auto" else named.device
     if name.partition(":")[0] not in ("cpu", "cuda", "mps"):
         raise TrainingError(f"--device {name}: memory is planned for cpu, cuda or mps")
-    kind = torch.device(name)
+    kind = parse_device(name)
     precision = recipe.train.precision
     if precision == "auto":
         precision = "bf16" if kind.type == "cuda" else "fp32"

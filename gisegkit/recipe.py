@@ -80,8 +80,8 @@ class Train:
         epochs: passes over the training slices.
         batch_size: slices that one optimizer step learns from.
         micro_batch: slices that are on the device at once; gradients are accumulated over the batch. auto: the largest
-            number that fits memory; 0: the whole batch.
-        memory: what a step may take, 16GiB say; auto is what the device has free.
+            number that fits memory, on a CPU the whole batch unless memory is set; 0: the whole batch.
+        memory: what a step may take, e.g. 16GiB; auto is what a GPU has free.
         activation_checkpointing: compute activations again for the backward pass, which saves memory and costs time;
             auto does where a micro-batch of 8 would not fit otherwise.
         precision: of the forward pass; auto is bf16 or fp16 on a GPU that has it and fp32 on a CPU.

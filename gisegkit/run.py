@@ -25,7 +25,7 @@ from gisegkit.epochs import Watch, kept_epoch
 from gisegkit.errors import RunError
 from gisegkit.evaluation import evaluate
 from gisegkit.monitor import direction_of_monitor
-from gisegkit.planning import cut, simulate, verify_store
+from gisegkit.planning import cut, needs_prediction, simulate, verify_store
 from gisegkit.prediction import predict
 from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.rundir import RunDir
@@ -104,6 +104,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         classes=len(ready.data.dataset.classes),
         device=device,
         resident=resident.size if resident else 0,
+        needed=needs_prediction(recipe, device),
     )
     cutting, plan, line = cut(recipe, simulation, device)
     ready.at_once = cutting.micro_batch if plan else 0

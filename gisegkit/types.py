@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from gisegkit.errors import ComponentError
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -31,6 +33,25 @@ IGNORE = 255
 
 On the device it becomes NaN in ``Batch.targets``; the criterion takes such pixels out before a loss sees them.
 """
+
+
+STAGES = ("probabilities", "masks")
+"""What a post-processing step works on, its ``stage``: ``[D, H, W, K]`` before the threshold, or bool after it."""
+
+
+def refuse_unknown_stage(step: object, name: str) -> None:
+    """Check that a post-processing step will be called.
+
+    Args:
+        name: what the step is called, and where it comes from.
+
+    Raises:
+        ComponentError: if its ``stage`` is none of STAGES.
+    """
+    stage = getattr(step, "stage", None)
+    if stage not in STAGES:
+        valid = " or ".join(map(repr, STAGES))
+        raise ComponentError(f"{name} has stage = {stage!r}, so it would never be called; valid is {valid}")
 
 
 # --- bounds: written in signatures as ``Annotated[float, Between(0, 1)]``, checked when a recipe is read ------------

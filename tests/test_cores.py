@@ -1,4 +1,4 @@
-"""The cores that this process may use: bound to, and left by its control group."""
+"""The cores that this process may use: bound to, and left by its control groups."""
 
 from __future__ import annotations
 
@@ -9,33 +9,18 @@ import pytest
 from gisegkit.cores import usable_cores
 
 
-def quota(monkeypatch, tmp_path, text):
-    file = tmp_path / "cpu.max"
-    if text is not None:
-        file.write_text(text)
-    monkeypatch.setattr("gisegkit.cores.CPU_QUOTA", file)
-
-
 @pytest.mark.parametrize(
-    ("bound", "text", "cores"),
-    [
-        (8, None, 8),
-        (8, "max 100000\n", 8),
-        (8, "400000 100000\n", 4),
-        (8, "150000 100000\n", 2),
-        (2, "400000 100000\n", 2),
-        (8, "10000 100000\n", 1),
-        (8, "nonsense", 8),
-    ],
+    ("bound", "share", "cores"),
+    [(8, None, 8), (8, 4.0, 4), (8, 1.5, 2), (2, 4.0, 2), (8, 0.1, 1)],
 )
-def test_usable_cores_are_those_of_the_process_and_of_its_control_group(monkeypatch, tmp_path, bound, text, cores):
+def test_usable_cores_are_those_of_the_process_and_of_its_control_groups(monkeypatch, bound, share, cores):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)), raising=False)
-    quota(monkeypatch, tmp_path, text)
+    monkeypatch.setattr("gisegkit.cores.processor_share", lambda: share)
     assert usable_cores() == cores
 
 
-def test_where_no_process_is_bound_all_cores_count(monkeypatch, tmp_path):
+def test_where_no_process_is_bound_all_cores_count(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    quota(monkeypatch, tmp_path, None)
+    monkeypatch.setattr("gisegkit.cores.processor_share", lambda: None)
     assert usable_cores() == 6

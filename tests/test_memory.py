@@ -10,10 +10,9 @@ from torch.profiler import ProfilerActivity, profile
 from gisegkit.components.criterion import Criterion
 from gisegkit.components.losses import BCE, Tversky
 from gisegkit.components.models import unet, unetplusplus
-from gisegkit.components.optimizers import adam, sgd
-from gisegkit.engine.checkpointing import disable, enable
+from gisegkit.engine.checkpointing import disable, enable, find_blocks, is_enabled
 from gisegkit.engine.device import Device
-from gisegkit.engine.memory import Simulation, SimulationError, state_per_weight
+from gisegkit.engine.memory import Simulation, SimulationError
 
 CRITERION = Criterion([("bce", 0.5, BCE()), ("tversky", 0.5, Tversky())])
 CPU = Device(torch.device("cpu"), torch.float32)
@@ -197,7 +196,83 @@ def test_nothing_is_left_behind():
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-def test_what_optimizers_remember_is_seen_on_a_small_weight():
-    assert state_per_weight(lambda params: adam(params)) == 2
-    assert state_per_weight(lambda params: sgd(params, lr=0.1, momentum=0.9)) == 1
-    assert state_per_weight(lambda params: sgd(params, lr=0.1, momentum=0.0)) == 0
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_simulation_leaves_recomputation_as_it_found_it(on, checkpointing):
+    """And counts what it was asked for, whichever way the network computes at the moment."""
+    model = unet(in_channels=1, classes=3, **TINY)
+    expected = simulation(unet(in_channels=1, classes=3, **TINY)).estimate(8, checkpointing=checkpointing)
+    blocks = find_blocks(model)
+    if on:
+        enable(blocks)
+    assert simulation(model).estimate(8, checkpointing=checkpointing) == expected
+    assert [is_enabled(block) for block in blocks] == [on] * len(blocks)
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_simulation_that_fails_leaves_it_too(checkpointing):
+    model = nn.Sequential(nn.Sequential(Blind()))
+    enable(find_blocks(model))
+    assert all(map(is_enabled, find_blocks(model)))
+    with pytest.raises(SimulationError):
+        simulation(model).estimate(2, checkpointing=checkpointing)
+    assert find_blocks(model) and all(map(is_enabled, find_blocks(model)))
+
+
+class Blind(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, images):
+        return self.second(self.first(images)) * images.max().item()
+
+
+# --- whatever goes wrong --------------------------------------------------------------------------------------------
+
+
+class Raises(nn.Module):
+    """Fails as it is told to, as a network, or as a loss."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.conv, self.error = nn.Conv2d(1, 3, 1), error
+
+    def forward(self, *values):
+        raise self.error
+
+
+ERRORS = [KeyError("x"), IndexError("y"), AssertionError("z"), ImportError("w"), MemoryError(), StopIteration("v")]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_whatever_a_simulation_raises_it_says_what_failed_and_no_more(error):
+    owners = {"model": "model 'mine' of giseg-mine 1.0"}
+    for call in (lambda step: step.estimate(2), lambda step: step.recomputable, lambda step: step.least()):
+        with pytest.raises(SimulationError, match=f"model 'mine' of giseg-mine 1.0: {type(error).__name__}"):
+            call(simulation(Raises(error), owners=owners))
+
+
+def test_ctrl_c_stops_a_simulation():
+    for call in (lambda step: step.estimate(2), lambda step: step.recomputable):
+        with pytest.raises(KeyboardInterrupt):
+            call(simulation(Raises(KeyboardInterrupt())))
+
+
+class Scipy(nn.Module):
+    """A distance to boundaries is often taken from scipy, which wants an array."""
+
+    def forward(self, logits, target):
+        return (logits * torch.from_numpy(target.numpy() * 2)).mean()
+
+
+def test_the_loss_that_cannot_be_predicted_is_named():
+    mixed = Criterion([("bce", 1.0, BCE()), ("boundary", 1.0, Scipy()), ("tversky", 1.0, Tversky())])
+    with pytest.raises(SimulationError, match=r"^loss 'boundary' of giseg-edge 0.1: RuntimeError: \.numpy\(\)"):
+        simulation(criterion=mixed, owners={"boundary": "loss 'boundary' of giseg-edge 0.1"}).estimate(2)
+    assert not any(loss._forward_pre_hooks for loss in mixed.losses)
+
+
+def test_a_micro_batch_of_one_that_batch_normalisation_refuses_cannot_be_predicted_either():
+    with pytest.raises(SimulationError, match="more than 1 value per channel"):
+        simulation(Pooled()).estimate(1)

@@ -12,6 +12,7 @@ from gisegkit import __version__
 from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
 from gisegkit.cli.output import warn
 from gisegkit.errors import GisegError, did_you_mean
+from gisegkit.machine import refuse_windows
 from gisegkit.plugins import Plugins, installed
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -81,6 +82,7 @@ def main(arguments: list[str] | None = None) -> Any:
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
+        refuse_windows()
         return cli.main(args=arguments, prog_name="giseg", standalone_mode=True)
     except GisegError as error:
         if "--debug" in arguments:

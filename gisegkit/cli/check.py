@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -38,22 +39,33 @@ def command(
     """Check a recipe: print every mistake, or what it will do."""
     size = _budget(budget)
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
+    if device != "auto" and size is None:  # auto is always there; a budget is for a device that need not be here
+        from gisegkit.engine.device import pick_device
+
+        pick_device(device, parsed.train.precision)
     if parsed.input.store == "device":
         from gisegkit.planning import verify_store
 
         verify_store(parsed, plugins.registries)
     for line in in_words(parsed, plugins):
         say(line)
+    said: set[str] = set()
+
+    def say_once(line: str) -> None:
+        if line not in said:
+            say(line)
+        said.add(line)
+
     if build:
         from gisegkit.run import rehearse
 
-        for line in rehearse(parsed, session(plugins, device)):
+        for line in rehearse(parsed, replace(session(plugins, device), say=say_once)):
             say(line)
     if memory or size is not None:
         from gisegkit.planning import Named, memory_lines
 
         for line in memory_lines(parsed, plugins.registries, Named(size, device)):
-            say(line)
+            say_once(line)
     say(f"{recipe}: no mistakes")
 
 
@@ -69,7 +81,8 @@ def in_words(recipe: Recipe, plugins: Plugins) -> list[str]:
     train, inputs, split = recipe.train, recipe.input, recipe.split
     effective = f"{train.batch_size} slices a step"
     if train.micro_batch == "auto":
-        effective += f" in as few passes as fit {'the free memory' if train.memory == 'auto' else train.memory}"
+        free = "in as few passes as fit the free memory of a GPU, or in one on a CPU"
+        effective += f" {free}" if train.memory == "auto" else f" in as few passes as fit {train.memory}"
     else:
         passes = -(-train.batch_size // (train.micro_batch or train.batch_size))
         effective += f" in {passes} passes of up to {train.micro_batch}" if passes > 1 else " in one pass"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,11 +19,15 @@ class Forward:
     Args:
         model: the network, on its device.
         compiled: whether to compile it, at its first call, with ``torch.compile``.
+
+    Attributes:
+        failed: whether the last attempt ended inside ``blamed``, while the network was compiled.
     """
 
     def __init__(self, model: nn.Module, *, compiled: bool = False) -> None:
         self.model = model
         self.compiled = compiled
+        self.failed = False
         self._call: Any = None
         groups = defaultdict(list)
         for buffer in model.buffers():
@@ -36,12 +42,22 @@ class Forward:
         logits: torch.Tensor = (self._call or self.model)(images)
         return logits
 
+    @contextlib.contextmanager
+    def blamed(self) -> Iterator[None]:
+        """An error inside may be the compiler's: for the network's own forward and backward pass, and nothing else."""
+        try:
+            yield
+        except Exception:
+            self.failed = self.compiled
+            raise
+
     def keep(self) -> None:
         """Remember the buffers as they are, in one copy for all of a kind: there are hundreds of small ones."""
         self._kept = [torch.cat([buffer.flatten() for buffer in group]) for group in self._groups]
 
     def begin_again(self) -> None:
         """Without gradients, and with the buffers as they were kept."""
+        self.failed = False
         self.model.zero_grad(set_to_none=True)
         with torch.no_grad():
             for group, kept in zip(self._groups, self._kept, strict=True):

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_leaves
 
 from gisegkit.engine.checkpointing import find_blocks, switched, watch_inputs
 from gisegkit.engine.device import Device
@@ -171,17 +170,20 @@ class Simulation:
     def _simulated(self, count: int, checkpointing: bool) -> Tally:
         recomputed = self.recomputable if checkpointing else []
         step = _Step(self.model, self.criterion, self.targets, self.device)
-        with step.watched(self.owners) as at, switched(find_blocks(self.model), on=recomputed):
-            with _simulating(self.model, at):
-                tally = Tally()
-                state = {name: _hollow(value) for name, value in _state(step)}
-                for parameter in state.values():
-                    if parameter.requires_grad:
-                        parameter.grad = torch.empty_like(parameter)
-                images = torch.empty(count, self.channels, *self.size)
-                masks = torch.empty(count, self.classes, *self.size)
-                with tally, torch.autograd.set_multithreading_enabled(False):
-                    torch.func.functional_call(step, state, (images, masks))
+        with (
+            step.watched(self.owners) as at,
+            switched(find_blocks(self.model), on=recomputed),
+            _simulating(self.model, at),
+        ):
+            tally = Tally()
+            state = {name: _hollow(value) for name, value in _state(step)}
+            for parameter in state.values():
+                if parameter.requires_grad:
+                    parameter.grad = torch.empty_like(parameter)
+            images = torch.empty(count, self.channels, *self.size)
+            masks = torch.empty(count, self.classes, *self.size)
+            with tally, torch.autograd.set_multithreading_enabled(False):
+                torch.func.functional_call(step, state, (images, masks))
         return tally
 
 
@@ -254,20 +256,6 @@ class _Step(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-
-
-def state_per_weight(build: Callable[..., torch.optim.Optimizer]) -> float:
-    """Numbers that an optimizer keeps for each weight, seen on a small one: 2 for Adam.
-
-    Args:
-        build: called as ``build(params=[...])``.
-    """
-    weight = nn.Parameter(torch.zeros(64, 64))
-    optimizer = build(params=[weight])
-    weight.grad = torch.ones_like(weight)
-    optimizer.step()
-    kept = [leaf for leaf in tree_leaves(dict(optimizer.state)) if isinstance(leaf, torch.Tensor)]
-    return sum(size_of(tensor) for tensor in kept if tensor.numel() > 1) / size_of(weight)
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 
+from gisegkit.engine.device import Device
 from gisegkit.engine.memory import Estimate, Simulation, SimulationError
 from gisegkit.errors import TrainingError
 from gisegkit.sizes import show_size
 
 HEALTHY = 8
 """Slices from which batch normalisation's statistics are good enough; below it, checkpointing comes first."""
+
+KEPT = 'the slices that input.store = "device" keeps there'
 
 STRIDE = 32
 """Pixels; a proposed image size is a multiple of it."""
@@ -115,6 +118,43 @@ def even(batch_size: int, micro_batch: int) -> int:
     """The micro-batch that needs no more passes than ``micro_batch`` and whose passes are as equal as can be."""
     passes = -(-batch_size // micro_batch)
     return -(-batch_size // passes)
+
+
+def misfit(simulation: Simulation, plan: Plan, source: str) -> TrainingError:
+    """The error for a plan that does not fit.
+
+    Args:
+        source: where the budget comes from.
+    """
+    kept = f" ({show_size(simulation.resident)} of it for {KEPT})" if simulation.resident else ""
+    return TrainingError(
+        f"a step of {plan.micro_batch} slices{', activations recomputed,' if plan.checkpointing else ''} is predicted "
+        f"to take {show_size(plan.estimate.total)}{kept}, and there are {show_size(plan.budget)} ({source}). What "
+        "would help:\n  "
+        + "\n  ".join(ways_out(simulation, plan))
+        + f"\nTo try all the same: --set train.micro_batch={plan.micro_batch}"
+    )
+
+
+def check_room(simulation: Simulation, micro_batch: int, device: Device, *, checkpointing: bool) -> None:
+    """Check that slices that are kept on the device leave room for a step, also one that was not planned.
+
+    Raises:
+        TrainingError: if they do not.
+    """
+    if not simulation.resident:
+        return
+    try:
+        step = simulation.estimate(micro_batch, checkpointing=checkpointing)
+        needed, beside = step.total, f", and a step of {micro_batch} slices {show_size(step.total - step.resident)}"
+    except SimulationError:
+        needed, beside = simulation.resident, ""
+    if needed > device.available():
+        raise TrainingError(
+            f"{KEPT} take {show_size(simulation.resident)}{beside}, and there are {show_size(device.available())} free "
+            f"on {device}; --set input.store=size leaves them in files, --set train.micro_batch=... makes the step "
+            "smaller"
+        )
 
 
 def ways_out(simulation: Simulation, plan: Plan) -> Iterator[str]:

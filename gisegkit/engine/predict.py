@@ -1,7 +1,8 @@
 """Predicts scan by scan at native size, in order, holding a few batches and at most two scans in memory.
 
-Beside a device that is not the CPU, slices are brought back to their size and decided in threads of their own, while
-the device computes the batches behind them.
+Where no post-processing asks for the probabilities of a whole scan, each slice is decided at once, and of a scan only
+its masks are held, a byte a value. Beside a device that is not the CPU, slices are brought back to their size and
+decided in threads of their own, while the device computes the batches after them.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from gisegkit.engine.device import Device
 from gisegkit.engine.overlap import ordered
 from gisegkit.engine.step import is_out_of_memory
 from gisegkit.errors import TrainingError
-from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, silent
+from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, refuse_unknown_stage, silent
 
 
 class Postprocess(Protocol):
-    """What a ``[[postprocess]]`` component returns: ``[D, H, W, K]`` to the same, before or after the threshold."""
+    """What a ``[[postprocess]]`` component returns: ``[D, H, W, K]`` to the same; its stage is one of STAGES."""
 
     stage: str
 
@@ -41,11 +42,23 @@ class Decision:
             alone, so that 0.5 takes the most probable of classes and background.
         exclusive: whether the network was trained with softmax: a background of logit 0 beside the classes, and each
             pixel in one class at most.
+
+    Raises:
+        ComponentError: if a step's stage is none of STAGES: it would never be called.
     """
 
     threshold: float
     steps: tuple[Postprocess, ...] = ()
     exclusive: bool = False
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            refuse_unknown_stage(step, f"post-processing step {type(step).__module__}.{type(step).__qualname__}")
+
+    @property
+    def by_slice(self) -> bool:
+        """Whether the threshold is applied slice by slice: no step wants the probabilities of a scan."""
+        return not any(step.stage == "probabilities" for step in self.steps)
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """``[B, K, H, W]`` to the same in [0, 1], float32."""
@@ -59,18 +72,26 @@ class Decision:
         for step in self.steps:
             if step.stage == "probabilities":
                 probabilities = step(probabilities)
-        masks: BoolArray = self._cut(probabilities)
+        masks = np.empty(probabilities.shape, dtype=np.bool_)
+        for mask, values in zip(masks, probabilities, strict=True):
+            mask[...] = self.cut(values)  # slice by slice, since what it computes on the way is larger than the scan
+        return self.finish(masks)
+
+    def cut(self, probabilities: FloatArray) -> BoolArray:
+        """One slice, ``[H, W, K]`` float in [0, 1] to bool: the threshold alone."""
+        if not self.exclusive:
+            return np.asarray(probabilities >= self.threshold)
+        probabilities = np.ascontiguousarray(probabilities)  # the order of a sum depends on it, and so its last bit
+        background = 1 - probabilities.sum(-1, keepdims=True)
+        first = probabilities.argmax(-1)[..., None] == np.arange(probabilities.shape[-1])
+        return np.asarray(first & (probabilities >= self.threshold * (probabilities + background)))
+
+    def finish(self, masks: BoolArray) -> BoolArray:
+        """The masks of a scan, ``[D, H, W, K]`` bool, through the steps that work on masks."""
         for step in self.steps:
             if step.stage == "masks":
                 masks = step(masks)
         return masks
-
-    def _cut(self, probabilities: FloatArray) -> BoolArray:
-        if not self.exclusive:
-            return np.asarray(probabilities >= self.threshold)
-        background = 1 - probabilities.sum(-1, keepdims=True)
-        first = probabilities.argmax(-1)[..., None] == np.arange(probabilities.shape[-1])
-        return np.asarray(first & (probabilities >= self.threshold * (probabilities + background)))
 
 
 @dataclass
@@ -95,25 +116,26 @@ class _Open:
 
     volume: str
     rows: list[int]
-    probabilities: FloatArray
+    values: AnyArray
     truth: MaskArray | None
 
     @classmethod
-    def like(cls, volume: str, depth: int, values: FloatArray, mask: MaskArray | None) -> _Open:
+    def like(cls, volume: str, depth: int, values: AnyArray, mask: MaskArray | None) -> _Open:
         """An empty scan of so many slices as the one that is given."""
         truth = None if mask is None else np.empty((depth, *mask.shape), mask.dtype)
         return cls(volume, [], np.empty((depth, *values.shape), values.dtype), truth)
 
-    def add(self, row: int, values: FloatArray, mask: MaskArray | None) -> None:
+    def add(self, row: int, values: AnyArray, mask: MaskArray | None) -> None:
         if mask is None or self.truth is None:
             self.truth = None
         else:
             self.truth[len(self.rows)] = mask
-        self.probabilities[len(self.rows)] = values
+        self.values[len(self.rows)] = values
         self.rows.append(row)
 
     def close(self, decide: Decision) -> Scan:
-        return Scan(self.volume, self.rows, decide(self.probabilities), self.truth)
+        decided = decide.finish(self.values) if decide.by_slice else decide(self.values)
+        return Scan(self.volume, self.rows, decided, self.truth)
 
 
 @dataclass(frozen=True)
@@ -125,8 +147,8 @@ class _Slices:
     values: Callable[[], torch.Tensor]
 
 
-_Native = list[tuple[int, FloatArray, MaskArray | None]]
-"""Row, probabilities ``[H, W, K]`` and mask of slices at native size."""
+_Native = list[tuple[int, AnyArray, MaskArray | None]]
+"""Row, probabilities or (where each slice is decided at once) masks ``[H, W, K]``, and truth, at native size."""
 
 
 def predict_scans(
@@ -148,7 +170,7 @@ def predict_scans(
         model: ``[B, C, h, w]`` to logits ``[B, K, h, w]``, already on the device.
         source: reads and resizes slices, and knows the way back.
         rows: rows of the table, in any order.
-        decide: probabilities to masks; called for one scan at a time, in order.
+        decide: probabilities to masks; its steps are called for one scan at a time, in order.
         batch_size: slices on the device at once; a batch may hold slices of two scans.
         progress: shown per batch under ``label``.
     """
@@ -161,9 +183,12 @@ def predict_scans(
     def invert(batch: _Slices) -> _Native:
         values = batch.values().numpy()
         return [
-            (row, source.geometry(row).invert(value), mask)
+            (row, settle(source.geometry(row).invert(value)), mask)
             for row, value, mask in zip(batch.rows, values, batch.masks, strict=True)
         ]
+
+    def settle(native: FloatArray) -> AnyArray:
+        return decide.cut(native) if decide.by_slice else native
 
     was_training = model.training
     model.eval()
@@ -200,7 +225,7 @@ def _whole(batches: Iterable[_Native], volumes: AnyArray, depths: Mapping[str, i
                 volume = str(volumes[row])
                 current.append(_Open.like(volume, depths[volume], values, mask))
             current[0].add(row, values, mask)
-            if len(current[0].rows) == len(current[0].probabilities):
+            if len(current[0].rows) == len(current[0].values):
                 yield current.pop()
 
 

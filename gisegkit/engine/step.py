@@ -91,8 +91,8 @@ def accumulate(
     """The gradients of one batch, added to those of the weights; repeated in smaller pieces while memory runs out.
 
     A repetition has the same data and the same random draws, and starts from the buffers (running statistics) that
-    the first attempt started from. Nothing here waits for the device. If a compiled network fails, the step is
-    repeated without compilation.
+    the first attempt started from. Nothing here waits for the device. If a compiled network fails in its own forward
+    or backward pass, the step is repeated without compilation; an error of a batch transform or a loss is raised.
 
     Args:
         forward: the network.
@@ -114,11 +114,13 @@ def accumulate(
         values = []
         with seeded(seed, NETWORK, epoch, step):
             for share, part in split(batch, cutting.micro_batch, least=cutting.least):
-                with device.autocast():
+                with device.autocast(), forward.blamed():
                     logits = forward(part.images)
                 pairs = part.targets
                 terms = share * torch.stack([w * criterion.terms(logits, t) for w, t in pairs]).sum(0)  # [T]
-                backward(criterion.total(terms))
+                loss = criterion.total(terms)
+                with forward.blamed():
+                    backward(loss)
                 values.append(terms.detach())
         return torch.stack(values).sum(0)
 
@@ -127,7 +129,7 @@ def accumulate(
             return attempt()
         except Exception as error:
             memory, cause = is_out_of_memory(error), in_short(error)
-            if not memory and not forward.compiled:
+            if not memory and not forward.failed:
                 raise
         # Behind the handler: in it, the error's traceback keeps the tensors of the failed attempt alive.
         if memory:
