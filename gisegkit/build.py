@@ -24,8 +24,7 @@ from gisegkit.dataset import build_component, build_dataset, make_store
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.recipe import Recipe
 from gisegkit.registry import Registries
-from gisegkit.testing import ContractError, check_loss
-from gisegkit.types import Dataset, Metric, Progress, silent
+from gisegkit.types import STAGES, Dataset, Metric, Progress, silent
 
 Rows = NDArray[np.int64]
 
@@ -192,23 +191,6 @@ def refuse_overlaps(recipe: Recipe, registries: Registries, dataset: Dataset) ->
             )
 
 
-def verify_losses(recipe: Recipe, registries: Registries) -> None:
-    """Check every loss that comes from a plugin against its contract; gisegkit's own are checked by its tests.
-
-    Raises:
-        ComponentError: if one is not a loss, or its gradient is wrong; names place and owner.
-    """
-    for spec in recipe.loss:
-        owner = registries[spec.kind].get(spec.name).owner
-        if owner.distribution == "gisegkit":
-            continue
-        try:
-            check_loss(build_component(spec, registries))
-        except ContractError as error:
-            remedy = "gisegkit.testing.check_loss makes this check in the plugin's own tests"
-            raise ComponentError(f"{spec.place}: loss {spec.name!r} of {owner}: {error} ({remedy})") from error
-
-
 def build_batches(recipe: Recipe, registries: Registries, data: Data) -> Batches:
     """Samples, their order and the batch transforms."""
     augmentation = build_component(recipe.augmentation, registries, size=recipe.input.size)
@@ -223,7 +205,8 @@ def build_training(recipe: Recipe, registries: Registries, data: Data, model: nn
     """Losses, optimizer, schedule, samples and batch transforms for a model that is already on its device."""
     refuse_overlaps(recipe, registries, data.dataset)
     batches = build_batches(recipe, registries, data)
-    optimizer = build_component(recipe.optimizer, registries, params=model.parameters())
+    # A list: a factory that goes through it twice, such as one with two groups, would find a generator empty.
+    optimizer = build_component(recipe.optimizer, registries, params=list(model.parameters()))
     steps = len(batches.sampler) * recipe.train.epochs
     return TrainingParts(
         criterion=build_criterion(recipe, registries),
@@ -234,8 +217,21 @@ def build_training(recipe: Recipe, registries: Registries, data: Data, model: nn
 
 
 def build_postprocess(recipe: Recipe, registries: Registries) -> list[Any]:
-    """The post-processing steps in the recipe's order."""
-    return [build_component(spec, registries) for spec in recipe.postprocess]
+    """The post-processing steps in the recipe's order.
+
+    Raises:
+        ComponentError: if one names no stage at which it would be called; names place and owner.
+    """
+    steps = [build_component(spec, registries) for spec in recipe.postprocess]
+    for spec, step in zip(recipe.postprocess, steps, strict=True):
+        stage = getattr(step, "stage", None)
+        if stage not in STAGES:
+            owner = registries[spec.kind].get(spec.name).owner
+            raise ComponentError(
+                f"{spec.place}: postprocess {spec.name!r} of {owner}: stage is {stage!r}, not "
+                f"{' or '.join(map(repr, STAGES))}, so it would never be called"
+            )
+    return steps
 
 
 def describe_parts(recipe: Recipe, registries: Registries) -> list[tuple[str, str, Mapping[str, Any]]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gisegkit.build import Data, Rows
+from gisegkit.culprit import names_culprits
 from gisegkit.data import rle
 from gisegkit.data.planes import split
 from gisegkit.data.submission import write_submission
@@ -41,6 +42,7 @@ def open_run(path: Path, session: Session, *, root: str | None, overrides: Seque
     return run, load_recipe(run.recipe, registries=session.plugins.registries, overrides=sets)
 
 
+@names_culprits
 def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
     """Score a run's best weights on its validation slices and write ``evaluation/``, preview and report.
 
@@ -141,6 +143,7 @@ def write_report(run: RunDir, recipe: Recipe) -> None:
 # --- predict --------------------------------------------------------------------------------------------------------
 
 
+@names_culprits
 def predict(
     run: RunDir, recipe: Recipe, session: Session, *, out: Path | None = None, part: str | None = None
 ) -> tuple[Path, str, int]:

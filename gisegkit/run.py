@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gisegkit.build import Data, build_training, verify_losses
+from gisegkit.build import Data, build_training
+from gisegkit.contracts import checked_dataset
+from gisegkit.culprit import names_culprits
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.dataset import build_component
 from gisegkit.engine.fit import Training, fit
@@ -34,6 +36,7 @@ CUTTING = ("memory", "micro_batch", "activation_checkpointing")
 # --- train ----------------------------------------------------------------------------------------------------------
 
 
+@names_culprits
 def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> RunDir:
     """Train a recipe into a run folder, or go on where it stopped.
 
@@ -44,9 +47,9 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
     if run is None:
         RunDir.check_free(out)
     verify_store(recipe, session.plugins.registries)
-    verify_losses(recipe, session.plugins.registries)
+    dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
     resumed = run is not None and run.state() is not None
-    ready = get_ready(recipe, session, training=True, resumed=resumed, prepare=True)
+    ready = get_ready(recipe, session, training=True, resumed=resumed, prepare=True, dataset=dataset)
     training, plan = assemble(ready, session)
     if run is None:
         environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
@@ -204,6 +207,7 @@ def run_recipe(recipe: Recipe, out: Path, session: Session, *, resume: bool = Fa
 # --- check --build --------------------------------------------------------------------------------------------------
 
 
+@names_culprits
 def rehearse(recipe: Recipe, session: Session) -> list[str]:
     """Build every part and push one tiny batch through training and evaluation; writes nothing.
 
@@ -211,8 +215,8 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
         What was built and seen, line by line.
     """
     verify_store(recipe, session.plugins.registries)
-    verify_losses(recipe, session.plugins.registries)
-    ready = get_ready(recipe, session, training=True)
+    dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
+    ready = get_ready(recipe, session, training=True, dataset=dataset)
     rows = ready.data.train[:2]
     validation = ready.data.validation[:1]
     training = assemble(ready, session)[0]

@@ -22,7 +22,7 @@ from gisegkit.errors import RunError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
-from gisegkit.types import Metric, Progress, silent
+from gisegkit.types import Dataset, Metric, Progress, silent
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def get_ready(
     weights: Mapping[str, Any] | None = None,
     resumed: bool = False,
     prepare: bool = False,
+    dataset: Dataset | None = None,
 ) -> Ready:
     """Build data and network of a recipe and bring the network to the device.
 
@@ -90,13 +91,15 @@ def get_ready(
         weights: a run's ``best.pt``; without it the network starts as the recipe says, and that is printed.
         resumed: whether a checkpoint's weights follow, so that none need be fetched.
         prepare: whether the slices that train or validate are decoded and kept, where they are not yet.
+        dataset: the recipe's, if it is built already.
 
     Raises:
         RunError: if the data have other classes or channels than the weights were trained on.
     """
     registries = session.plugins.registries
     device = pick_device(session.device, recipe.train.precision)
-    data = build_data(recipe, registries, training=training, prepare=session.progress if prepare else None)
+    progress = session.progress if prepare else None
+    data = build_data(recipe, registries, training=training, prepare=progress, dataset=dataset)
     if data.prepared.made:
         session.say(prepared_line(data.source.reader.store, data.prepared))
     if weights is not None:

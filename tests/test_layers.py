@@ -14,9 +14,10 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("errors", "sizes", "cores"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check"),
-    ("components", "data", "plugins", "testing"),
+    ("components", "data", "plugins", "testing", "culprit"),
     ("dataset", "demo"),
     ("build",),
+    ("contracts",),
     ("report", "engine", "rundir", "environment"),
     ("session", "planning"),
     ("results", "evaluated"),

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from gisegkit.data.buffers import BufferPool, Form, Handle
 from gisegkit.data.geometry import make_geometry
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
+from gisegkit.data.reading import read_mask
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store import Store
 from gisegkit.errors import ComponentError
@@ -90,7 +91,7 @@ class Input:
     def truth(self, row: int) -> MaskArray:
         """``[H, W, K]`` uint8 at the native size, with IGNORE."""
         store = self.reader.store
-        return self.dataset.mask(row) if store is None or not store.has(row) else store.mask(row, "native")
+        return read_mask(self.dataset, row) if store is None or not store.has(row) else store.mask(row, "native")
 
     def _sized(self, row: int) -> Store | None:
         """The store, where it holds this row at the network's size already."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gisegkit.data.reading import read_image
 from gisegkit.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class SliceReader:
     def _raw(self, row: int) -> AnyArray:
         if self.store is not None and self.store.has(row):
             return self.store.image(row)
-        image = self.dataset.image(row)
+        image = read_image(self.dataset, row)
         return image[:, :, None] if image.ndim == 2 else image
 
     def _ranges(self, row: int, images: dict[int, AnyArray]) -> dict[int, Range]:

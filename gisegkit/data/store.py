@@ -20,6 +20,7 @@ import numpy as np
 from gisegkit.cores import usable_cores
 from gisegkit.data.files import cache_home
 from gisegkit.data.geometry import make_geometry
+from gisegkit.data.reading import read_image, read_mask
 from gisegkit.data.room import DO_WITHOUT, check_room, needed, remove_left_behind, used
 from gisegkit.data.shards import Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
 from gisegkit.data.slices import largest
@@ -190,8 +191,8 @@ class Store:
         """What is kept of a slice, from its files; DataError if they cannot be read."""
         labelled = self._labelled[row]
         try:
-            image = self.dataset.image(row)
-            masks = {"native": self.dataset.mask(row)} if labelled else {}
+            image = read_image(self.dataset, row)
+            masks = {"native": read_mask(self.dataset, row)} if labelled else {}
         except OSError as error:  # of a plugin; others are those of the store's own files
             raise DataError(f"{self.dataset.table['id'].iat[row]}: cannot be read ({error})") from error
         image = image[:, :, None] if image.ndim == 2 else image
