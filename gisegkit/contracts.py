@@ -94,18 +94,20 @@ def checked_dataset(
         findings.append(Finding(str(error), True, error.__cause__))
     wanted = [spec for spec in recipe.components() if _is_checked(spec, registries, built_in)]
     facts = _facts(recipe, registries, dataset) if wanted else None
-    for spec in wanted if facts else ():
-        broken = [finding for finding in findings if finding.refused and finding.kind == "optimizer"]
-        if not (spec.kind == "schedule" and broken):  # which is checked with the optimizer
-            findings += _findings(recipe, registries, spec, facts)
+    if facts is not None:
+        for spec in wanted:
+            broken = [finding for finding in findings if finding.refused and finding.kind == "optimizer"]
+            if not (spec.kind == "schedule" and broken):  # which is checked with the optimizer
+                findings += _findings(recipe, registries, spec, facts)
     for finding in findings:
         if not finding.refused:
             say(f"warning: {finding.text}")
     refused = [finding for finding in findings if finding.refused]
     if refused:
         head = f"{len(refused)} components break their contracts:\n  " if len(refused) > 1 else ""
-        causes = [finding.cause for finding in refused if finding.cause is not None]
-        raise ComponentError(head + "\n  ".join(finding.text for finding in refused)) from (causes or [None])[0]
+        raise ComponentError(head + "\n  ".join(finding.text for finding in refused)) from next(
+            (finding.cause for finding in refused if finding.cause is not None), None
+        )
     if dataset is None:
         raise ComponentError("the dataset cannot be built")
     return dataset
@@ -141,7 +143,7 @@ def _facts_of(recipe: Recipe, dataset: Dataset) -> Facts:
         classes=len(dataset.classes),
         exclusive=bool(dataset.exclusive),
         size=inputs.size,
-        native=(int(table["height"].iat[0]), int(table["width"].iat[0])),
+        native=(int(table["height"].to_numpy()[0]), int(table["width"].to_numpy()[0])),
         spacing=tuple(mm[column] if 0 < mm.get(column, 0) < math.inf else 1.0 for column in SPACING),
         steps=max(1, recipe.train.epochs * -(-int(table["labelled"].sum()) // recipe.train.batch_size)),
     )
@@ -157,7 +159,7 @@ def _findings(recipe: Recipe, registries: Registries, spec: ComponentSpec, facts
     small = SMALL.get(spec.kind, BRIEF)
     large = facts.native if spec.kind in ("metric", "postprocess") else facts.size
     sizes = [small, large] if all(s <= n for s, n in zip(small, large, strict=True)) else [large]
-    doubts, refusal = _made(_check_of(recipe, registries, spec, build, facts), sizes)
+    doubts, refusal = _made(_check_of(recipe, registries, spec, build, facts), sizes, all_sizes=spec.kind == "model")
     for text in doubts:
         yield Finding(f"{what}: {text}", False, kind=spec.kind)
     if refusal is not None:
@@ -182,13 +184,14 @@ def _loss_facts(recipe: Recipe, facts: Facts, build: Callable[[], Any], size: tu
     return {"classes": facts.classes, "size": size, "exclusive": exclusive, "soft": bool(recipe.batch_transform)}
 
 
-def _made(check: Check, sizes: list[tuple[int, int]]) -> tuple[list[str], Exception | None]:
+def _made(check: Check, sizes: list[tuple[int, int]], *, all_sizes: bool = False) -> tuple[list[str], Exception | None]:
     """Make a check with the first size that a component passes with: what is doubtful, and why it fails with the last.
 
-    A network may want multiples of 32, a loss more rows than its window has: only the recipe's own size decides.
+    A network may want multiples of 32, a loss more rows than its window has: only the recipe's own size decides. With
+    all_sizes, what is wrong with an earlier one is a doubt, unless the component raised there.
     """
-    doubts: list[str] = []
     refusal: Exception | None = None
+    smaller: list[str] = []
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
         for size in sizes:
             caught.clear()
@@ -201,8 +204,10 @@ def _made(check: Check, sizes: list[tuple[int, int]]) -> tuple[list[str], Except
                 break
             except Exception as error:  # of checks too: what a component hands out may break them anywhere
                 refusal = error if isinstance(error, testing.ContractError) else _unforeseen(error)
+                if refusal.__cause__ is None:
+                    smaller.append(f"{refusal} (tried with {size[0]} x {size[1]} pixels; the recipe's size is fine)")
         doubts = [str(item.message) for item in caught if issubclass(item.category, testing.ContractWarning)]
-    return list(dict.fromkeys(doubts)), refusal
+    return list(dict.fromkeys(doubts + (smaller if all_sizes and refusal is None else []))), refusal
 
 
 def _unforeseen(error: Exception) -> Exception:

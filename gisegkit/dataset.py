@@ -42,9 +42,7 @@ def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -
         raise ComponentError(f"{spec.place}: {what} cannot be built with {dict(spec.params)}: {cause}") from error
 
 
-def build_dataset(
-    recipe: Recipe, registries: Registries, *, say: Callable[[str], None] = lambda line: None
-) -> Dataset:
+def build_dataset(recipe: Recipe, registries: Registries, *, say: Callable[[str], None] = lambda line: None) -> Dataset:
     """The dataset, checked against the contract that everything else relies on; of a plugin's, a few rows are read.
 
     Args:

@@ -21,7 +21,7 @@ ROWS = 6
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a row; refused where training on it would be wrong, and the reader's own error if it raised."""
+    """What is wrong with a row, whether training on it would be wrong, and the reader's own error if it raised."""
 
     text: str
     refused: bool = True
@@ -38,7 +38,7 @@ def breaches(dataset: Dataset) -> list[str]:
     ]
     if lacking:
         return [f"it has no attribute {', '.join(lacking)}"]
-    table = dataset.table
+    table: object = dataset.table
     if not isinstance(table, pd.DataFrame):
         return [f"its table is a {type(table).__name__}, not a pandas.DataFrame"]
     missing = [column for column in COLUMNS if column not in table.columns]
@@ -144,7 +144,9 @@ def row_problems(dataset: Dataset) -> list[Problem]:
                 doubts.append(Problem(text, refused=False))
     if not problems and IGNORE in values and 1 not in values:
         held = " and ".join(str(value) for value in sorted(values))
-        text = f"its masks hold {held}; gisegkit wants 0 and 1, and {IGNORE} means 'ignore this pixel', so no pixel of a "
+        text = (
+            f"its masks hold {held}; gisegkit wants 0 and 1, and {IGNORE} means 'ignore this pixel', so no pixel of a "
+        )
         problems.append(Problem(text + "class is left: return (mask > 0).astype(np.uint8)"))
     return problems or doubts
 

@@ -58,7 +58,8 @@ def _check_once(policy: Any, size: tuple[int, int], channels: int, classes: int)
         expect(not changed, f"it changes its input {' and '.join(changed)} in place; copy it first")
         repeats = all(_same(a, b) for a, b in zip(first, second, strict=True))
         expect(repeats, "equal generators give two results; draw from the generator rng that it is called with, alone")
-        for name, given, made in zip(("image", "mask"), (image, mask), first, strict=True):
+        pairs: list[tuple[str, AnyArray, Any]] = [("image", image, first[0]), ("mask", mask, first[1])]
+        for name, given, made in pairs:
             expect(
                 isinstance(made, np.ndarray) and made.dtype == given.dtype,
                 f"the {name} becomes {form(made)}; its type must stay {given.dtype}",

@@ -233,7 +233,7 @@ def _check_overlap(loss: nn.Module, size: tuple[int, int], classes: int) -> None
         right, wrong = (float(_value(loss, sign * (target - 0.5) * 20, target, "full masks")) for sign in (1, -1))
         shares.append(right / wrong if wrong > 0 else 0.0)
     doubt(
-        shares[0] < 0.01 and shares[1] > 0.05,
+        shares[0] < 0.001 and shares[1] > 0.01,
         "it punishes two classes on one pixel even where both are right, as a softmax does, and the classes may "
         "overlap: say exclusive_only = True (docs/plugins.md), or judge each class by itself",
     )

@@ -42,6 +42,7 @@ def check_metric(
     expect(
         isinstance(metric.higher_is_better, bool), f"higher_is_better is {metric.higher_is_better!r}, not True or False"
     )
+    size = (size[0], max(size[1], 4 * classes))  # a box for each class, side by side
     given: Any = spacing_for("checked", metric, dict(zip(SPACING, spacing, strict=True)), place="check")
     truth, opposite = _masks(classes, size, exclusive)
     empty = np.zeros_like(truth)
@@ -49,11 +50,15 @@ def check_metric(
     found = [_values(metric, prediction, reference, given, classes) for prediction, reference in pairs]
     with ThreadPoolExecutor(4) as pool:
         for before, after in zip(found * 4, pool.map(lambda pair: metric(*pair, **given), pairs * 4), strict=True):
-            same = all(np.array_equal(values, after.get(name), equal_nan=True) for name, values in before.items())
+            same = all(
+                name in after and np.array_equal(values, after[name], equal_nan=True) for name, values in before.items()
+            )
             expect(
                 same, "asked again, by several threads at once, it gives other values; a call must change nothing in it"
             )
-    _check_direction(metric, found)
+    there = _boxes(classes, size, 0)
+    right, wrong = (_values(metric, _boxes(classes, size, place), there, given, classes) for place in (0, 1))
+    _check_direction(metric, right, wrong, found[2])
 
 
 def _masks(classes: int, size: tuple[int, int], exclusive: bool) -> tuple[BoolArray, BoolArray]:
@@ -83,13 +88,32 @@ def _values(
     return dict(parts)
 
 
-def _check_direction(metric: Metric, found: Sequence[Mapping[str, FloatArray]]) -> None:
-    means = [{name: _mean(values) for name, values in parts.items()} for parts in found]
-    best, worst, nothing = (float(call("combine", metric.combine, mean)) for mean in means[:3])
+def _boxes(classes: int, size: tuple[int, int], place: int) -> BoolArray:
+    """A box for each class, side by side at the top (place 0) or at the bottom (1), ``[D, H, W, K]``."""
+    height, width = size
+    edges = np.linspace(1, width - 1, classes + 1).astype(int)
+    masks = np.zeros((DEPTH, height, width, classes), dtype=bool)
+    rows = slice(1, height // 3) if place == 0 else slice(-(height // 3), -1)
+    for k in range(classes):
+        masks[:, rows, edges[k] : max(edges[k] + 1, edges[k + 1] - 1), k] = True
+    return masks
+
+
+def _check_direction(
+    metric: Metric,
+    right: Mapping[str, FloatArray],
+    wrong: Mapping[str, FloatArray],
+    nothing: Mapping[str, FloatArray],
+) -> None:
+    """The truth scores better than boxes at another place; what finds nothing has a score."""
+    means = [{name: _mean(values) for name, values in parts.items()} for parts in (right, wrong)]
+    best, worst = (float(call("combine", metric.combine, mean)) for mean in means)
     better = best > worst if metric.higher_is_better else best < worst
-    expect(better, f"the truth scores {best:.4g}, its opposite {worst:.4g}; is higher_is_better right?")
+    reason = f"the truth scores {best:.4g}, its opposite {worst:.4g}"
+    expect(better or best == worst, f"{reason}; is higher_is_better right?")
+    doubt(best == worst, f"{reason}: it does not tell them apart")
     doubt(
-        bool(np.isnan(nothing)) and all(np.isnan(values).all() for values in found[2].values()),
+        all(np.isnan(values).all() for values in nothing.values()),
         "it is undefined wherever the prediction is empty, so a network that finds nothing there is not judged; give "
         "such a slice or scan its worst value, or say in the convention that it is left out",
     )

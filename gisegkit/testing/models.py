@@ -72,7 +72,7 @@ def _stir(model: nn.Module, generator: torch.Generator) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point():
-                parameter += 0.02 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype), alpha=0.02)
 
 
 def _logits(model: nn.Module, images: torch.Tensor, classes: int) -> torch.Tensor:
@@ -103,7 +103,7 @@ def _check_restored(twin: nn.Module, model: nn.Module, images: torch.Tensor, exp
 def _check_independent(model: nn.Module, images: torch.Tensor, expected: torch.Tensor) -> None:
     """Another image gives another output; other images of the batch do not."""
     scale = float(expected.abs().max())
-    mixed = torch.cat([images[:1], 1 - images[1:]])
+    mixed = torch.cat([images[:1], 1 + 2 * images[1:]])
     classes = expected.shape[1]
     beside = _logits(model, mixed, classes)
     expect(
