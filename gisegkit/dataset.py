@@ -6,15 +6,17 @@ Imports no torch, which would take longer than listing a set of the competition'
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
+from gisegkit.data.dataset_check import breaches, contradictions, row_problems
 from gisegkit.data.neighbours import neighbour_warnings
 from gisegkit.data.store import Layout, Store
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError
 from gisegkit.recipe import ComponentSpec, Recipe
 from gisegkit.registry import Registries
 from gisegkit.sizes import parse_size
-from gisegkit.types import COLUMNS, Dataset
+from gisegkit.types import Dataset
 
 
 def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -> Any:
@@ -36,8 +38,8 @@ def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -
     except GisegError as error:
         error.args = (f"{spec.place}: {error}",) if spec.place else error.args
         raise
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        cause = f"{type(error).__name__}: {error}"
+    except Exception as error:  # whatever a factory raises
+        cause = f"{type(error).__name__}: {error}".rstrip(": ")
         what = f"{spec.kind} {spec.name!r} of {component.owner}"
         raise ComponentError(f"{spec.place}: {what} cannot be built with {dict(spec.params)}: {cause}") from error
     with contextlib.suppress(AttributeError, TypeError):  # some objects take no attributes
@@ -45,24 +47,42 @@ def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -
     return made
 
 
-def build_dataset(recipe: Recipe, registries: Registries) -> Dataset:
-    """The dataset, checked against the contract that everything else relies on.
+def build_dataset(recipe: Recipe, registries: Registries, *, say: Callable[[str], None] = lambda line: None) -> Dataset:
+    """The dataset, checked against the contract that everything else relies on; of a plugin's, a few rows are read.
+
+    Args:
+        say: is given a line for each doubt about a plugin's dataset.
 
     Raises:
-        DataError: if it holds no slices, or slices of one scan differ in size.
-        ComponentError: if its table lacks a column.
+        DataError: if it holds no slices, or they contradict each other: ids that stand twice, a scan of two groups or
+            of two sizes.
+        ComponentError: if its table or its readers break the contract; names place and owner.
     """
-    dataset: Dataset = build_component(recipe.dataset, registries)
-    table = dataset.table
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        raise ComponentError(f"dataset {recipe.dataset.name!r}: its table has no column {', '.join(missing)}")
-    if table.empty:
-        raise DataError(f"{recipe.dataset.place}: dataset {recipe.dataset.name!r} holds no slices")
-    sizes = table.groupby("volume", sort=False)[["height", "width"]].nunique().max(axis=1)
-    if (sizes > 1).any():
-        scan = sizes.index[sizes > 1][0]
-        raise DataError(f"scan {scan} has slices of different sizes; give each size a volume of its own")
+    spec = recipe.dataset
+    owner = registries[spec.kind].get(spec.name).owner
+    what = f"{spec.place}: dataset {spec.name!r}"
+    dataset: Dataset = build_component(spec, registries)
+    remedy = "gisegkit.testing.check_dataset makes this check in the plugin's own tests"
+    try:
+        wrong = breaches(dataset)
+        if not wrong and dataset.table.empty:
+            raise DataError(f"{what} holds no slices")
+        apart = [] if wrong else contradictions(dataset)
+        readers = [] if wrong or apart or owner.distribution == "gisegkit" else row_problems(dataset)
+    except GisegError:
+        raise
+    except Exception as error:
+        raise ComponentError(f"{what} of {owner} cannot be checked: {type(error).__name__}: {error}") from error
+    if wrong:
+        raise ComponentError(f"{what} of {owner}: {'; '.join(wrong)} ({remedy})")
+    if apart:
+        raise DataError(f"{what}: {'; '.join(apart)}")
+    refused = [problem for problem in readers if problem.refused]
+    if refused:
+        texts = list(dict.fromkeys(problem.text for problem in refused))
+        raise ComponentError(f"{what} of {owner}: {'; '.join(texts)} ({remedy})") from refused[0].cause
+    for problem in readers:
+        say(f"warning: {what} of {owner}: {problem.text}")
     return dataset
 
 

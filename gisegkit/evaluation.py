@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gisegkit.build import Rows
+from gisegkit.culprit import names_culprits
 from gisegkit.differences import Difference, fingerprint
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.scoring import Scoreboard
@@ -37,6 +38,7 @@ class Evaluated:
     own: bool
 
 
+@names_culprits
 def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None = None, own: bool = False) -> Evaluated:
     """Score a run's best weights on its validation slices; write scores, tables, the recipe used, preview and report.
 

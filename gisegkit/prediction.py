@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from gisegkit.build import Data, Rows
+from gisegkit.culprit import names_culprits
 from gisegkit.data import rle
 from gisegkit.data.planes import split
 from gisegkit.data.submission import read_ids, write_submission
@@ -45,6 +46,7 @@ class Predicted:
     own: bool
 
 
+@names_culprits
 def predict(
     run: RunDir,
     recipe: Recipe,

@@ -86,6 +86,8 @@ class Train:
             auto does where a micro-batch of 8 would not fit otherwise.
         precision: of the forward pass; auto is bf16 or fp16 on a GPU that has it and fp32 on a CPU.
         clip_norm: largest gradient norm; 0 does not clip.
+        check_gradients: compare the gradient of each plugin's loss with the loss before training; false where they are
+            meant to differ, as with a detached factor.
         channels_last: memory layout that convolutions like.
         compile: have torch.compile make faster code for the training step; where that fails, training goes on without
             it, and a note says why.
@@ -104,6 +106,7 @@ class Train:
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     clip_norm: Annotated[float, AtLeast(0)] = 0.0
+    check_gradients: bool = True
     channels_last: bool = True
     compile: bool = False
     workers: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"

@@ -13,7 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from gisegkit.build import build_training, verify_losses
+from gisegkit.build import build_training
+from gisegkit.contracts import checked_dataset
+from gisegkit.culprit import names_culprits
 from gisegkit.data.folds import split_digest, split_table
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.dataset import build_component
@@ -39,6 +41,7 @@ CUTTING = ("memory", "micro_batch", "activation_checkpointing")
 # --- train ----------------------------------------------------------------------------------------------------------
 
 
+@names_culprits
 def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> RunDir:
     """Train a recipe into a run folder, or go on where it stopped.
 
@@ -49,11 +52,11 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
     if run is None:
         RunDir.check_free(out)
     verify_store(recipe, session.plugins.registries)
-    verify_losses(recipe, session.plugins.registries)
+    dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
     state = None if run is None else run.state()
     split = None if run is None else kept_split(run, state)
     facts = None if state is None else state["facts"]
-    ready = get_ready(recipe, session, training=True, facts=facts, split=split, prepare=True)
+    ready = get_ready(recipe, session, training=True, facts=facts, split=split, prepare=True, dataset=dataset)
     training, plan = assemble(ready, session)
     if split is None or run is None:
         split = split_table(ready.data.dataset.table, ready.data.train, ready.data.validation)
@@ -220,6 +223,7 @@ def run_recipe(recipe: Recipe, out: Path, session: Session, *, resume: bool = Fa
 # --- check --build --------------------------------------------------------------------------------------------------
 
 
+@names_culprits
 def rehearse(recipe: Recipe, session: Session) -> list[str]:
     """Build every part and push one tiny batch through training and evaluation; writes nothing.
 
@@ -227,8 +231,8 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
         What was built and seen, line by line.
     """
     verify_store(recipe, session.plugins.registries)
-    verify_losses(recipe, session.plugins.registries)
-    ready = get_ready(recipe, session, training=True)
+    dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
+    ready = get_ready(recipe, session, training=True, dataset=dataset)
     rows = ready.data.train[:2]
     validation = ready.data.validation[:1]
     training = assemble(ready, session)[0]

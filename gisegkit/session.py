@@ -34,7 +34,7 @@ from gisegkit.monitor import direction_of_monitor
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
-from gisegkit.types import Metric, Progress, silent
+from gisegkit.types import Dataset, Metric, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +98,7 @@ def get_ready(
     facts: Mapping[str, Any] | None = None,
     split: pd.DataFrame | None = None,
     prepare: bool = False,
+    dataset: Dataset | None = None,
 ) -> Ready:
     """Build data and network of a recipe and bring the network to the device.
 
@@ -111,6 +112,7 @@ def get_ready(
             fetched.
         split: which slice is in which part, of a run that goes on; None draws folds as the recipe says.
         prepare: whether the slices that train or validate are decoded and kept, where they are not yet.
+        dataset: the recipe's, if it is built already.
 
     Raises:
         RunError: if the data have other classes or channels than the weights were trained on, or other slices than
@@ -119,7 +121,7 @@ def get_ready(
     """
     registries = session.plugins.registries
     device = pick_device(session.device, recipe.train.precision)
-    data = build_data(recipe, registries, training=training, look=not prepare, split=split)
+    data = build_data(recipe, registries, training=training, look=not prepare, split=split, dataset=dataset)
     metrics = build_metrics(recipe, registries)
     if training:
         direction_of_monitor(recipe, metrics, data.dataset.classes)

@@ -116,6 +116,10 @@ SPACING = ("spacing_z", "spacing_y", "spacing_x")
 """Columns that a dataset's table may have besides: mm from one slice, row and column to the next."""
 
 
+STAGES = ("probabilities", "masks")
+"""When a post-processing step is called: before or after the threshold."""
+
+
 class Dataset(Protocol):
     """What a ``[dataset]`` component returns: a table of slices and readers for one row of it.
 

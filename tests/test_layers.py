@@ -17,9 +17,10 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("errors", "sizes", "machine", "cores", "words"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check", "differences"),
-    ("components", "data", "plugins", "testing"),
+    ("components", "data", "plugins", "testing", "culprit"),
     ("dataset", "demo", "monitor", "epochs"),
     ("build",),
+    ("contracts",),
     ("report", "engine", "rundir", "environment"),
     ("session", "planning", "outputs", "parts"),
     ("pages", "evaluated"),

@@ -11,6 +11,7 @@ import click
 from gisegkit import __version__
 from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
 from gisegkit.cli.output import warn
+from gisegkit.culprit import name_culprit
 from gisegkit.errors import GisegError, did_you_mean
 from gisegkit.machine import refuse_windows
 from gisegkit.plugins import Plugins, installed
@@ -90,3 +91,6 @@ def main(arguments: list[str] | None = None) -> Any:
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(str(error), err=True)
         sys.exit(2)
+    except Exception as error:
+        name_culprit(error, installed().registries)
+        raise

@@ -1,0 +1,35 @@
+"""The contract of post-processing steps: a known stage, the same shape and type, and an input that stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gisegkit.testing.expect import call, expect, form
+from gisegkit.types import STAGES
+
+
+def check_postprocess(step: Any, *, classes: int = 2, size: tuple[int, int] = (20, 24)) -> None:
+    """A post-processing step keeps shape and type, also of an empty scan, and changes no input.
+
+    Args:
+        step: what the factory returned.
+        classes: K of the scan.
+        size: H and W of its slices in pixels.
+
+    Raises:
+        ContractError: at the first violation.
+    """
+    stage = getattr(step, "stage", None)
+    expect(stage in STAGES, f"stage is {stage!r}, not {' or '.join(map(repr, STAGES))}, so it would never be called")
+    random = np.random.default_rng(0).random((3, *size, classes), dtype=np.float32)
+    for values in (random, np.zeros_like(random)):
+        volume = values >= 0.5 if stage == "masks" else values
+        kept = volume.copy()
+        result, again = (call(f"a scan {form(volume)}", step, volume) for _ in range(2))
+        expect(np.array_equal(volume, kept), "it changes its input in place")
+        same = isinstance(result, np.ndarray) and result.shape == volume.shape and result.dtype == volume.dtype
+        expect(same, f"{form(volume)} becomes {form(result)}")
+        expect(bool(np.isfinite(result).all()), "it returns values that are not finite")
+        expect(np.array_equal(result, again), "the same scan gives two results")
