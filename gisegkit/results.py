@@ -22,8 +22,9 @@ from gisegkit.errors import DataError
 from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.report.page import render_page
 from gisegkit.report.preview import Panel, draw, encode_png, pick_rows
-from gisegkit.rundir import RunDir, write
-from gisegkit.session import Session, get_ready
+from gisegkit.rundir import RunDir
+from gisegkit.session import Session, get_ready, in_run_folder
+from gisegkit.writing import write
 
 # --- evaluate -------------------------------------------------------------------------------------------------------
 
@@ -41,6 +42,7 @@ def open_run(path: Path, session: Session, *, root: str | None, overrides: Seque
     return run, load_recipe(run.recipe, registries=session.plugins.registries, overrides=sets)
 
 
+@in_run_folder
 def evaluate(run: RunDir, recipe: Recipe, session: Session) -> dict[str, Any]:
     """Score a run's best weights on its validation slices and write ``evaluation/``, preview and report.
 
@@ -141,6 +143,7 @@ def write_report(run: RunDir, recipe: Recipe) -> None:
 # --- predict --------------------------------------------------------------------------------------------------------
 
 
+@in_run_folder
 def predict(
     run: RunDir, recipe: Recipe, session: Session, *, out: Path | None = None, part: str | None = None
 ) -> tuple[Path, str, int]:

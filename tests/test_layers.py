@@ -11,15 +11,15 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gisegkit"
 
 LEVELS = (  # from the ground up: a module imports from its own level or from below
-    ("errors", "sizes", "cores"),
+    ("errors", "sizes", "cores", "writing", "locks"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_check"),
-    ("components", "data", "plugins", "testing"),
+    ("components", "data", "plugins", "testing", "checkpoints"),
     ("dataset", "demo"),
     ("build",),
-    ("report", "engine", "rundir", "environment"),
+    ("report", "engine", "rundir", "runfiles", "environment"),
     ("session", "planning"),
-    ("results", "evaluated"),
+    ("tracking", "results", "evaluated", "resuming"),
     ("run", "score", "show", "compare"),
     ("cli",),
 )
