@@ -70,12 +70,17 @@ class RunDir:
             RunError: if the folder holds a run already, or something else stands there.
         """
         try:
-            taken = path.exists() and (not path.is_dir() or not _only_a_start(path))
+            free = RunDir.is_free(path)
         except OSError as error:
             raise RunError(f"{path} cannot be read: {reason(error)}; choose another --out") from error
-        if taken:
+        if not free:
             remedy = "continue it with --resume, or choose" if (path / "recipe.toml").is_file() else "choose"
             raise RunError(f"{path} exists already and is left as it is: {remedy} another --out")
+
+    @staticmethod
+    def is_free(path: Path) -> bool:
+        """Whether nothing stands there, or only what a start left that was killed before it made a run."""
+        return not path.exists() or (path.is_dir() and _only_a_start(path))
 
     @classmethod
     def create(
@@ -229,8 +234,8 @@ class RunDir:
     def write_split(self, table: pd.DataFrame) -> None:
         """The part of every slice: columns id and part."""
         bare = table["id"].astype(str).str.contains("\r", regex=False).any()  # which the csv module leaves unquoted
-        quoting = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
-        write_text(self.path / "split.csv", table.to_csv(index=False, quoting=quoting))
+        text = table.to_csv(index=False, quoting=csv.QUOTE_ALL) if bare else table.to_csv(index=False)
+        write_text(self.path / "split.csv", text)
 
     def split(self) -> pd.DataFrame | None:
         """What ``write_split`` wrote, all text; None where it is missing.

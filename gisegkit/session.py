@@ -168,7 +168,7 @@ def refuse_not_finite(model: nn.Module, source: str) -> None:
     Raises:
         RunError: if one is not; it would predict nothing at all.
     """
-    named = [(name, weight, True) for name, weight in model.named_parameters()]
+    named: list[tuple[str, torch.Tensor, bool]] = [(name, weight, True) for name, weight in model.named_parameters()]
     named += [(name, buffer, ".running_" in f".{name}") for name, buffer in model.named_buffers()]
     for name, tensor, finite in named:
         if not (tensor.isfinite() if finite else ~tensor.isnan()).all():
@@ -225,7 +225,7 @@ def in_run_folder(
     """A verb that writes into a run folder has it to itself; one that writes elsewhere (``out``) needs no lock."""
 
     @functools.wraps(verb)
-    def alone(run: RunDir, recipe: Recipe, session: Session, *args: P.args, **keywords: P.kwargs) -> R:
+    def alone(run: RunDir, recipe: Recipe, session: Session, /, *args: P.args, **keywords: P.kwargs) -> R:
         if keywords.get("out") is not None:
             return verb(run, recipe, session, *args, **keywords)
         with run.locked(session.say):

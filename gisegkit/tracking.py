@@ -29,18 +29,17 @@ class Trackers:
         self.built: list[tuple[ComponentSpec, Any]] = []
         self.failed: set[int] = set()
         for spec in recipe.tracker:
+            self._guarded(spec, "be started", self._build, spec, run)
 
-            def build(spec: ComponentSpec = spec) -> None:
-                make_folder(run.trackers)
-                tracker = build_component(spec, session.plugins.registries, folder=str(run.trackers))
-                self.built.append((spec, tracker))
-
-            self._guarded(spec, "be started", build)
+    def _build(self, spec: ComponentSpec, run: RunDir) -> None:
+        make_folder(run.trackers)
+        tracker = build_component(spec, self.session.plugins.registries, folder=str(run.trackers))
+        self.built.append((spec, tracker))
 
     def report(self, report: EpochReport) -> None:
         """Hand an epoch to every tracker."""
         for spec, tracker in self.built:
-            self._guarded(spec, "take an epoch", lambda tracker=tracker: tracker.report(report))
+            self._guarded(spec, "take an epoch", lambda of, what: of.report(what), tracker, report)
 
     def __enter__(self) -> Trackers:
         return self
@@ -49,11 +48,11 @@ class Trackers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for spec, tracker in reversed(self.built):
-            self._guarded(spec, "be finished", lambda tracker=tracker: tracker.finish(self.summary))
+            self._guarded(spec, "be finished", lambda of, what: of.finish(what), tracker, self.summary)
 
-    def _guarded(self, spec: ComponentSpec, what: str, action: Callable[[], object]) -> None:
+    def _guarded(self, spec: ComponentSpec, what: str, action: Callable[..., object], *arguments: Any) -> None:
         try:
-            action()
+            action(*arguments)
         except Exception as error:  # a plugin's, of any kind
             if id(spec) not in self.failed:
                 self.failed.add(id(spec))
