@@ -71,6 +71,20 @@ class RunError(GisegError):
     """A run folder that is missing, incomplete, or in the way of a new run."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user (Ctrl-C) or the system (SIGTERM, SIGHUP) stopped the command; ``str()`` says what is kept.
+
+    Attributes:
+        folder: the run folder to go on in, empty where there is none.
+        signum: the signal's number.
+    """
+
+    def __init__(self, text: str = "", *, folder: str = "", signum: int = 2) -> None:
+        super().__init__(text)
+        self.folder = folder
+        self.signum = signum
+
+
 def did_you_mean(word: str, options: Iterable[str], *, limit: int = 3) -> str:
     """The options nearest to a misspelled word as a sentence, or an empty string where none is near."""
     listed = list(options)

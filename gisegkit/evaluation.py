@@ -20,7 +20,7 @@ from gisegkit.parts import Part, counted, listed, scored_part
 from gisegkit.recipe import Recipe
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.rundir import RunDir
-from gisegkit.session import Ready, Session, get_ready
+from gisegkit.session import Ready, Session, get_ready, in_run_folder
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Evaluated:
 
 
 @names_culprits
+@in_run_folder
 def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None = None, own: bool = False) -> Evaluated:
     """Score a run's best weights on its validation slices; write scores, tables, the recipe used, preview and report.
 

@@ -20,7 +20,8 @@ from gisegkit.differences import Difference, differences
 from gisegkit.errors import Mistake, RecipeError, RunError
 from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.registry import Registries
-from gisegkit.rundir import RunDir, jsonable, write_text
+from gisegkit.rundir import RunDir, jsonable
+from gisegkit.writing import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,8 @@ from gisegkit.outputs import Evaluation, read_scores, read_table
 from gisegkit.recipe import Recipe
 from gisegkit.report.page import render_page
 from gisegkit.report.preview import Panel, draw, encode_png
-from gisegkit.rundir import RunDir, write
+from gisegkit.rundir import RunDir
+from gisegkit.writing import write
 
 
 def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:

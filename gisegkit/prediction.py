@@ -23,8 +23,9 @@ from gisegkit.pages import panels_of, write_preview, write_report
 from gisegkit.parts import Part, counted, listed, named_part, scored_part
 from gisegkit.recipe import Recipe
 from gisegkit.report.preview import Panel, pick_rows
-from gisegkit.rundir import RunDir, write_text
-from gisegkit.session import Ready, Session, get_ready
+from gisegkit.rundir import RunDir
+from gisegkit.session import Ready, Session, get_ready, in_run_folder
+from gisegkit.writing import write_text
 
 PartName = Literal["auto", "unlabelled", "validation", "all"]
 
@@ -47,6 +48,7 @@ class Predicted:
 
 
 @names_culprits
+@in_run_folder
 def predict(
     run: RunDir,
     recipe: Recipe,

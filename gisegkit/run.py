@@ -6,91 +6,153 @@ Joins the rooms: builds the parts, drives the engine, and hands what it yields t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from gisegkit.build import build_training
+from gisegkit.checkpoints import loads_again
 from gisegkit.contracts import checked_dataset
 from gisegkit.culprit import names_culprits
 from gisegkit.data.folds import split_digest, split_table
 from gisegkit.data.loaders import EpochSampler
-from gisegkit.dataset import build_component
 from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.resident import Resident
 from gisegkit.environment import describe_environment
 from gisegkit.epochs import Watch, kept_epoch
-from gisegkit.errors import RunError
+from gisegkit.errors import ComponentError, Interrupted
 from gisegkit.evaluation import evaluate
 from gisegkit.monitor import direction_of_monitor
 from gisegkit.planning import cut, needs_prediction, simulate, verify_store
 from gisegkit.prediction import predict
-from gisegkit.recipe import Recipe, load_recipe
+from gisegkit.recipe import Recipe
+from gisegkit.resuming import look_up, note_resume, recut
 from gisegkit.rundir import RunDir
 from gisegkit.session import Ready, Session, get_ready, score_all
+from gisegkit.tracking import Trackers
 from gisegkit.types import EpochReport, silent
 from gisegkit.words import parameters
-
-CUTTING = ("memory", "micro_batch", "activation_checkpointing")
-"""Keys of [train] that say how batches are cut; a run may go on with others."""
 
 # --- train ----------------------------------------------------------------------------------------------------------
 
 
 @names_culprits
 def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> RunDir:
-    """Train a recipe into a run folder, or go on where it stopped.
+    """Train a recipe into a run folder, or go on where it stopped. No other process may write there meanwhile.
 
     Raises:
-        RunError: if the folder is in the way, or holds a run of another recipe.
+        RunError: if the folder is in the way, in use, or holds a run of another recipe or of other data.
+        Interrupted: if the user stops it; says what is kept.
     """
-    run = _resumable(recipe, out, session) if resume else None
-    if run is None:
+    if not (resume and (out / "recipe.toml").is_file()):
+        RunDir.check_free(out)
+    with RunDir(out).locked(session.say):
+        return _train(recipe, out, session, resume=resume)
+
+
+def _train(recipe: Recipe, out: Path, session: Session, *, resume: bool) -> RunDir:
+    kept = look_up(recipe, out, session) if resume else None
+    if kept is None:
         RunDir.check_free(out)
     verify_store(recipe, session.plugins.registries)
     dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
-    state = None if run is None else run.state()
-    split = None if run is None else kept_split(run, state)
-    facts = None if state is None else state["facts"]
-    ready = get_ready(recipe, session, training=True, facts=facts, split=split, prepare=True, dataset=dataset)
+    state = kept.state if kept else None
+    ready = get_ready(
+        recipe,
+        session,
+        training=True,
+        facts=state["facts"] if state else None,
+        split=kept.split if kept else None,
+        prepare=True,
+        dataset=dataset,
+    )
     training, plan = assemble(ready, session)
-    if split is None or run is None:
-        split = split_table(ready.data.dataset.table, ready.data.train, ready.data.validation)
-        environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
+    verify_states(recipe, session, _states(training))
+    environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
+    split = (
+        split_table(ready.data.dataset.table, ready.data.train, ready.data.validation) if kept is None else kept.split
+    )
+    if kept is None:
         environment["memory"] = plan.as_dict() if plan else None
-        run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo)
-        run.write_split(split)
+        run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=split)
+    else:
+        run = kept.run
+        note_resume(kept, environment, session)
     count = sum(parameter.numel() for parameter in ready.model.parameters())
     session.say(
         f"{recipe.model.name}: {parameters(count)} on {ready.device}; "
         f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate"
     )
     if state is not None:
+        if state.get("precision") != ready.device.precision:
+            session.say(f"precision was {state.get('precision')}, is {ready.device.precision} now")
         state = recut(state, training, recipe, run, session)
         session.say(f"resuming after epoch {state['epoch']} of {recipe.train.epochs}")
-    with ExitStack() as closing:
-        if recipe.tracker:
-            run.trackers.mkdir(exist_ok=True)
-        trackers = [
-            build_component(spec, session.plugins.registries, folder=str(run.trackers)) for spec in recipe.tracker
-        ]
-        for tracker in trackers:
-            closing.callback(tracker.finish, {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)})
-        watch = Watch()
-        for report in fit(training, state=state, progress=session.progress):
-            run.record(report, {**ready.facts, "split": split_digest(split)})
-            for tracker in trackers:
-                tracker.report(report)
-            for note in report.notes:
-                session.say(note)
-            session.say(epoch_line(report, recipe.monitor) + watch.left(report))
+    _fit_and_keep(recipe, run, session, training, state, {**ready.facts, "split": split_digest(split)})
     for line in kept_epoch(run.metrics(), recipe.monitor, ready.metrics, ready.data.dataset.classes):
         session.say(line)
     return run
+
+
+def _fit_and_keep(
+    recipe: Recipe,
+    run: RunDir,
+    session: Session,
+    training: Training,
+    state: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
+) -> None:
+    """The epochs, each recorded and told as it ends."""
+    done, first, starred = 0 if state is None else int(state["epoch"]), True, False
+    watch = Watch()
+    summary = {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)}
+    try:
+        with Trackers(recipe, run, session, summary) as trackers:
+            for report in fit(training, state=state, progress=session.progress):
+                if first:
+                    verify_states(recipe, session, report.state)
+                run.record(report, facts)
+                done, first = report.epoch, False
+                trackers.report(report)
+                for note in report.notes:
+                    session.say(note)
+                session.say(epoch_line(report, recipe.monitor) + watch.left(report))
+                if report.best and not starred:
+                    starred = True
+                    session.say("  (* best so far; best.pt keeps its weights)")
+    except KeyboardInterrupt as stop:
+        kept = (
+            f"{done} epoch{'s are' if done > 1 else ' is'} kept in {run.path / 'last.pt'}" if done else "none is kept"
+        )
+        raise Interrupted(
+            f"interrupted in epoch {min(done + 1, training.epochs)}; {kept}",
+            folder=str(run.path),
+            signum=getattr(stop, "signum", 2),
+        ) from stop
+
+
+def _states(training: Training) -> dict[str, Any]:
+    parts = ("model", "optimizer", "schedule")
+    return {part: getattr(training, part).state_dict() for part in parts}
+
+
+def verify_states(recipe: Recipe, session: Session, state: Mapping[str, Any]) -> None:
+    """Check that what plugins put into a checkpoint can be read again, before a night is trained for nothing.
+
+    gisegkit's own components are checked by its tests.
+
+    Raises:
+        ComponentError: if a state holds what only code could read; names place and owner.
+    """
+    for spec in (recipe.model, recipe.optimizer, recipe.schedule):
+        owner = session.plugins.registries[spec.kind].get(spec.name).owner
+        problem = "" if owner.distribution == "gisegkit" else loads_again({"state": state[str(spec.kind)]})
+        if problem:
+            raise ComponentError(
+                f"{spec.place}: the state_dict of {spec.kind} {spec.name!r} of {owner} cannot be kept in a checkpoint: "
+                f"{problem}; so a run with it could not be resumed"
+            )
 
 
 def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
@@ -139,66 +201,6 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
     return training, plan
 
 
-def recut(state: dict[str, Any], training: Training, recipe: Recipe, run: RunDir, session: Session) -> dict[str, Any]:
-    """The checkpoint with the batches cut as the recipe now says, where that differs from the run's own recipe.
-
-    Else they stay cut as they were, so that the resumed run equals the uninterrupted one.
-    """
-    stored = load_recipe(run.recipe, registries=session.plugins.registries).train
-    cutting = training.cutting
-    if all(getattr(stored, key) == getattr(recipe.train, key) for key in CUTTING):
-        kept = (state.get("micro_batch", cutting.micro_batch), state.get("recomputing", cutting.recomputing))
-        if kept != (cutting.micro_batch, cutting.recomputing):
-            recomputing = ", activations recomputed" if kept[1] else ""
-            session.say(f"batches stay cut as they were before: micro-batches of {kept[0]}{recomputing}")
-        return state
-    session.say(f"batches are cut anew, into micro-batches of {cutting.micro_batch} (were {state['micro_batch']})")
-    return {**state, "micro_batch": cutting.micro_batch, "recomputing": cutting.recomputing}
-
-
-def _resumable(recipe: Recipe, out: Path, session: Session) -> RunDir | None:
-    """The run to continue; None where nothing stands there yet."""
-    if not (out / "recipe.toml").is_file():
-        session.say(f"{out} holds no run yet; starting from the first epoch")
-        return None
-    run = RunDir.open(out)
-    stored = load_recipe(run.recipe, registries=session.plugins.registries).as_dict()
-    wanted = recipe.as_dict()
-    for data in (stored, wanted):
-        for key in ("workers", *CUTTING):  # what changes no result, or only how the batches are cut
-            data["train"].pop(key)
-        for key in ("store", "store_limit"):
-            data["input"].pop(key)
-    differences = [
-        f"{key}: {stored.get(key)!r} in the run, {wanted.get(key)!r} now"
-        for key in {**stored, **wanted}
-        if stored.get(key) != wanted.get(key)
-    ]
-    if differences:
-        raise RunError(
-            f"{out} holds a run of another recipe, so it cannot be continued with this one:\n  "
-            + "\n  ".join(differences)
-            + f"\nUse its own ({run.recipe}), or another --out"
-        )
-    return run
-
-
-def kept_split(run: RunDir, state: Mapping[str, Any] | None) -> pd.DataFrame:
-    """The parts of a run that goes on; no fold is drawn anew.
-
-    Raises:
-        RunError: if ``split.csv`` is missing, damaged, or not that of the checkpoint.
-    """
-    if state is not None:
-        return run.verified_split(state["facts"])
-    split = run.split()
-    if split is None:
-        raise RunError(
-            f"{run.path / 'split.csv'} is missing; no epoch was finished, so delete {run.path} and start anew"
-        )
-    return split
-
-
 def epoch_line(report: EpochReport, monitor: str) -> str:
     """One epoch as a line of text."""
     score = f"  {monitor} {report.monitored:.4f}{' *' if report.best else ''}" if report.scores else ""
@@ -214,9 +216,19 @@ def epoch_line(report: EpochReport, monitor: str) -> str:
 
 def run_recipe(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> tuple[RunDir, dict[str, Any]]:
     """Train, evaluate and predict; returns the run folder and the scores."""
-    run = train(recipe, out, session, resume=resume)
-    scores = evaluate(run, recipe, session, own=True).scores
-    predict(run, recipe, session, own=True)
+    if not (resume and (out / "recipe.toml").is_file()):
+        RunDir.check_free(out)
+    with RunDir(out).locked(session.say):
+        run = train(recipe, out, session, resume=resume)
+        try:
+            scores = evaluate(run, recipe, session, own=True).scores
+            predict(run, recipe, session, own=True)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(
+                "interrupted in evaluation or prediction; the training is finished and kept",
+                folder=str(run.path),
+                signum=getattr(stop, "signum", 2),
+            ) from stop
     return run, dict(scores)
 
 

@@ -1,36 +1,44 @@
 """The run folder and its only writer. Every write is atomic: a file is whole, or as it was before.
 
-recipe.toml       the filled recipe; runs again with the same result
-environment.json  versions, device, git revision, command line, plugins
+recipe.toml       the filled recipe; runs again with the same result. Written last: a folder without it is no run
+environment.json  versions, device, git revision, command line, plugins; of each resume under "resumed"
 split.csv         which slice trained, validated, or was not labelled
 metrics.jsonl     one line an epoch
-last.pt           everything needed to go on behind the last epoch
+last.pt           everything needed to go on after the last epoch
 best.pt           the weights of the best epoch, with classes and channels
 evaluation/       scores.json and the tables by class, scan and slice
 predictions/      submission.csv
 preview.png       slices with truth and prediction outlined
 report.html       the run on one page
+.lock             there only while a process writes into the folder
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gisegkit.data.folds import PARTS, split_digest
+from gisegkit.data.folds import split_digest
 from gisegkit.errors import RunError
+from gisegkit.locks import LOCK, locked
+from gisegkit.runfiles import read_metrics, read_split, read_table
 from gisegkit.types import EpochReport
+from gisegkit.writing import make_folder, reason, remove_leftovers, write, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
-"""The version of the checkpoint's layout."""
+START = ("environment.json", "split.csv", "DEMO.txt")
+"""What is written before recipe.toml when a run is made."""
+FILES = (
+    *(*START, "recipe.toml", "metrics.jsonl", "last.pt", "best.pt", "preview.png", "report.html"),
+    *("scores.json", "by_class.csv", "by_scan.csv", "by_slice.csv", "submission.csv"),
+)
+"""The names that gisegkit gives to files in a run folder and the folders in it."""
 
 
 class RunDir:
@@ -55,30 +63,52 @@ class RunDir:
     def check_free(path: Path) -> None:
         """Before long work starts: a new run can be made there.
 
+        What a start left that was killed before ``recipe.toml`` was written is in nobody's way.
+
         Raises:
             RunError: if the folder holds a run already, or something else stands there.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(
-                f"{path} exists already and is left as it is: continue it with --resume, or choose another --out"
-            )
+        try:
+            free = RunDir.is_free(path)
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {reason(error)}; choose another --out") from error
+        if not free:
+            remedy = "continue it with --resume, or choose" if (path / "recipe.toml").is_file() else "choose"
+            raise RunError(f"{path} exists already and is left as it is: {remedy} another --out")
+
+    @staticmethod
+    def is_free(path: Path) -> bool:
+        """Whether nothing stands there, or only what a start left that was killed before it made a run."""
+        return not path.exists() or (path.is_dir() and _only_a_start(path))
 
     @classmethod
-    def create(cls, path: Path, *, recipe: str, environment: Mapping[str, Any], demo: bool) -> RunDir:
-        """Make a new run folder.
+    def create(
+        cls,
+        path: Path,
+        *,
+        recipe: str,
+        environment: Mapping[str, Any],
+        demo: bool,
+        split: pd.DataFrame | None = None,
+    ) -> RunDir:
+        """Make a new run folder; ``recipe.toml`` comes last, so that a kill leaves no half run.
 
         Raises:
-            RunError: if the folder holds a run already, or something else stands there.
+            RunError: if the folder holds a run already, or something else stands there, or it cannot be written.
         """
         cls.check_free(path)
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         run = cls(path)
-        write_text(run.recipe, recipe)
+        for name in START:  # of an earlier start that was killed
+            (path / name).unlink(missing_ok=True)
         run.write_json("environment.json", environment)
+        if split is not None:
+            run.write_split(split)
         if demo:
             write_text(
                 path / "DEMO.txt", "This is a demo run on synthetic phantoms. Its scores say nothing about real data.\n"
             )
+        write_text(run.recipe, recipe)
         return run
 
     @classmethod
@@ -97,6 +127,22 @@ class RunDir:
             raise RunError(f"{path} is no run folder: it has no recipe.toml{remedy}")
         return run
 
+    @contextlib.contextmanager
+    def locked(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Write into the folder alone, and first remove what killed writes left.
+
+        Args:
+            say: told what was removed, and where the file system knows no locks.
+
+        Raises:
+            RunError: if another process writes into the folder, or it cannot be written.
+        """
+        with locked(self.path, say):
+            for folder in (self.path, self.evaluation, self.predictions):
+                for file in remove_leftovers(folder, FILES):
+                    say(f"removed {file}, which a killed process left")
+            yield
+
     # --- training -------------------------------------------------------------------------------------------------
 
     def record(self, report: EpochReport, facts: Mapping[str, Any]) -> None:
@@ -104,6 +150,11 @@ class RunDir:
 
         The state comes last, so that a kill between two of these writes only repeats this epoch.
         """
+        if not self.recipe.is_file():
+            raise RunError(
+                f"{self.path} is gone, or its recipe.toml is: it was deleted or moved while training; epoch "
+                f"{report.epoch} was not kept"
+            )
         line = {
             "epoch": report.epoch,
             "loss": report.loss,
@@ -120,45 +171,62 @@ class RunDir:
         text = "".join(json.dumps(jsonable(entry)) + "\n" for entry in [*earlier, line])
         write_text(self.path / "metrics.jsonl", text)
         if report.best:
-            weights = {"format": FORMAT, "epoch": report.epoch, "model": report.state["model"], "facts": dict(facts)}
-            self._save("best.pt", weights)
-        self._save("last.pt", {"format": FORMAT, **report.state, "facts": dict(facts)})
+            self.write_best(report.state, facts)
+        self._save("last.pt", {**report.state, "facts": dict(facts)})
+
+    def write_best(self, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """``best.pt``: the weights of a state of training."""
+        self._save("best.pt", {"epoch": state["epoch"], "model": state["model"], "facts": dict(facts)})
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far; empty before the first."""
+        """The epochs so far; empty before the first.
+
+        Raises:
+            RunError: if a line is not what was written.
+        """
         file = self.path / "metrics.jsonl"
-        return [_parsed(file, line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+        return read_metrics(file) if file.is_file() else []
 
     def state(self) -> dict[str, Any] | None:
-        """What ``last.pt`` holds; None before the first epoch ended."""
-        return self._load("last.pt") if (self.path / "last.pt").is_file() else None
+        """What ``last.pt`` holds; None before the first epoch ended.
+
+        Raises:
+            RunError: if it is damaged, or of another layout.
+        """
+        from gisegkit.checkpoints import STATE, unpack
+
+        file = self.path / "last.pt"
+        return unpack(file, STATE) if file.is_file() else None
 
     def weights(self) -> dict[str, Any]:
         """What ``best.pt`` holds.
 
         Raises:
-            RunError: if no epoch was finished.
+            RunError: if it is missing, damaged, or of another layout.
         """
-        if not (self.path / "best.pt").is_file():
+        from gisegkit.checkpoints import WEIGHTS, unpack
+
+        file = self.path / "best.pt"
+        if file.is_file():
+            return unpack(file, WEIGHTS)
+        state = self.state()
+        if state is None:
             raise RunError(f"{self.path} has no best.pt: no epoch was finished; train it with --resume first")
-        return self._load("best.pt")
+        best = state.get("best_epoch")
+        if best == state["epoch"]:
+            raise RunError(f"{file} is missing; last.pt holds the same weights: --resume makes best.pt of it")
+        raise RunError(
+            f"{file} is missing, and last.pt is of epoch {state['epoch']}, not of the best one ({best}); "
+            "restore it from a copy of the run, or train anew with another --out"
+        )
 
     def _save(self, name: str, content: Mapping[str, Any]) -> None:
         import torch
 
-        write(self.path / name, lambda file: torch.save(dict(content), file))
+        from gisegkit.checkpoints import pack
 
-    def _load(self, name: str) -> dict[str, Any]:
-        import torch
-
-        file = self.path / name
-        try:
-            content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises a different type for each way in which a file can be damaged
-            raise RunError(f"{file} cannot be read ({type(error).__name__}); it is damaged or no checkpoint") from error
-        if content.get("format") != FORMAT:
-            raise RunError(f"{file} has layout {content.get('format')}, this gisegkit reads {FORMAT}")
-        return content
+        packed = pack(content)
+        write(self.path / name, lambda file: torch.save(packed, file))
 
     # --- results --------------------------------------------------------------------------------------------------
 
@@ -174,25 +242,8 @@ class RunDir:
         Raises:
             RunError: if it is damaged: no table, other columns, an unknown part, or an id that comes twice.
         """
-        import pandas as pd
-
         file = self.path / "split.csv"
-        if not file.is_file():
-            return None
-        try:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
-        except (OSError, ValueError) as error:  # pandas' own are children of ValueError
-            raise RunError(f"{file} cannot be read ({first_line(error)}); it is damaged") from error
-        if list(table.columns) != ["id", "part"] or not table.index.equals(pd.RangeIndex(len(table))):
-            raise RunError(f"{file} has the columns {', '.join(map(str, table.columns))}, not id, part; it is damaged")
-        unknown = table[~table["part"].isin(PARTS)]
-        if len(unknown):
-            row = unknown.iloc[0]
-            raise RunError(f"{file}: slice {row['id']!r} has the part {row['part']!r}; there are: {', '.join(PARTS)}")
-        twice = table["id"][table["id"].duplicated()]
-        if len(twice):
-            raise RunError(f"{file}: slice {twice.iloc[0]!r} comes twice; the file is damaged")
-        return table
+        return read_split(file) if file.is_file() else None
 
     def verified_split(self, facts: Mapping[str, Any]) -> pd.DataFrame:
         """The parts that the run trained with.
@@ -220,50 +271,18 @@ class RunDir:
         file = self.path / "environment.json"
         if not file.is_file():
             raise RunError(f"{file} is missing; the run folder is not complete")
-        return _parsed(file, file.read_text(encoding="utf-8"))
+        return read_table(file)
 
 
-def _parsed(file: Path, text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise RunError(f"{file} cannot be read ({error}); it is damaged") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{file} holds no table; it is damaged")
-    return content
-
-
-def write(path: Path, fill: Callable[[Any], None]) -> None:
-    """Let ``fill`` write the file's bytes; the file appears whole or not at all.
-
-    Raises:
-        RunError: if the disk is full or the folder cannot be written to; what stood there before is still there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """The same for text, in UTF-8."""
-    write(path, lambda file: file.write(text.encode()))
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+def _only_a_start(folder: Path) -> bool:
+    """Whether a folder holds nothing, or only what a start left that was killed before it wrote recipe.toml."""
+    names = {path.name for path in folder.iterdir()} - {LOCK}
+    rest = {name for name in names if not any(name.startswith(f".{own}.") for own in (*START, "recipe.toml"))}
+    if not rest <= {*START} or (rest and "environment.json" not in rest):
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        return not rest or "versions" in json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    return False
 
 
 def jsonable(value: Any) -> Any:

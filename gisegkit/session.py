@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.predict import Decision, Scan, predict_scans
 from gisegkit.engine.scoring import Scoreboard
-from gisegkit.errors import RunError
+from gisegkit.errors import GisegError, RunError
 from gisegkit.monitor import direction_of_monitor
 from gisegkit.plugins import Plugins
 from gisegkit.recipe import Recipe
@@ -116,7 +117,7 @@ def get_ready(
 
     Raises:
         RunError: if the data have other classes or channels than the weights were trained on, or other slices than
-            ``split``.
+            ``split``, or the weights do not fit the network or are not finite.
         RecipeError: if the recipe monitors a score that there will not be.
     """
     registries = session.plugins.registries
@@ -137,11 +138,10 @@ def get_ready(
     settled = facts is not None
     model = build_model(recipe, registries, channels=data.channels, classes=classes, trained=settled or bool(others))
     if weights is not None:
-        model.load_state_dict(weights["model"])
+        load_best(model, weights)
     elif not settled:
         if others:
-            found = RunDir.open(Path(others)).weights()["model"]
-            session.say(continue_from(model, found, f"of the run {others}", data.channels))
+            session.say(start_from(model, recipe, session, data))
         elif report := getattr(model, "loading_report", ""):
             session.say(report)
     if prepare:
@@ -168,6 +168,95 @@ def _compatible(data: Data, facts: Mapping[str, Any]) -> None:
     for key, value in have.items():
         if value != facts[key]:
             raise RunError(f"the run was trained with {key} = {facts[key]}, these data have {value}")
+
+
+def load_best(model: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Take over a run's ``best.pt``.
+
+    Raises:
+        RunError: if it is not of this network, or a weight is not finite.
+    """
+    try:
+        model.load_state_dict(weights["model"])
+    except Exception as error:  # torch's, or that of a plugin's network
+        lines = " ".join(line.strip() for line in str(error).splitlines()[:2])[:200]
+        raise RunError(
+            f"best.pt is not of the network in the run's recipe.toml ({lines}); one of the two files was changed: "
+            "restore it from a copy of the run"
+        ) from error
+    refuse_not_finite(model, "best.pt")
+
+
+def refuse_not_finite(model: nn.Module, source: str) -> None:
+    """Check that a network's weights are numbers; a buffer may hold infinities (masks do), but running statistics not.
+
+    Raises:
+        RunError: if one is not; it would predict nothing at all.
+    """
+    named: list[tuple[str, torch.Tensor, bool]] = [(name, weight, True) for name, weight in model.named_parameters()]
+    named += [(name, buffer, ".running_" in f".{name}") for name, buffer in model.named_buffers()]
+    for name, tensor, finite in named:
+        if not (tensor.isfinite() if finite else ~tensor.isnan()).all():
+            raise RunError(f"{source}: the weights {name} are not finite, so nothing can be predicted with them")
+
+
+def start_from(model: nn.Module, recipe: Recipe, session: Session, data: Data) -> str:
+    """Take over what fits of the best weights of the run ``train.init_from``; returns what fitted, in words.
+
+    Raises:
+        RunError: if there is no such run, or its weights are damaged or not finite.
+        ComponentError: if nothing fits.
+    """
+    place = recipe.train.init_from
+    found = RunDir.open(Path(place)).weights()
+    classes, theirs = tuple(data.dataset.classes), tuple(found["facts"]["classes"])
+    heads = set() if classes == theirs else class_tensors(model, recipe, session, data, theirs)
+    report = continue_from(
+        model, found["model"], f"of the run {place}", data.channels, classes=classes, theirs=theirs, heads=heads
+    )
+    refuse_not_finite(model, f"train.init_from = {place}")
+    return report
+
+
+def class_tensors(model: nn.Module, recipe: Recipe, session: Session, data: Data, theirs: Sequence[str]) -> set[str]:
+    """Names of a network's tensors that depend on the classes: those with another shape where there is one more.
+
+    Raises:
+        RunError: if the network cannot be built with one class more.
+    """
+    classes, registries = data.dataset.classes, session.plugins.registries
+    try:
+        wider = build_model(recipe, registries, channels=data.channels, classes=len(classes) + 1, trained=True)
+    except GisegError as error:
+        raise RunError(
+            f"train.init_from: the classes here are {', '.join(classes)}, those of the run {', '.join(theirs)}, and "
+            f"which weights belong to a class cannot be told: with one class more, {error}"
+        ) from error
+    shapes = {name: value.shape for name, value in wider.state_dict().items() if isinstance(value, torch.Tensor)}
+    return {
+        name
+        for name, value in model.state_dict().items()
+        if isinstance(value, torch.Tensor) and shapes.get(name) != value.shape
+    }
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_run_folder(
+    verb: Callable[Concatenate[RunDir, Recipe, Session, P], R],
+) -> Callable[Concatenate[RunDir, Recipe, Session, P], R]:
+    """A verb that writes into a run folder has it to itself; one that writes elsewhere (``out``) needs no lock."""
+
+    @functools.wraps(verb)
+    def alone(run: RunDir, recipe: Recipe, session: Session, /, *args: P.args, **keywords: P.kwargs) -> R:
+        if keywords.get("out") is not None:
+            return verb(run, recipe, session, *args, **keywords)
+        with run.locked(session.say):
+            return verb(run, recipe, session, *args, **keywords)
+
+    return alone
 
 
 def score_all(ready: Ready, rows: Rows, progress: Progress) -> Scoreboard:

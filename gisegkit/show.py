@@ -19,10 +19,10 @@ from gisegkit.errors import TrainingError
 from gisegkit.recipe import ComponentSpec, Recipe
 from gisegkit.report.batch import Sample, Stage, draw_batch
 from gisegkit.report.preview import encode_png
-from gisegkit.rundir import write
 from gisegkit.session import Session
 from gisegkit.types import IGNORE, AnyArray, Batch, FloatArray, MaskArray
 from gisegkit.values import show
+from gisegkit.writing import write
 
 STAGES = ("before augmentation", "after augmentation", "after batch transforms")
 

@@ -14,16 +14,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gisegkit"
 
 LEVELS = (  # from the ground up: a module imports from its own level or from below
-    ("errors", "sizes", "machine", "cores", "words"),
+    ("errors", "sizes", "machine", "cores", "words", "writing", "locks"),
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check", "differences"),
-    ("components", "data", "plugins", "testing", "culprit"),
+    ("components", "data", "plugins", "testing", "culprit", "checkpoints"),
     ("dataset", "demo", "monitor", "epochs"),
     ("build",),
     ("contracts",),
-    ("report", "engine", "rundir", "environment"),
+    ("report", "engine", "rundir", "runfiles", "environment"),
     ("session", "planning", "outputs", "parts"),
-    ("pages", "evaluated"),
+    ("pages", "evaluated", "tracking", "resuming"),
     ("evaluation", "prediction", "comparison"),
     ("run", "score", "show", "compare"),
     ("cli",),

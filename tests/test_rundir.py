@@ -15,9 +15,12 @@ from gisegkit.errors import RunError
 from gisegkit.rundir import RunDir, jsonable, write, write_text
 from gisegkit.types import EpochReport
 
+FACTS = {"classes": ["a"], "channels": 1, "split": "0" * 64}
+
 
 def report(epoch, *, best=False, scores=None):
-    state = {"epoch": epoch, "model": {"w": torch.full((2,), float(epoch))}, "best": 0.5, "since": 0}
+    state = {"epoch": epoch, "model": {"w": torch.full((2,), float(epoch))}, "optimizer": {}, "schedule": {}}
+    state |= {"scaler": {}, "best": 0.5, "best_epoch": epoch if best else 1, "since": 0, "validations": epoch}
     return EpochReport(epoch, 3, 0.1 * epoch, scores or {"dice": 0.5}, 0.5, best, 1e-3, 2.0, 10.0, 0, state)
 
 
@@ -51,8 +54,8 @@ def test_open_names_the_runs_nearby(tmp_path):
 
 def test_record_and_read_back(tmp_path):
     run = new(tmp_path / "run")
-    run.record(report(1, best=True), {"classes": ["a"], "channels": 1})
-    run.record(report(2), {"classes": ["a"], "channels": 1})
+    run.record(report(1, best=True), FACTS)
+    run.record(report(2), FACTS)
     assert [entry["epoch"] for entry in run.metrics()] == [1, 2]
     state = run.state()
     assert state is not None and state["epoch"] == 2
@@ -63,8 +66,8 @@ def test_record_and_read_back(tmp_path):
 def test_repeating_an_epoch_replaces_its_line_and_later_ones(tmp_path):
     run = new(tmp_path / "run")
     for epoch in (1, 2, 3):
-        run.record(report(epoch), {})
-    run.record(report(2, scores={"dice": math.nan}), {})
+        run.record(report(epoch), FACTS)
+    run.record(report(2, scores={"dice": math.nan}), FACTS)
     assert [entry["epoch"] for entry in run.metrics()] == [1, 2]
     assert run.metrics()[1]["scores"] == {"dice": None}
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -12,7 +17,7 @@ from gisegkit import __version__
 from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
 from gisegkit.cli.output import warn
 from gisegkit.culprit import name_culprit
-from gisegkit.errors import GisegError, did_you_mean
+from gisegkit.errors import GisegError, Interrupted, did_you_mean
 from gisegkit.machine import refuse_windows
 from gisegkit.plugins import Plugins, installed
 
@@ -31,6 +36,13 @@ COMMANDS: tuple[click.Command, ...] = (
     components.list_components,
     components.describe,
 )
+
+KEPT = {
+    "run": "interrupted before the first epoch; no epoch was begun, and what a run had before is as it was",
+    "train": "interrupted before the first epoch; no epoch was begun, and what a run had before is as it was",
+    "prepare": "interrupted; the scans that were prepared are kept, the same command goes on",
+}
+"""What is true of a command that was interrupted; of the others, that nothing was written."""
 
 
 class Giseg(click.Group):
@@ -79,18 +91,77 @@ def cli(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run ``giseg``; a user's mistake is printed without a traceback and exits with 2."""
+    """Run ``giseg``; a user's mistake is printed without a traceback and exits with 2, an interruption with 128 + n."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    try:
-        refuse_windows()
-        return cli.main(args=arguments, prog_name="giseg", standalone_mode=True)
-    except GisegError as error:
-        if "--debug" in arguments:
+    with stopped_by_signals():
+        try:
+            refuse_windows()
+            code = cli.main(args=arguments, prog_name="giseg", standalone_mode=False)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt) as stop:
+            cause = stop.__cause__ if isinstance(stop, click.Abort) else stop
+            sys.exit(tell_interruption(cause, arguments))
+        except GisegError as error:
+            if "--debug" in arguments:
+                raise
+            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(str(error), err=True)
+            sys.exit(2)
+        except Exception as error:
+            name_culprit(error, installed().registries)
             raise
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    except Exception as error:
-        name_culprit(error, installed().registries)
-        raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP stop a command as Ctrl-C does, so that it can say what is kept; ignored ones stay ignored."""
+
+    def stop(number: int, _: Any) -> None:
+        raise Interrupted(signum=number)
+
+    here = threading.current_thread() is threading.main_thread()
+    found = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for number in found if here and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, stop)
+    _taken.extend(taken)
+    try:
+        yield
+    finally:
+        _leave_signals()
+
+
+_taken: list[int] = []
+"""The signals that are handled just now."""
+
+
+def _leave_signals() -> None:
+    """Signals do again what the system does; forked workers are stopped at once."""
+    with suppress(ValueError):  # not in the main thread
+        while _taken:
+            signal.signal(_taken.pop(), signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_signals)
+
+
+def tell_interruption(stop: BaseException | None, arguments: list[str]) -> int:
+    """One line: what is kept after an interruption, and the command that goes on; returns the exit code."""
+    text, folder, number = "", "", int(signal.SIGINT)
+    if isinstance(stop, Interrupted):
+        text, folder, number = str(stop), stop.folder, stop.signum
+    command = next((word for word in arguments if word in cli.commands), "")
+    if not text:
+        text = KEPT.get(command, "interrupted; nothing was written")
+    if folder:
+        again = [word for word in arguments if word != "--resume"]
+        if not any(word == "--out" or word.startswith("--out=") for word in again):
+            again += ["--out", folder]
+        text += f"; resume: {shlex.join(['giseg', *again, '--resume'])}"
+    click.echo(("\n" if sys.stderr.isatty() else "") + text, err=True)
+    return 128 + number

@@ -66,12 +66,18 @@ def session(plugins: Plugins, device: str) -> Session:
 
 
 def run_folder(recipe: Recipe, out: Path | None, *, resume: bool) -> Path:
-    """The folder of a run: the given one, else a free ``runs/NAME``, else, to resume, the newest that exists."""
+    """The folder of a run: the given one, else a free ``runs/NAME``, else, to resume, the newest that exists.
+
+    A folder that another process has just begun is not free.
+    """
     if out is not None:
         return out
+    from gisegkit.locks import is_locked
+    from gisegkit.rundir import RunDir
+
     base = Path("runs") / (f"{recipe.name}-demo" if recipe.demo else recipe.name)
     number, folder, newest = 1, base, base
-    while folder.exists():
+    while not RunDir.is_free(folder) or is_locked(folder):
         newest = folder
         number += 1
         folder = base.with_name(f"{base.name}-{number}")

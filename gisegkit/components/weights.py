@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,16 @@ def load_weights(model: nn.Module, path: str, in_channels: int) -> str:
     return _report(path, state, match)
 
 
-def continue_from(model: nn.Module, tensors: Tensors, source: str, in_channels: int) -> str:
+def continue_from(
+    model: nn.Module,
+    tensors: Tensors,
+    source: str,
+    in_channels: int,
+    *,
+    classes: Sequence[str] = (),
+    theirs: Sequence[str] = (),
+    heads: Collection[str] = (),
+) -> str:
     """Copy what fits of another run's weights into a network, by name, and say what fitted and what did not.
 
     Args:
@@ -128,6 +137,9 @@ def continue_from(model: nn.Module, tensors: Tensors, source: str, in_channels: 
         tensors: the run's weights by name.
         source: where they come from, for the report.
         in_channels: of the network's images; filters of an encoder's first layer are kept for other images, as above.
+        classes: names of the network's classes.
+        theirs: those of the run; where they differ, the rows of ``heads`` are matched by name.
+        heads: the tensors with a row for each class.
 
     Returns:
         The report, a few lines.
@@ -136,6 +148,7 @@ def continue_from(model: nn.Module, tensors: Tensors, source: str, in_channels: 
         ComponentError: if nothing fits.
     """
     state = model.state_dict()
+    tensors, rows = _by_class(state, tensors, tuple(classes), tuple(theirs), heads)
     match = _match(state, tensors, "", in_channels)
     if not match.values:
         raise ComponentError(
@@ -143,7 +156,38 @@ def continue_from(model: nn.Module, tensors: Tensors, source: str, in_channels: 
             f"  the network needs {_shortened(state)}\nTake a run of the same network and encoder."
         )
     model.load_state_dict(state | match.values)
-    return _report(source, state, match)
+    return _report(source, state, match) + rows
+
+
+def _by_class(
+    state: Tensors, tensors: Tensors, classes: tuple[str, ...], theirs: tuple[str, ...], heads: Collection[str]
+) -> tuple[Tensors, str]:
+    """The tensors with the rows of the heads in the network's order of classes, and a line that says so.
+
+    A class that the run did not have keeps the network's random row.
+    """
+    if classes == theirs:
+        return tensors, ""
+    shared = [name for name in classes if name in theirs]
+    to, of = [classes.index(name) for name in shared], [theirs.index(name) for name in shared]
+    matched, kept = dict(tensors), 0
+    for name in heads:
+        value, mine = tensors.get(name), state.get(name)
+        if value is None or mine is None or not mine.ndim or not value.ndim:
+            continue
+        fits = len(mine) == len(classes) and len(value) == len(theirs) and mine.shape[1:] == value.shape[1:]
+        if fits and shared:
+            matched[name] = mine.detach().clone()
+            matched[name][to] = value[of].to(mine)
+            kept += 1
+        else:
+            del matched[name]  # its rows would be taken for those of other classes
+    said = f"\n  classes here: {', '.join(classes)}; in the run: {', '.join(theirs)}\n  "
+    if not kept:
+        return matched, said + "the head is left random: no class of the run is here, or its rows cannot be told apart"
+    left = [name for name in classes if name not in theirs]
+    said += f"rows of the head matched by name: {', '.join(shared)}"
+    return matched, said + (f"; left random: {', '.join(left)}" if left else "")
 
 
 def _renamings(tensors: Tensors) -> Iterable[tuple[str, str]]:

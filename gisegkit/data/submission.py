@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import errno
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import pandas as pd
 from gisegkit.data import rle
 from gisegkit.errors import DataError, SubmissionError, did_you_mean
 from gisegkit.words import count
+from gisegkit.writing import new_beside
 
 COLUMNS = ("id", "class", "predicted")
 SHOWN = 20
@@ -58,7 +58,7 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
     """A temporary file beside ``path`` that takes its place at the end, and goes away on any error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, temporary = new_beside(path)
     except OSError as error:
         raise SubmissionError(f"{path} cannot be written: {error.strerror or error}") from error
     try:
@@ -66,7 +66,6 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)

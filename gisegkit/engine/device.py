@@ -46,6 +46,11 @@ class Device:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
 
     @property
+    def precision(self) -> str:
+        """The precision's name in a recipe: ``fp32``, ``bf16`` or ``fp16``."""
+        return next(name for name, dtype in PRECISIONS.items() if dtype is self.dtype)
+
+    @property
     def pin(self) -> bool:
         """Whether loaders should use page-locked memory."""
         return self.device.type == "cuda"

@@ -20,7 +20,7 @@ from gisegkit.engine.forward import Forward
 from gisegkit.engine.ledger import Ledger
 from gisegkit.engine.resident import Resident
 from gisegkit.engine.step import BatchTransform, Cutting, accumulate, is_out_of_memory
-from gisegkit.errors import TrainingError
+from gisegkit.errors import RunError, TrainingError
 from gisegkit.types import EpochReport, Progress, silent
 
 
@@ -53,19 +53,20 @@ class Training:
 
 @dataclass
 class Standing:
-    """The best score so far, how many validations ago it was, and how many there were."""
+    """The best score so far, its epoch, how many validations ago it was, and how many there were."""
 
     best: float = math.nan
+    epoch: int = 0
     since: int = 0
     count: int = 0
 
-    def update(self, score: float, *, higher: bool) -> bool:
+    def update(self, score: float, *, higher: bool, epoch: int = 0) -> bool:
         """Whether the score is the best so far; an undefined one is only where it is the very first."""
         first = self.count == 0
         self.count += 1
         better = math.isnan(self.best) or (score > self.best if higher else score < self.best)
         if first or (better and not math.isnan(score)):
-            self.best, self.since = score, 0
+            self.best, self.epoch, self.since = float(score), epoch, 0
             return True
         self.since += 1
         return False
@@ -78,7 +79,7 @@ def fit(
 
     Args:
         training: the built parts.
-        state: ``EpochReport.state`` of the last finished epoch; training goes on behind it exactly as if it had never
+        state: ``EpochReport.state`` of the last finished epoch; training goes on after it exactly as if it had never
             stopped.
         progress: shown per optimizer step.
 
@@ -87,6 +88,7 @@ def fit(
 
     Raises:
         TrainingError: if the loss is not finite; names epoch and step, before the epoch is reported.
+        RunError: if the state is not one of this network, optimizer and schedule.
     """
     scaler = training.device.scaler()
     standing = Standing()
@@ -119,7 +121,7 @@ def fit(
                 f"there is no score {training.monitor!r} to choose the best epoch by: {', '.join(scores)}"
             )
         monitored = scores.get(training.monitor, math.nan)
-        best = validated and standing.update(monitored, higher=training.higher_is_better)
+        best = validated and standing.update(monitored, higher=training.higher_is_better, epoch=epoch)
         yield EpochReport(
             epoch=epoch,
             epochs=training.epochs,
@@ -224,14 +226,16 @@ def update(training: Training, scaler: torch.amp.GradScaler, epoch: int, step: i
 
 
 def capture(training: Training, scaler: torch.amp.GradScaler, standing: Standing, epoch: int) -> dict[str, Any]:
-    """Everything needed to go on behind this epoch; no generator is among it."""
+    """Everything needed to go on after this epoch; no generator is among it."""
     return {
         "epoch": epoch,
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "schedule": training.schedule.state_dict(),
         "scaler": scaler.state_dict(),
+        "precision": training.device.precision,
         "best": standing.best,
+        "best_epoch": standing.epoch,
         "since": standing.since,
         "validations": standing.count,
         "micro_batch": training.cutting.micro_batch,
@@ -241,16 +245,49 @@ def capture(training: Training, scaler: torch.amp.GradScaler, standing: Standing
 
 
 def restore(training: Training, scaler: torch.amp.GradScaler, standing: Standing, state: Mapping[str, Any]) -> int:
-    """The reverse of ``capture``; returns the last finished epoch."""
-    training.model.load_state_dict(state["model"])
-    training.optimizer.load_state_dict(state["optimizer"])
-    training.schedule.load_state_dict(state["schedule"])
-    scaler.load_state_dict(state["scaler"])
-    standing.best, standing.since = float(state["best"]), int(state["since"])
-    standing.count = int(state["validations"])
-    training.cutting.micro_batch = int(state.get("micro_batch", training.cutting.micro_batch))
-    training.cutting.least = int(state.get("least", training.cutting.least))
+    """The reverse of ``capture``; returns the last finished epoch.
+
+    Raises:
+        RunError: if the state is not one of this network, optimizer and schedule; names the first that does not fit.
+    """
+    part = ""
+    try:
+        for part in ("model", "optimizer", "schedule"):
+            fitting = getattr(training, part)
+            fitting.load_state_dict(state[part])
+            if part == "optimizer":
+                refuse_other_shapes(fitting)
+        part = "scaler"
+        if scaler.is_enabled() and state["scaler"]:  # empty where the run was not in float16 until now
+            scaler.load_state_dict(state["scaler"])
+        part = "standing"
+        standing.best, standing.since = float(state["best"]), int(state["since"])
+        standing.epoch, standing.count = int(state.get("best_epoch", 0)), int(state["validations"])
+        part = "cutting"
+        training.cutting.micro_batch = int(state.get("micro_batch", training.cutting.micro_batch))
+        training.cutting.least = int(state.get("least", training.cutting.least))
+        epoch = int(state["epoch"])
+    except Exception as error:  # torch's and a plugin's own, of whatever the state lacks or has too much
+        lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
+        said = " ".join(lines[:2])[:200]
+        raise RunError(
+            f"last.pt does not fit this recipe: its {part} cannot be taken over ({type(error).__name__}: {said}); "
+            "restore last.pt from a copy of the run, or train anew with another --out"
+        ) from error
     disable(training.cutting.blocks)
     if state.get("recomputing"):
         enable(training.cutting.blocks)
-    return int(state["epoch"])
+    return epoch
+
+
+def refuse_other_shapes(optimizer: torch.optim.Optimizer) -> None:
+    """Torch takes over an optimizer's state by number alone, whatever its shapes.
+
+    Raises:
+        ValueError: if what it remembers of a weight has another shape than the weight.
+    """
+    for weight, remembered in optimizer.state.items():
+        for name, value in remembered.items():
+            by_weight = name.startswith("exp_avg") or name == "momentum_buffer"
+            if by_weight and isinstance(value, torch.Tensor) and value.shape != weight.shape:
+                raise ValueError(f"{name} of shape {list(value.shape)} for a weight of shape {list(weight.shape)}")
