@@ -4,7 +4,8 @@
 
 Each network, with a small encoder, trains two epochs in two processes that know nothing of each other, from the same
 recipe: micro-batches, mixup, the deck's policy on the device, loaders' workers. If the weights differ, a third run
-under ``torch.use_deterministic_algorithms`` names the operations that torch declares to be nondeterministic. The networks are taken in turn into the halves a and b.
+under ``torch.use_deterministic_algorithms`` names the operations that torch declares to be nondeterministic. The
+networks are taken in turn into the halves a and b.
 """
 
 from __future__ import annotations
