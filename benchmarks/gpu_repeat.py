@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_rig import Rig, begin, each, precision, trained
+from gpu_rig import Rig, begin, each, in_short, precision, trained
 
 from gisegkit.recipe import Recipe
 
@@ -69,7 +69,7 @@ def one_pass(rig: Rig, folder: Path, wanted: Sequence[str]) -> None:
             weights = {key: value.cpu() for key, value in result.training.model.state_dict().items()}
             content = {"weights": weights, "losses": result.losses, "precision": precision(result.training.device)}
         except Exception as error:
-            content = {"error": f"{type(error).__name__}: {str(error).strip()[:300]}"}
+            content = {"error": in_short(error)}
         torch.save(content, folder / f"{name}.pt")
         result = None  # the next network must find the memory free
         rig.release()

@@ -108,10 +108,14 @@ def each(rig: Rig, names: Sequence[str], measure: Callable[[str], dict[str, Any]
             row = measure(name)
         except Exception as error:
             traceback.print_exc()
-            text = (str(error).strip() or "no reason given").split("\n", 1)[0][:300]
-            row = {"failed": True, "error": f"{type(error).__name__}: {text}"}
+            row = {"failed": True, "error": in_short(error)}
         rig.record.add({"name": name, **row, "seconds": round(time.perf_counter() - start, 1)})
         rig.release()
+
+
+def in_short(error: Exception) -> str:
+    """An error in one line for a result that is committed: without this machine's paths."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}".replace(f"{ROOT}/", "")[:400]
 
 
 @dataclass

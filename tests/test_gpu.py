@@ -16,6 +16,7 @@ MACHINE = {"key": "card-1", "hardware": {"gpu": "card"}, "versions": {"torch": "
 
 SCRIPT = """
 import sys, time
+sys.path.insert(0, {benchmarks!r})
 from gpu_parts import Record
 from pathlib import Path
 record = Record(Path(sys.argv[sys.argv.index("--record") + 1]))
@@ -54,7 +55,7 @@ def call(tmp_path, monkeypatch):
         parts = []
         for name, (body, fails) in bodies.items():
             path = tmp_path / f"{name}.py"
-            path.write_text(SCRIPT.format(body=body, fails=fails))
+            path.write_text(SCRIPT.format(benchmarks=str(BENCHMARKS), body=body, fails=fails))
             parts.append(gpu_parts.Part(name, (str(path),), "a claim.", optional))
         monkeypatch.setattr(gpu, "PARTS", tuple(parts))
         monkeypatch.setattr(gpu, "digest", lambda: code)
@@ -128,6 +129,8 @@ def test_without_a_gpu_or_a_package_it_is_one_line(monkeypatch):
     import gpu_probe
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu_probe, "PARTS", ())
+    monkeypatch.setattr(gpu_probe, "required", lambda: ["torch", "click"])
     assert "has no CUDA GPU" in gpu_probe.main(rehearse=False)["refusal"]
     monkeypatch.setattr(gpu_probe, "required", lambda: ["torch", "no-such-package"])
     refusal = gpu_probe.main(rehearse=True)["refusal"]
@@ -186,9 +189,9 @@ def test_memory_and_budget_train_what_was_planned(rehearse):
     (row,) = content["rows"]
     assert (row["name"], row["passed"], row.get("failed")) == ("r2unet", True, None)
     assert content["settings"]["capped"] is False
-    (row,) = rehearse(gpu_budget, "1KB", "r2unet")["rows"]
+    (row,) = rehearse(gpu_budget, "2MB", "r2unet")["rows"]
     assert row["failed"] is True
-    assert row["error"].startswith("TrainingError: ")
+    assert row["error"].startswith("TrainingError: a step of ")
 
 
 def test_training_is_measured_from_files_and_from_the_device(rehearse, monkeypatch):
