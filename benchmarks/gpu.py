@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_needs import lines as needs_lines
-from gpu_parts import LIMIT, PARTS, RESULTS, ROOT, STATE, Part, Record, digest, read, result_path, revision, write
+from gpu_parts import LIMIT, PARTS, ROOT, STATE, Part, Record, digest, read, result_path, revision, tested, write
 
 SHORTEST = 45
 """Seconds that must be left of ``--minutes`` for another part to be started."""
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.needs:
         print("\n".join(needs_lines(options.have)))
         return 0
-    chosen = [part for part in PARTS if not options.part or part.name in options.part]
+    parts = rehearsed() if options.rehearse and not options.part else PARTS
+    chosen = [part for part in parts if not options.part or part.name in options.part]
     machine = probe(rehearse=options.rehearse)
     refusal = machine.get("refusal")
     if refusal:
@@ -60,12 +61,19 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def rehearsed() -> list[Part]:
+    """The first part of each script, and both of the tests."""
+    first = {part.arguments[0]: part for part in reversed(PARTS)}
+    return [part for part in PARTS if part.arguments[0] == "gpu_tests.py" or part in first.values()]
+
+
 def environment() -> dict[str, str]:
     """Of every part: this checkout and its plugin are importable, whatever else is."""
     paths = [str(ROOT), *map(str, sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml")))]
     rest = os.environ.get("PYTHONPATH")
     caches = {"GISEG_CACHE": str(STATE / "cache"), "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **caches, "PYTHONPATH": os.pathsep.join(paths + ([rest] if rest else []))}
+    caches |= {"HF_HUB_OFFLINE": "1"}  # all weights are random
+    return {**os.environ, **caches, "PYTHONPATH": os.pathsep.join([*paths, *([rest] if rest else [])])}
 
 
 def probe(*, rehearse: bool) -> dict[str, Any]:
@@ -195,8 +203,12 @@ class Run:
             stored = read(self.folder / f"{part.name}.json") or read(result_path(part.name))
             current = stored if stored.get("code") == self.code else {}
             state = self.states.get(part.name, "waiting")
-            lines.append(f"{part.name:<14} {current.get('state', state) if state != 'waiting' else state}")
-            lines += [f"    {in_words(row)}" for row in current.get("rows", [])]
+            lines.append(f"{part.name:<14} {state if state == 'waiting' else current.get('state', state)}")
+            rows = current.get("rows", [])
+            if part.arguments[0] == "gpu_tests.py":
+                lines.append(f"    {tested(rows)}")
+                rows = [row for row in rows if row.get("failed")]
+            lines += [f"    {in_words(row)}" for row in rows]
         return "\n".join(lines)
 
 
@@ -230,5 +242,4 @@ def short(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    assert RESULTS.is_dir()
     sys.exit(main(sys.argv[1:]))

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +117,10 @@ def revision() -> dict[str, Any]:
     given = os.environ.get("GPU_REVISION", "")
     try:
         call = {"cwd": ROOT, "capture_output": True, "text": True, "check": True, "timeout": 30}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **call).stdout.strip()
-        code = [*(f":(glob){pattern}" for pattern in CODE)]
+        commit, _, above = subprocess.run(["git", "rev-parse", "HEAD", "--show-cdup"], **call).stdout.partition("\n")
+        if above.strip():
+            raise OSError("the checkout around this copy is another project's")
+        code = [f":(glob){pattern}" for pattern in CODE]
         changed = subprocess.run(["git", "status", "--porcelain", "--", *code], **call).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         commit, _, dirty = given.partition("-")
@@ -145,6 +148,12 @@ def write(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_suffix(".writing")
     temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def tested(rows: list[dict[str, Any]]) -> str:
+    """How many tests had which outcome, in words."""
+    counts = Counter(row["outcome"] for row in rows)
+    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no tests"
 
 
 class Record:

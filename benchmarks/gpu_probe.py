@@ -20,10 +20,12 @@ from gpu_parts import PARTS, module_of, required
 def main(*, rehearse: bool) -> dict[str, Any]:
     """The facts; ``refusal`` where nothing can be measured."""
     optional = sorted({module for part in PARTS for module in part.optional})
-    # albumentations is needed by policies on the CPU only: without it a test may fail, the measurements do not.
+    # albumentations is needed by policies on the CPU only, and none is measured here.
     needed = [name for name in required() if name != "albumentations"]
     missing = {name: why for name in [*needed, "albumentations", *optional] if (why := absent(module_of(name)))}
     lacking = {name: missing[name] for name in needed if name in missing}
+    if not lacking and (why := absent("gisegkit.components.augmentation")):
+        lacking["albumentations"] = why
     if lacking:
         reasons = "; ".join(f"{name} ({why})" for name, why in lacking.items())
         remedy = "install them, or put their folders on PYTHONPATH (make gpu-needs lists everything)"

@@ -4,7 +4,8 @@
 
 Each network, with a small encoder, trains two epochs in two processes that know nothing of each other, from the same
 recipe: micro-batches, mixup, the deck's policy on the device, loaders' workers. If the weights differ, a third run
-under ``torch.use_deterministic_algorithms`` names the operations that torch declares to be nondeterministic. The networks are taken in turn into the halves a and b.
+under ``torch.use_deterministic_algorithms`` names the operations that torch declares to be nondeterministic. The
+networks are taken in turn into the halves a and b.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_rig import Rig, begin, each, precision, trained
+from gpu_rig import Rig, begin, each, in_short, precision, trained
 
 from gisegkit.recipe import Recipe
 
@@ -68,7 +69,7 @@ def one_pass(rig: Rig, folder: Path, wanted: Sequence[str]) -> None:
             weights = {key: value.cpu() for key, value in result.training.model.state_dict().items()}
             content = {"weights": weights, "losses": result.losses, "precision": precision(result.training.device)}
         except Exception as error:
-            content = {"error": f"{type(error).__name__}: {str(error).strip()[:300]}"}
+            content = {"error": in_short(error)}
         torch.save(content, folder / f"{name}.pt")
         result = None  # the next network must find the memory free
         rig.release()

@@ -27,6 +27,9 @@ ORIGIN = "make gpu"
 DATA = {"name": "phantom", "cases": 9, "days": 1, "slices": 32, "test_cases": 0}
 """192 slices train in the first of 3 folds: 3 batches of 64."""
 
+SMALL = {"encoder": "tu-test_resnet", "width": 4}
+"""Of the networks in the rehearsal."""
+
 TINY = {"name": "phantom", "cases": 3, "days": 1, "slices": 8, "test_cases": 0}
 
 
@@ -57,15 +60,18 @@ class Rig:
             "dataset": TINY if self.rehearse else DATA,
             "split.folds": 3,
             "split.fold": 0,
-            "input.size": [64, 64] if self.rehearse else [pixels, pixels],
+            "input.size": [pixels, pixels],
             "augmentation": {"name": "none"},
             "train.epochs": 1,
             "train.batch_size": 8 if self.rehearse else 64,
             "train.workers": 0 if self.rehearse else 2,
         }
         settings |= {"model.weights": "none"} if "weights" in parameters else {}
-        settings |= {"model.width": 4} if self.rehearse and "width" in parameters else {}
-        preset = [(key, value, ORIGIN) for key, value in {**settings, **changes}.items()]
+        settings |= changes
+        if self.rehearse and "model" not in changes:
+            settings |= {f"model.{key}": value for key, value in SMALL.items() if key in parameters}
+        settings |= {"input.size": [32, 32]} if self.rehearse else {}
+        preset = [(key, value, ORIGIN) for key, value in settings.items()]
         return load_recipe(path, registries=registries, preset=preset)
 
     def release(self) -> None:
@@ -102,10 +108,14 @@ def each(rig: Rig, names: Sequence[str], measure: Callable[[str], dict[str, Any]
             row = measure(name)
         except Exception as error:
             traceback.print_exc()
-            text = (str(error).strip() or "no reason given").split("\n", 1)[0][:300]
-            row = {"failed": True, "error": f"{type(error).__name__}: {text}"}
+            row = {"failed": True, "error": in_short(error)}
         rig.record.add({"name": name, **row, "seconds": round(time.perf_counter() - start, 1)})
         rig.release()
+
+
+def in_short(error: Exception) -> str:
+    """An error in one line for a result that is committed: without this machine's paths."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}".replace(f"{ROOT}/", "")[:400]
 
 
 @dataclass

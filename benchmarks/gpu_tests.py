@@ -40,7 +40,8 @@ class Keeper:
         if report.outcome != "passed":
             row["outcome"] = report.outcome
             last = str(report.longrepr or "").strip().splitlines()[-1:]
-            row["reason"] = (report.longrepr[2] if isinstance(report.longrepr, tuple) else "".join(last))[:300]
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "".join(last)
+            row["reason"] = reason.replace(f"{ROOT}/", "")[:300]
         if report.when == "teardown":
             wrong = {"failed": True} if row["outcome"] != self.expected else {}
             self.record.add({**row, **wrong})

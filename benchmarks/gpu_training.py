@@ -51,7 +51,7 @@ def made(rig: Rig, store: str) -> Training:
     }
     training, _ = unvalidated(rig.recipe("unet_effb1", pixels=224, changes=changes), rig.session)
     sampler = training.sampler
-    rows = np.tile(sampler.rows, TIMES)
+    rows = np.tile(sampler.rows, 1 if rig.rehearse else TIMES)
     again = EpochSampler(rows, batch_size=sampler.batch_size, seed=sampler.seed)
     return replace(training, sampler=again, epochs=WARM_UP + REPETITIONS)
 

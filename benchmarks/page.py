@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gpu_parts import PARTS, Part, result_path, tested
 from harness import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -25,6 +26,26 @@ To repeat one: `python benchmarks/NAME.py`; all that this machine can run: `make
 asked of it says why.
 """
 
+GPU_INTRODUCTION = """\
+## On a GPU
+
+`make gpu` measures this on a machine with an NVIDIA GPU, Python 3.11 or newer and its own torch; it needs neither
+`.venv` nor an installation, only what `python3` can import (`make gpu PYTHON=python3.12` for another). It has parts of
+less than four minutes, each with a hard limit. A part that is done is skipped the next time, as long as code, GPU,
+driver and torch are the same; one that was cut goes on where it stopped. `make gpu PART=training` measures one part
+anew, `MINUTES=9` starts nothing that might not end within 9 minutes. `make gpu-rehearsal` runs the same code on a CPU,
+tiny, and measures nothing.
+
+On a machine without a package registry: `make gpu-needs` on one with it lists the packages and versions
+(`HAVE=FILE`: less those that FILE names, because they are there). Download their wheels for the other machine's Python
+(`pip download --no-deps --only-binary=:all: --platform ... --python-version 3.12`), carry them there, unpack them with
+`pip install --no-index --no-deps --target FOLDER *.whl`, and set `PYTHONPATH=FOLDER`. What is missing all the same is
+said in one line. Without kornia only its comparison is left out. A copy without git is told its commit by
+`GPU_REVISION=...`.
+
+A part without numbers here was **not yet measured**.
+"""
+
 
 def main() -> None:
     """Write the page."""
@@ -33,27 +54,64 @@ def main() -> None:
 
 def page(files: list[Path]) -> str:
     """The page of these result files; those of another form (memory-cpu.json) have a page of their own."""
-    found = [content for file in files if "rows" in (content := json.loads(file.read_text())) and "claim" in content]
-    return "\n".join([INTRODUCTION, *(section(content) for content in found)])
+    on_gpu = {result_path(part.name).name: part for part in PARTS}
+    others = [file for file in files if file.name not in on_gpu]
+    found = [content for file in others if "rows" in (content := json.loads(file.read_text())) and "claim" in content]
+    results = {file.name: json.loads(file.read_text()) for file in files if file.name in on_gpu}
+    gpu = [gpu_section(part, results.get(name)) for name, part in on_gpu.items()]
+    return "\n".join([INTRODUCTION, *(section(content) for content in found), GPU_INTRODUCTION, *gpu])
 
 
 def section(content: dict[str, Any]) -> str:
     """One script's claim, its table, and what it ran on."""
-    machine, settings = content["hardware"], content["settings"]
     lines = [f"## {content['benchmark']}", "", content["claim"], ""]
     lines += ["| what | gisegkit | compared with | ratio | asked | |", "|---|---|---|---|---|---|"]
     lines += [line(row) for row in content["rows"]]
     lines += [f"\n{row['what']}: {row['note']}" for row in content["rows"] if row["note"]]
+    return "\n".join([*lines, "", origin(content), ""])
+
+
+def origin(content: dict[str, Any]) -> str:
+    """The command, when it was given, and on what."""
+    machine = content["hardware"]
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items() if version)
-    kept = ", ".join(f"{key} {value}" for key, value in settings.items())
+    kept = ", ".join(f"{key} {value}" for key, value in content["settings"].items())
     gpu = f", {machine['gpu']}" if "gpu" in machine else ""
-    lines += [
-        "",
+    gpu += f", driver {machine['driver']}, CUDA {machine['cuda']}" if "driver" in machine else ""
+    return (
         f"`{content['command']}` on {content['date']} at {revision(content['revision'])}; {machine['cpus']} cores "
-        f"({machine['processor']}), {machine['memory_gib']} GiB{gpu}; {versions}; {kept}.",
-        "",
-    ]
-    return "\n".join(lines)
+        f"({machine['processor']}), {machine['memory_gib']} GiB{gpu}; {versions}; {kept}."
+    )
+
+
+def gpu_section(part: Part, content: dict[str, Any] | None) -> str:
+    """One part of ``make gpu``: its claim, what it measured, and how it ended; else that nothing was measured."""
+    title = f"### gpu-{part.name}\n\nClaim: {part.claim}\n"
+    if content is None:
+        return f"{title}\n**Not yet measured.**\n"
+    rows, state = content["rows"], content["state"]
+    lines = [title, *([] if state == "done" else [f"**{state}**\n"])]
+    if part.arguments[0] == "gpu_tests.py":
+        lines += [f"{tested(rows)}."]
+        lines += [f"- {row['name']}: {row['outcome']}, {row.get('reason', '')}" for row in rows if row.get("failed")]
+    elif rows and "ours" in rows[0]:
+        lines += ["| what | gisegkit | compared with | ratio | asked | |", "|---|---|---|---|---|---|"]
+        lines += [line(row) for row in rows]
+        lines += [f"\n{row['what']}: {row['note']}" for row in rows if row["note"]]
+    elif rows:
+        columns = list(dict.fromkeys(key for row in rows for key in row if key not in ("parts", "failed")))
+        lines += [f"| {' | '.join(key.replace('_', ' ') for key in columns)} |", "|---" * len(columns) + "|"]
+        lines += [f"| {' | '.join(cell(row.get(key)) for key in columns)} |" for row in rows]
+    return "\n".join([*lines, "", origin(content), ""])
+
+
+def cell(value: object) -> str:
+    """A value of a table, in words."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "**no**"}[value]
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return number(value) if isinstance(value, float) else str(value).replace("|", "\\|")
 
 
 def line(row: dict[str, Any]) -> str:

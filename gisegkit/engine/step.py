@@ -140,8 +140,18 @@ def accumulate(
         device.release()
 
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-"""What the allocators of CUDA, MPS, the CPU and CUDA's libraries say."""
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "ALLOC_FAILED",
+    "unable to find an engine",
+)
+"""What the allocators of CUDA, MPS, the CPU and CUDA's libraries say.
+
+The last is all that torch says of a convolution for which cuDNN got no workspace: it tries every algorithm, and takes
+each that runs out of memory for one that cannot do it.
+"""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
