@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,20 @@ class Session:
     Attributes:
         device: ``auto`` or a device's name.
         progress: shows long work; say: prints one line.
+        said: the notes that were printed.
     """
 
     plugins: Plugins
     device: str = "auto"
     progress: Progress = silent
     say: Callable[[str], None] = lambda line: None
+    said: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def note(self, line: str) -> None:
+        """Print a note, once in a session however many of its steps come upon it."""
+        if line not in self.said:
+            self.said.add(line)
+            self.say(f"note: {line}")
 
 
 @dataclass
@@ -97,6 +105,8 @@ def get_ready(
     registries = session.plugins.registries
     device = pick_device(session.device, recipe.train.precision)
     data = build_data(recipe, registries, training=training, prepare=session.progress if prepare else None)
+    for line in getattr(data.dataset, "notes", ()):
+        session.note(line)
     if data.prepared.made:
         session.say(prepared_line(data.source.reader.store, data.prepared))
     if weights is not None:
