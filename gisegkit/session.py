@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -48,12 +48,20 @@ class Session:
     Attributes:
         device: ``auto`` or a device's name.
         progress: shows long work; say: prints one line.
+        said: the notes that were printed.
     """
 
     plugins: Plugins
     device: str = "auto"
     progress: Progress = silent
     say: Callable[[str], None] = lambda line: None
+    said: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def note(self, line: str) -> None:
+        """Print a note, once in a session however many of its steps come upon it."""
+        if line not in self.said:
+            self.said.add(line)
+            self.say(f"note: {line}")
 
 
 @dataclass
@@ -123,12 +131,14 @@ def get_ready(
     registries = session.plugins.registries
     device = pick_device(session.device, recipe.train.precision)
     data = build_data(recipe, registries, training=training, look=not prepare, split=split, dataset=dataset)
+    for line in getattr(data.dataset, "notes", ()):
+        session.note(line)
     metrics = build_metrics(recipe, registries)
     if training:
         direction_of_monitor(recipe, metrics, data.dataset.classes)
         refuse_overlaps(recipe, registries, data.dataset)
         for line in stack_warnings(recipe, data.dataset):
-            session.say(line)
+            session.note(line)
     if weights is not None:
         facts = weights["facts"]
     if facts is not None:

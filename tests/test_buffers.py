@@ -51,6 +51,15 @@ def test_a_slot_is_free_again_when_its_last_tensor_is_gone():
     assert pool.acquire() == slot
 
 
+def test_a_slot_that_was_not_used_comes_back_with_the_batch():
+    pool = BufferPool(1, 4, FORMS)
+    slot = pool.acquire()
+    message = pickle.dumps(pool.unused(slot, "larger than the slot"))
+    assert pool.acquire() is None
+    assert pickle.loads(message) == "larger than the slot"
+    assert pool.acquire() == slot
+
+
 def test_tensors_live_on_without_their_pool():
     pool = BufferPool(1, 1, FORMS)
     fill(pool, pool.acquire(), 1)

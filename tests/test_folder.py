@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from gisegkit.components.datasets.folder import Folder, natural
+from gisegkit.components.datasets.folder import Folder
+from gisegkit.data.names import natural
+from gisegkit.data.slices import SliceReader
 from gisegkit.errors import DataError
 from gisegkit.testing import check_dataset
 from gisegkit.types import IGNORE
@@ -216,6 +218,49 @@ def test_partners_are_missing(root):
     (root / "images" / "10.png").unlink()
     with pytest.raises(DataError, match=r"1 masks in .*masks have no image: 10;"):
         Folder(root=str(root), labels=LABELS, ignore=[9])
+
+
+def test_both_sides_of_a_pairing_that_fails_are_shown(root):
+    for name in ("1", "2", "10"):
+        (root / "masks" / f"{name}.png").rename(root / "masks" / f"{name}_mask.png")
+    with pytest.raises(DataError) as caught:
+        Folder(root=str(root), labels=LABELS, ignore=[9])
+    message = str(caught.value)
+    assert f"3 images have no mask in {root}/masks: 1, 2, 10; " in message
+    assert f"3 masks in {root}/masks have no image: 1_mask, 2_mask, 10_mask; " in message
+    assert "names of masks end with '_mask': rename them" in message
+    write(root / "masks" / "other.png", label_file())
+    with pytest.raises(DataError, match=r"4 masks in .* \.\.\.; .*add what is missing|4 masks in .* end with '_mask'"):
+        Folder(root=str(root), labels=LABELS, ignore=[9])
+
+
+def test_without_a_pattern_cases_in_the_names_are_told(tmp_path):
+    for case in range(3):
+        for position in range(4):
+            write(tmp_path / "images" / f"p{case:02}_{position}.png", picture())
+            write(tmp_path / "masks" / f"p{case:02}_{position}.png", label_file())
+    dataset = Folder(root=str(tmp_path), labels=LABELS, ignore=[9])
+    (note,) = dataset.notes
+    assert "3 cases (p00 ... p02)" in note and note in list(dataset.defects())
+    pattern = note.rpartition("dataset.pattern = '")[2].removesuffix("'")
+    followed = Folder(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
+    assert followed.table["group"].nunique() == 3 and followed.notes == () and list(followed.defects()) == []
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_stacks_and_scans_never_mix_cases(tmp_path, slices):
+    """Two patients whose scans have one name: neighbours, and what 3D metrics are given, are of one of them."""
+    for case in (1, 2):
+        for position in (1, 2):
+            image = np.full((6, 8), 10 * case + position, np.uint8)
+            write(tmp_path / "images" / f"p{case}_s1_{position}.png", image)
+            write(tmp_path / "masks" / f"p{case}_s1_{position}.png", label_file())
+    pattern = r"(?P<group>p\d+)_(?P<volume>s\d+)_(?P<position>\d+)"
+    dataset = Folder(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
+    reader = SliceReader(dataset, slices=slices, stride=1, edge="clamp", normalize="dtype")
+    for row, case in enumerate(dataset.table["group"]):
+        assert set(np.unique(np.rint(reader.read(row) * 255)) // 10) == {int(case[1:])}
+    assert dataset.table.groupby("volume")["group"].nunique().tolist() == [1, 1]
 
 
 def test_sizes_differ(root):

@@ -272,7 +272,9 @@ def test_wrong_classes(root, classes):
 
 
 def test_a_clean_folder_has_no_defects(root):
-    assert survey(UWMGI(root=str(root))).defects == []
+    dataset = UWMGI(root=str(root))
+    assert survey(dataset).defects == []
+    assert dataset.notes == ()
 
 
 def test_defects(root):
@@ -304,6 +306,35 @@ def test_defects(root):
     for text in expected:
         assert sum(text in line for line in found) == 1, text
     assert len(found) == len(expected)
+
+
+def test_defects_of_the_table_are_notes_too(root):
+    """One line a kind, which training prints as well; giseg data lists them one by one."""
+    slice_file(root, "case2_day0", 4)  # no rows
+    slice_file(root, "case2_day0", 5)
+    rows = csv_rows(SCANS) + [("case2_day5_slice_0009", name, None) for name in CLASSES]  # no file
+    write_csv(root, [row for row in rows if row[:2] != ("case2_day5_slice_0003", "stomach")])
+    assert UWMGI(root=str(root)).notes == (
+        "1 ids of train.csv have no file in train/, so their masks are not used (first: case2_day5_slice_0009); giseg "
+        "data lists them",
+        "2 slices in train/ have no rows in train.csv, so they count as not labelled (first: case2_day0_slice_0004); "
+        "giseg data lists them",
+        "1 slices lack rows of train.csv for some class, which counts as absent there (first: case2_day5_slice_0003); "
+        "giseg data lists them",
+    )
+    (root / "train.csv").unlink()
+    assert UWMGI(root=str(root)).notes[0].endswith("train.csv: is not there, so no slice is labelled")
+
+
+def test_blanks_around_ids_and_capital_endings_lose_nothing(root):
+    write_csv(root, [(f"{name} ", f" {label}", runs) for name, label, runs in csv_rows(SCANS)])
+    for file in (root / "train" / "case2").rglob("*.png"):
+        file.rename(file.with_suffix(".PNG"))
+    dataset = UWMGI(root=str(root))
+    assert dataset.table["labelled"].all() and len(dataset.table) == 9
+    assert dataset.notes == () and list(dataset.defects()) == []
+    assert np.array_equal(dataset.mask(1), masks_of("case10_day1", 2))
+    assert dataset.image(4).shape == (HEIGHT, WIDTH)
 
 
 def test_a_missing_file_is_named(root):

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from gisegkit.errors import DataError
+from gisegkit.data.names import examples
+from gisegkit.data.reading import id_of, not_finite, not_finite_line, read_mask, read_slice
+from gisegkit.errors import GisegError
 from gisegkit.types import IGNORE, Dataset, MaskArray, Progress, silent
 from gisegkit.words import count
 
@@ -42,23 +44,36 @@ def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
     found = Survey()
     table = dataset.table
     maxima: dict[str, tuple[tuple[int, int, str], float]] = {}
+    channels: dict[int, list[str]] = {}
     for row in progress(range(len(table)), "read slices", len(table)):
         try:
-            image = dataset.image(row)
-        except DataError as error:
+            image = read_slice(dataset, row)
+        except GisegError as error:
             found.defects += str(error).splitlines()
         else:
-            volume = str(table["volume"].iat[row])
-            key = (image.shape[0], image.shape[1], str(image.dtype))
-            top = float(image.max())
-            if top <= 0:
-                found.defects.append(f"{table['id'].iat[row]}: the image is black")
-            maxima[volume] = (key, max(top, maxima.get(volume, (key, 0.0))[1]))
+            channels.setdefault(image.shape[2], []).append(id_of(dataset, row))
+            if not_finite(image):
+                found.defects.append(not_finite_line(dataset, row))
+            else:
+                volume = str(table["volume"].iat[row])
+                key = (image.shape[0], image.shape[1], str(image.dtype))
+                top = float(image.max())
+                if not image.any():
+                    found.defects.append(f"{table['id'].iat[row]}: the image is black")
+                elif top <= 0:
+                    found.defects.append(
+                        f"{table['id'].iat[row]}: no value is above 0, so that input.normalize = '..._max' makes it "
+                        "black; use '..._percentile'"
+                    )
+                maxima[volume] = (key, max(top, maxima.get(volume, (key, top))[1]))
         if bool(table["labelled"].iat[row]):
             try:
-                _count(found, dataset.mask(row), dataset.classes)
-            except DataError as error:
+                _count(found, read_mask(dataset, row), dataset.classes)
+            except GisegError as error:
                 found.defects += str(error).splitlines()
+    if len(channels) > 1:
+        kinds = (f"{len(names)} have {count} ({examples(names)})" for count, names in sorted(channels.items()))
+        found.defects.append(f"images differ in channels: {', '.join(kinds)}; make all grey or all colour")
     for key, top in maxima.values():
         low, high = found.ranges.get(key, (top, top))
         found.ranges[key] = (min(low, top), max(high, top))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from gisegkit.data.files import image_size, no_data, read_image
-from gisegkit.errors import DataError, did_you_mean
+from gisegkit.data.names import affix, arrange, case_notes, examples
+from gisegkit.errors import DataError
 from gisegkit.types import IGNORE, SPACING, Dropped
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ PUT = (
     "put images (PNG, JPEG or TIFF) into images/ in this folder and their masks, under the same names, into masks/ "
     "(or name other folders with dataset.images and dataset.masks)"
 )
-NAMED = ("volume", "position", "group")
 
 
 class Folder:
@@ -47,8 +44,9 @@ class Folder:
         unlabelled: folder of images without masks, for prediction, in root; empty for none.
         pattern: regular expression for whole file names without suffix, with any of the named groups volume (the scan),
             position (the slice's number in it) and group (the case), such as "(?P<group>p\\d+)_(?P<position>\\d+)".
-            What is not named: the volume is the group, and without both every image is its own; the position counts
-            names in natural order; the group is the volume.
+            A volume that does not enclose the group is one of that group alone, and is called GROUP/VOLUME. What is not
+            named: the volume is the group, and without both every image is its own; the position counts names in
+            natural order; the group is the volume.
         spacing: mm from a slice to the next, a row to the next and a column to the next, such as [3.0, 1.5, 1.5], or
             the last two alone, for metrics that measure in mm.
 
@@ -86,7 +84,8 @@ class Folder:
             if twice := sorted(found.keys() & more.keys()):
                 raise DataError(f"{found[twice[0]]} and {more[twice[0]]} have the same name; names are ids, rename one")
             found |= more
-        self.table = _arrange(found, pattern)
+        self.table = arrange(found, pattern)
+        self.notes = () if pattern else case_notes(self.table["id"].tolist())
         self._ids: list[str] = self.table["id"].tolist()
         self._images = [found[name] for name in self._ids]
         self._sizes = [image_size(path) for path in self._images]
@@ -135,6 +134,7 @@ class Folder:
 
     def defects(self) -> Iterator[str]:
         """What is worth a look besides errors, one line each."""
+        yield from self.notes
         if not self._files:
             yield f"{self._masks}: is not there, so no image is labelled"
 
@@ -147,8 +147,7 @@ class Folder:
             for file in files.values():
                 if file.suffix.lower() in LOSSY:
                     raise DataError(f"{file}: JPEG changes the values of a mask; save masks as PNG or TIFF")
-            _refuse_lonely(images.keys() - files.keys(), f"images have no mask in {folder}")
-            _refuse_lonely(files.keys() - images.keys(), f"masks in {folder} have no image")
+            _refuse_lonely(images.keys(), files.keys(), folder)
             for name, file in files.items():
                 pairs[name].append(file)
         return pairs
@@ -238,55 +237,14 @@ def _list_images(folder: Path, put: str) -> dict[str, Path]:
     return found
 
 
-def _refuse_lonely(names: set[str], problem: str) -> None:
-    if names:
-        shown = ", ".join(sorted(names, key=natural)[:5]) + (" ..." if len(names) > 5 else "")
-        raise DataError(f"{len(names)} {problem}: {shown}; add what is missing, or move them elsewhere")
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers in names by value: 2 before 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _arrange(images: dict[str, Path], pattern: str) -> pd.DataFrame:
-    """The table's columns that names tell, sorted by volume and position."""
-    expression = _compile(pattern)
-    rows: list[tuple[str, str, int, str]] = []
-    counts: Counter[str] = Counter()
-    for name in sorted(images, key=natural):
-        found = expression.fullmatch(name)
-        if found is None:
-            raise DataError(f"{images[name]}: dataset.pattern = {pattern!r} does not describe the name {name!r}")
-        parts = found.groupdict()
-        volume = parts.get("volume") or parts.get("group") or name
-        position = parts.get("position", str(counts[volume]))
-        if position is None or not position.isdecimal():
-            raise DataError(f"{images[name]}: dataset.pattern finds no whole number as position in {name!r}")
-        counts[volume] += 1
-        rows.append((name, volume, int(position), parts.get("group") or volume))
-    table = pd.DataFrame(rows, columns=["id", "volume", "position", "group"])
-    table = table.sort_values(["volume", "position"], ignore_index=True, kind="stable")
-    twice = table.duplicated(["volume", "position"], keep=False)
-    if twice.any():
-        names = " and ".join(table["id"][twice].tolist()[:2])
-        raise DataError(f"dataset.pattern = {pattern!r} gives {names} the same volume and position")
-    return table
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        expression = re.compile(pattern or ".*")
-    except re.error as error:
-        raise DataError(f"dataset.pattern = {pattern!r} is no regular expression: {error}") from error
-    for name in expression.groupindex:
-        if name not in NAMED:
-            hint = did_you_mean(name, NAMED)
-            raise DataError(
-                f"dataset.pattern: the group {name!r} has no meaning; valid is {', '.join(NAMED)}; {hint}".rstrip("; ")
-            )
-    if pattern and not expression.groupindex:
-        raise DataError(
-            f"dataset.pattern = {pattern!r} names no group; write (?P<volume>...), (?P<position>...) or (?P<group>...)"
-        )
-    return expression
+def _refuse_lonely(images: Set[str], masks: Set[str], folder: Path) -> None:
+    alone, without = images - masks, masks - images
+    if not alone and not without:
+        return
+    sides = [f"{len(alone)} images have no mask in {folder}: {examples(alone)}"] if alone else []
+    sides += [f"{len(without)} masks in {folder} have no image: {examples(without)}"] if without else []
+    remedy = "add what is missing, or move them elsewhere"
+    for plain, longer, what in ((alone, without, "masks"), (without, alone, "images")):
+        if difference := affix(plain, longer):
+            remedy = f"names of {what} {difference}: rename them, so that an image and its mask have the same name"
+    raise DataError("; ".join([*sides, remedy]))

@@ -28,7 +28,7 @@ DOWNLOAD = (
     "get the data: kaggle competitions download -c uw-madison-gi-tract-image-segmentation, unzip, and let dataset.root "
     "be the folder that holds train.csv"
 )
-SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png")
+SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png", re.IGNORECASE)
 SliceRow = tuple[str, str, int, str, int, int, float, float, str]
 THICKNESS = 3.0
 """mm from a slice to the next; the organisers' description says it, no file does."""
@@ -81,7 +81,8 @@ class UWMGI:
             )
         _refuse_twice(table)
         table["spacing_z"] = THICKNESS
-        self._notes: list[str] = []
+        self._notes: list[str] = []  # one line a place, for giseg data
+        self.notes: tuple[str, ...] = ()
         runs, known = self._read_runs(table, file=self.root / "train.csv" if len(train) else None)
         table["labelled"] = np.asarray(known.any(axis=1))
         table["empty"] = table["labelled"] & (runs == "").all(axis=1)
@@ -179,6 +180,7 @@ class UWMGI:
             return runs, known
         if not file.is_file():
             self._notes.append(f"{file}: is not there, so no slice is labelled")
+            self.notes = tuple(self._notes)
             return runs, known
         rows = _read_csv(file, ["id", "class", "segmentation"])
         self._check_classes(file, rows["class"])
@@ -223,12 +225,19 @@ class UWMGI:
             self._notes.append(f"{scan}: {count} ids of train.csv have no file in train/")
         in_train = table["path"].str.startswith("train").to_numpy()
         some = np.asarray(known.any(axis=1))
-        unlabelled = table["volume"][~some & in_train].value_counts(sort=False)
-        for scan, count in unlabelled.items():
+        unlabelled = table[~some & in_train]
+        for scan, count in unlabelled["volume"].value_counts(sort=False).items():
             self._notes.append(f"{scan}: {count} slices have no rows in train.csv; they count as not labelled")
         partial = table["id"][some & ~np.asarray(known.all(axis=1))]
         for name in partial:
             self._notes.append(f"{name}: train.csv lacks a row for some class; the class counts as absent")
+        found = (
+            (without_file, "ids of train.csv have no file in train/, so their masks are not used"),
+            (unlabelled["id"], "slices in train/ have no rows in train.csv, so they count as not labelled"),
+            (partial, "slices lack rows of train.csv for some class, which counts as absent there"),
+        )
+        lines = [f"{len(ids)} {what} (first: {ids.iloc[0]})" for ids, what in found if len(ids)]
+        self.notes = tuple(f"{line}; giseg data lists them" for line in lines)
 
 
 def _check_root(root: Path) -> None:
@@ -259,7 +268,7 @@ def _list_slices(root: Path, part: str) -> list[SliceRow]:
             if parts is None or not (scan / "scans").is_dir():
                 continue
             for file in os.listdir(scan / "scans"):
-                if file.startswith(".") or not file.endswith(".png"):
+                if file.startswith(".") or not file.lower().endswith(".png"):
                     continue
                 found = SLICE.fullmatch(file)
                 if found is None:
@@ -292,7 +301,10 @@ def _read_csv(file: Path, columns: list[str]) -> pd.DataFrame:
         raise DataError(
             f"{file}: has no column {', '.join(missing)}; its columns are {', '.join(map(str, rows.columns))}"
         )
-    blank = rows[["id", "class"]].isna().any(axis=1)
+    for column in ("id", "class"):
+        # A blank that a spreadsheet left would lose the row's mask.
+        rows[column] = rows[column].map(str.strip, na_action="ignore")
+    blank = (rows[["id", "class"]].isna() | (rows[["id", "class"]] == "")).any(axis=1)
     if blank.any():
         raise DataError(f"{file}: line {int(blank.to_numpy().argmax()) + 2} has no id or no class")
     return rows[columns]

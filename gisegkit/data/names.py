@@ -1,0 +1,197 @@
+"""What the names of image files tell: scans, positions and cases, and why two lists of them do not pair."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from gisegkit.errors import DataError, did_you_mean
+
+NAMED = ("volume", "position", "group")
+"""Groups of a pattern that have a meaning."""
+
+SEPARATORS = r"[ _.\-]+"
+SHOWN = 3
+"""Names that stand for many."""
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names by value: 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def examples(names: Collection[str]) -> str:
+    """The first names in natural order, and dots where there are more."""
+    return ", ".join(sorted(names, key=natural)[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
+
+
+# --- cases ---
+
+
+class Cases(NamedTuple):
+    """Cases that names look like, in natural order, and the regular expression that tells them."""
+
+    names: list[str]
+    pattern: str
+
+
+def likely_cases(names: Sequence[str]) -> Cases | None:
+    """The cases of names such as ``p00_0, p00_1, p01_0`` or ``case3_day0_slice012``; None where they look like none.
+
+    The last part must be a number, maybe after a word that is the same in all names. The case is what comes first, up
+    to the first part that holds a digit; at least two must have two names each, on average.
+    """
+    if not names:
+        return None
+    parts = [re.split(f"({SEPARATORS})", name) for name in names]  # part, separator, part ...
+    shapes = {tuple(split[1::2]) for split in parts}
+    if len(shapes) != 1 or len(parts[0]) < 3:
+        return None
+    last = [re.fullmatch(r"(\D*)\d+", split[-1]) for split in parts]
+    words = {found[1] for found in last if found is not None}
+    if None in last or len(words) != 1:
+        return None
+    heads = [split[:-2] for split in parts]
+    digits = {next((place for place in range(0, len(head), 2) if re.search(r"\d", head[place])), -1) for head in heads}
+    if len(digits) != 1 or (place := digits.pop()) < 0:
+        return None
+    cases = sorted({"".join(head[: place + 1]) for head in heads}, key=natural)
+    if len(cases) < 2 or len(names) < 2 * len(cases):
+        return None
+    pattern = _pattern(heads[0], place) + re.escape("".join(parts[0][-2:-1])) + re.escape(words.pop())
+    pattern += r"(?P<position>\d+)"
+    return Cases(cases, pattern) if _tells_apart(pattern, names) else None
+
+
+def _pattern(head: list[str], place: int) -> str:
+    """The expression for everything but the position: case, and scan where more parts follow."""
+    described = [re.escape(part) if index % 2 else r"[^ _.\-]+" for index, part in enumerate(head)]
+    case = "(?P<group>" + "".join(described[: place + 1]) + ")"
+    rest = "".join(described[place + 1 :])
+    return f"(?P<volume>{case}{rest})" if rest else case
+
+
+def _tells_apart(pattern: str, names: Sequence[str]) -> bool:
+    """Whether the expression gives every name its own scan and position."""
+    expression = re.compile(pattern)
+    found = [expression.fullmatch(name) for name in names]
+    keys = {(match.groupdict().get("volume", match["group"]), int(match["position"])) for match in found if match}
+    return len(keys) == len(names)
+
+
+def case_notes(names: list[str]) -> tuple[str, ...]:
+    """What there is to say where no pattern is given, so that each image is a case of its own."""
+    likely = likely_cases(names)
+    if likely is None:
+        return ()
+    cases = f"{len(likely.names)} cases ({likely.names[0]} ... {likely.names[-1]})"
+    return (
+        f"the names look like {cases}, but each image is a case and a scan of its own, so that images of one case may "
+        f"lie on both sides of the split. If they are cases, set dataset.pattern = '{likely.pattern}'",
+    )
+
+
+# --- the table ---
+
+
+def arrange(images: Mapping[str, Path], pattern: str) -> pd.DataFrame:
+    """The table's columns that names tell, sorted by volume and position.
+
+    Args:
+        images: the files by name.
+        pattern: as of the dataset ``folder``; empty makes each image a scan and a case of its own.
+
+    Raises:
+        DataError: if the pattern is wrong, does not describe a name, or makes two slices or two cases one.
+    """
+    expression = _compile(pattern)
+    rows: list[tuple[str, str, int, str]] = []
+    counts: Counter[str] = Counter()
+    for name in sorted(images, key=natural):
+        found = expression.fullmatch(name)
+        if found is None:
+            raise DataError(f"{images[name]}: dataset.pattern = {pattern!r} does not describe the name {name!r}")
+        parts = found.groupdict()
+        volume = _volume(found, name)
+        position = parts.get("position", str(counts[volume]))
+        if position is None or not position.isdecimal():
+            raise DataError(f"{images[name]}: dataset.pattern finds no whole number as position in {name!r}")
+        counts[volume] += 1
+        rows.append((name, volume, int(position), parts.get("group") or volume))
+    table = pd.DataFrame(rows, columns=["id", "volume", "position", "group"])
+    table = table.sort_values(["volume", "position"], ignore_index=True, kind="stable")
+    twice = table.duplicated(["volume", "position"], keep=False)
+    if twice.any():
+        first = table[twice].iloc[0]
+        names = " and ".join(table["id"][twice].tolist()[:2])
+        raise DataError(
+            f"dataset.pattern = {pattern!r} gives {names} the same volume and position ({first['volume']}, "
+            f"{first['position']}); put what tells them apart into (?P<volume>...) or (?P<group>...), or rename one"
+        )
+    cases = table.groupby("volume", sort=False)["group"].unique()
+    mixed = cases[cases.map(len) > 1]
+    if len(mixed):
+        raise DataError(
+            f"dataset.pattern = {pattern!r} puts slices of the cases {' and '.join(mixed.iloc[0][:2])} into the scan "
+            f"{mixed.index[0]}; a scan is of one case, so put the case into (?P<volume>...) too"
+        )
+    return table
+
+
+def _volume(found: re.Match[str], name: str) -> str:
+    """The scan of a name. Other cases may have one of the same name: the case is put before it, if not in it already.
+
+    That depends on the pattern alone: a scan is called the same in whatever data it lies.
+    """
+    parts = found.groupdict()
+    volume, group = parts.get("volume"), parts.get("group")
+    if not volume or not group:
+        return volume or group or name
+    within = found.start("volume") <= found.start("group") and found.end("group") <= found.end("volume")
+    return volume if within else f"{group}/{volume}"
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    try:
+        expression = re.compile(pattern or ".*")
+    except re.error as error:
+        raise DataError(f"dataset.pattern = {pattern!r} is no regular expression: {error}") from error
+    for name in expression.groupindex:
+        if name not in NAMED:
+            hint = did_you_mean(name, NAMED)
+            raise DataError(
+                f"dataset.pattern: the group {name!r} has no meaning; valid is {', '.join(NAMED)}; {hint}".rstrip("; ")
+            )
+    if pattern and not expression.groupindex:
+        raise DataError(
+            f"dataset.pattern = {pattern!r} names no group; write (?P<volume>...), (?P<position>...) or (?P<group>...)"
+        )
+    return expression
+
+
+# --- pairs ---
+
+
+def affix(plain: Collection[str], longer: Collection[str]) -> str:
+    """How all longer names differ from the plain ones, such as "end with '_mask'"; empty where nothing explains it."""
+    whole = set(longer)
+    for other in sorted(longer)[:SHOWN]:
+        for name in plain:
+            if name == other:
+                continue
+            if other.startswith(name):
+                rest = other.removeprefix(name)
+                words, joined = f"end with {rest!r}", {one + rest for one in plain}
+            elif other.endswith(name):
+                rest = other.removesuffix(name)
+                words, joined = f"begin with {rest!r}", {rest + one for one in plain}
+            else:
+                continue
+            if joined >= whole or joined <= whole:
+                return words
+    return ""
