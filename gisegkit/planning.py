@@ -265,7 +265,7 @@ def _on_a_cpu(recipe: Recipe, simulation: Simulation, plan: Plan) -> Iterator[st
     """What a CPU does without ``[train] memory``, where that differs from the plan or does not fit."""
     train = recipe.train
     if plan.micro_batch < train.batch_size or (plan.checkpointing and train.activation_checkpointing != "on"):
-        yield "on a CPU training follows this plan only with --set train.memory=SIZE; it takes the whole batch otherwise"
+        yield "on a CPU training follows this plan only with --set train.memory=SIZE; without it, a step is not cut"
     elif not plan.fits:
         with contextlib.suppress(SimulationError, TrainingError):
             smaller = choose(simulation, plan.budget, checkpointing=train.activation_checkpointing)
