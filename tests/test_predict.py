@@ -427,7 +427,7 @@ def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
     adder.postprocess("late", Late)
     for component in adder.components:
         plugins.registries[component.kind].add(component)
-    chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", {}, "x:7")))
+    chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
     with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
         build_postprocess(chosen, plugins.registries)
 
