@@ -63,12 +63,16 @@ def test_auto_takes_what_fits_and_says_so(step):
 
 @pytest.mark.parametrize("free", [0, 10**6, 10**12])
 def test_on_a_cpu_what_is_free_changes_nothing(step, monkeypatch, free):
-    """The whole batch, and nothing is simulated to find that out."""
+    """The whole batch, and nothing is simulated to find that out; where it cannot fit, a line says so."""
     recipe, simulation = step()
+    certain = simulation.estimate(8).total
     monkeypatch.setattr("gisegkit.engine.device.free_memory", lambda: free)
     monkeypatch.setattr(Simulation, "estimate", None)
     cutting, plan, line = cut(recipe, simulation, pick_device("cpu"))
-    assert (cutting.micro_batch, plan, line, cutting.recomputing) == (8, None, "", False)
+    assert (cutting.micro_batch, plan, cutting.recomputing) == (8, None, False)
+    assert certain / 4 < simulation.at_least(8) < certain
+    assert bool(line) is (simulation.at_least(8) > 0.8 * free)
+    assert not line or re.match(r"memory: a step of 8 slices takes .* or more, and .* --set train\.memory=1MiB", line)
     assert len(cutting.blocks) > 3
 
 
