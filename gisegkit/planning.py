@@ -16,7 +16,7 @@ from gisegkit.dataset import build_component
 from gisegkit.engine.checkpointing import enable
 from gisegkit.engine.device import PRECISIONS, Device, parse_device, pick_device
 from gisegkit.engine.memory import Simulation, SimulationError
-from gisegkit.engine.plan import KEPT, Plan, check_room, choose, healthy, misfit, ways_out
+from gisegkit.engine.plan import KEPT, Plan, check_room, choose, doubts, healthy, misfit, ways_out
 from gisegkit.engine.resident import Resident
 from gisegkit.engine.step import Cutting
 from gisegkit.engine.trial import count_targets, optimizer_state
@@ -137,6 +137,8 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
     size = plan.micro_batch if plan else settled_size(train)
     recompute = plan.checkpointing if plan else train.activation_checkpointing == "on"
     check_room(simulation, size, device, checkpointing=recompute and bool(blocks))
+    if plan is None and not recompute and train.micro_batch == "auto":
+        lines += doubts(simulation, size, device)
     if recompute:
         enable(blocks)
     least = plan.least if plan else getattr(simulation.model, "min_train_batch", 1)
@@ -265,7 +267,7 @@ def _on_a_cpu(recipe: Recipe, simulation: Simulation, plan: Plan) -> Iterator[st
     """What a CPU does without ``[train] memory``, where that differs from the plan or does not fit."""
     train = recipe.train
     if plan.micro_batch < train.batch_size or (plan.checkpointing and train.activation_checkpointing != "on"):
-        yield "on a CPU training follows this plan only with --set train.memory=SIZE; it takes the whole batch otherwise"
+        yield "on a CPU training follows this plan only with --set train.memory=SIZE; without it, a step is not cut"
     elif not plan.fits:
         with contextlib.suppress(SimulationError, TrainingError):
             smaller = choose(simulation, plan.budget, checkpointing=train.activation_checkpointing)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gisegkit.engine.device import Device, free_memory, pick_device
+from gisegkit.cli import main
+from gisegkit.engine.device import Device, pick_device
 from gisegkit.errors import TrainingError
+from gisegkit.machine import free_memory
 
 
 def test_cpu_is_always_there():
@@ -43,10 +45,47 @@ def test_auto_takes_the_best_there_is():
     assert pick_device("auto").device.type == best
 
 
-@pytest.mark.parametrize("name", ["cuda:99", "tpu", "gpu"])
+NO_DEVICES = ["cuda:99", "tpu", "gpu", "cuda:x", "cuda:0,1", "0", "meta", "cpu,mps", ""]
+
+
+@pytest.mark.parametrize("name", NO_DEVICES)
 def test_a_device_that_is_not_there_is_an_error_that_lists_those_that_are(name):
-    with pytest.raises(TrainingError, match=rf"--device {name}.*there are: .*cpu"):
+    with pytest.raises(TrainingError, match=rf"--device {name}: .*there are: .*cpu"):
         pick_device(name)
+
+
+@pytest.mark.parametrize("name", NO_DEVICES)
+@pytest.mark.parametrize("arguments", [("check",), ("check", "--memory"), ("train",)], ids=" ".join)
+def test_every_command_refuses_it_in_one_line(home, tmp_path, capsys, arguments, name):
+    out = ["--out", str(tmp_path / "run")] if arguments == ("train",) else []
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, str(home / "tiny.toml"), "--device", name, *out])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and said.out == ""
+    assert said.err.startswith(f"error: --device {name}: ") and said.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_and_predict_refuse_it_too(finished, capsys):
+    run, _ = finished
+    for verb in ("evaluate", "predict"):
+        with pytest.raises(SystemExit) as ended:
+            main([verb, str(run.path), "--device", "cuda:0,1"])
+        said = capsys.readouterr()
+        assert ended.value.code == 2 and said.err.startswith("error: --device cuda:0,1: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in NO_DEVICES if name != "cuda:99"])
+def test_a_device_to_plan_for_need_not_be_here_and_must_be_one(home, capsys, name):
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(home / "tiny.toml"), "--budget", "1GiB", "--device", name])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and said.err.startswith(f"error: --device {name}: ") and said.err.count("\n") == 1
+
+
+def test_several_devices_are_refused_as_such():
+    with pytest.raises(TrainingError, match="on one device, not on several"):
+        pick_device("cuda:0,1")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
@@ -90,6 +129,27 @@ def test_a_gpu_that_only_emulates_bf16_computes_in_fp16(monkeypatch, hardware, d
     if not hardware:
         with pytest.raises(TrainingError, match="no hardware for it; use fp16 or fp32"):
             pick_device("cuda", "bf16")
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("cuda:1", [1]), ("cuda:0", [0]), ("cuda", [])])
+def test_the_gpu_that_is_asked_for_is_the_one_that_everything_uses(monkeypatch, name, chosen):
+    """Page-locked memory and contexts go to the current GPU; what a real one does is tests/gpu's business."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(device.index))
+    assert pick_device(name).device == torch.device(name)
+    assert current == chosen
+
+
+@pytest.mark.parametrize(("driver", "tensors", "left"), [(0, 0, 16), (7, 5, 14), (5, 5, 16), (20, 1, 0)])
+def test_on_mps_what_lies_beside_tensors_is_not_available(monkeypatch, driver, tensors, left):
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 16)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: driver)
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: tensors)
+    assert Device(torch.device("mps"), torch.float32).available() == left
 
 
 @pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

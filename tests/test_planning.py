@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gisegkit.build import build_criterion, build_model
+from gisegkit.components.criterion import Criterion
 from gisegkit.engine.checkpointing import is_enabled
-from gisegkit.engine.device import pick_device
+from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.memory import Simulation
 from gisegkit.errors import TrainingError
-from gisegkit.planning import Named, cut, memory_lines, simulate
+from gisegkit.planning import Named, cut, memory_lines, needs_prediction, simulate
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe import load_recipe
+from gisegkit.registry import Adder, Owner
 
 GIB = 2**30
 
@@ -47,11 +54,82 @@ def test_a_loss_that_starts_late_is_planned_for(step):
 
 
 def test_auto_takes_what_fits_and_says_so(step):
-    recipe, simulation = step()
+    recipe, simulation = step("train.memory=64GiB")
     cutting, plan, line = cut(recipe, simulation, pick_device("cpu"))
     assert (cutting.micro_batch, plan.micro_batch, cutting.recomputing) == (8, 8, False)
     assert line.startswith("memory: all 8 slices at once: ")
     assert len(cutting.blocks) > 3, "ready to be recomputed where memory runs out all the same"
+
+
+@pytest.mark.parametrize("free", [0, 10**6, 10**12])
+def test_on_a_cpu_what_is_free_changes_nothing(step, monkeypatch, free):
+    """The whole batch, and nothing is simulated to find that out; where it cannot fit, a line says so."""
+    recipe, simulation = step()
+    certain = simulation.estimate(8).total
+    monkeypatch.setattr("gisegkit.engine.device.free_memory", lambda: free)
+    monkeypatch.setattr(Simulation, "estimate", None)
+    cutting, plan, line = cut(recipe, simulation, pick_device("cpu"))
+    assert (cutting.micro_batch, plan, cutting.recomputing) == (8, None, False)
+    assert certain / 4 < simulation.at_least(8) < certain
+    assert bool(line) is (simulation.at_least(8) > 0.8 * free)
+    assert not line or re.match(r"memory: a step of 8 slices takes .* or more, and .* --set train\.memory=1MiB", line)
+    assert len(cutting.blocks) > 3
+
+
+def test_beside_a_gpu_it_is_what_is_free_that_counts(step, monkeypatch):
+    recipe, simulation = step()
+    whole = simulation.estimate(8).total
+    gpu = Device(torch.device("cuda"), torch.float32)
+    monkeypatch.setattr(Device, "available", lambda self: whole - 1)
+    cutting, plan, _ = cut(recipe, simulation, gpu)
+    assert plan.checkpointing or cutting.micro_batch < 8
+
+
+@pytest.mark.parametrize("checkpointing", ["on", "auto", "off"])
+@pytest.mark.parametrize("micro_batch", ["4", "0", "auto"])
+@pytest.mark.parametrize("memory", ["auto", "64GiB"])
+@pytest.mark.parametrize("resident", [0, 1000])
+def test_slices_on_the_device_leave_activation_checkpointing_as_it_was_asked_for(
+    step, resident, memory, micro_batch, checkpointing
+):
+    recipe, simulation = step(
+        f"train.micro_batch={micro_batch}", f"train.memory={memory}", f"train.activation_checkpointing={checkpointing}"
+    )
+    cutting, _, _ = cut(recipe, replace(simulation, resident=resident), pick_device("cpu"))
+    assert cutting.recomputing is (checkpointing == "on")
+
+
+def test_a_plan_that_recomputes_still_does_beside_slices_on_the_device(step):
+    _, simulation = step()
+    whole, spared = simulation.estimate(8), simulation.estimate(8, checkpointing=True)
+    recipe, simulation = step(f"train.memory={(whole.total + spared.total) // 2 + 1000}B")
+    cutting, plan, _ = cut(recipe, replace(simulation, resident=1000), pick_device("cpu"))
+    assert plan.checkpointing and cutting.recomputing
+
+
+class Sums(torch.nn.Module):
+    """A loss that looks at values."""
+
+    def forward(self, logits, target):
+        return logits.mean() * target.sum().item()
+
+
+@pytest.mark.parametrize("memory", ["auto", "64GiB"])
+def test_a_loss_that_cannot_be_predicted_leaves_it_too(step, memory):
+    recipe, simulation = step("train.activation_checkpointing=on", f"train.memory={memory}")
+    blind = replace(simulation, criterion=Criterion([("sums", 1.0, Sums())]), resident=1000)
+    cutting, plan, line = cut(recipe, blind, pick_device("cpu"))
+    assert cutting.recomputing and plan is None
+    assert ("memory cannot be predicted (loss 'sums': " in line) is (memory != "auto")
+
+
+def test_checkpointing_that_changes_nothing_is_said(step):
+    recipe, simulation = step("train.activation_checkpointing=on")
+    cutting, _, line = cut(recipe, replace(simulation, model=torch.nn.Conv2d(3, 3, 1)), pick_device("cpu"))
+    assert not cutting.recomputing
+    assert line.startswith('train.activation_checkpointing = "on" changes nothing for this network: it has no blocks')
+    _, _, line = cut(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
+    assert "changes nothing for this network: model 'unet' of gisegkit" in line and "DataDependent" in line
 
 
 def test_the_recipe_may_settle_everything(step):
@@ -94,11 +172,92 @@ class Looking(torch.nn.Module):
 
 
 def test_a_network_that_cannot_be_predicted_starts_whole_and_says_so(step):
-    recipe, simulation = step()
-    blind = Simulation(**{**vars(simulation), "model": Looking()})
-    cutting, plan, line = cut(recipe, blind, pick_device("cpu"))
+    recipe, simulation = step("train.memory=1GiB")
+    cutting, plan, line = cut(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
     assert (cutting.micro_batch, plan) == (8, None)
-    assert "cannot be predicted (DataDependent" in line and "halved" in line
+    assert re.search(r"cannot be predicted \(model 'unet' of gisegkit \S+: DataDependent", line)
+    assert "the whole batch, halved" in line and "docs/plugins.md" in line
+
+
+# --- code of plugins ------------------------------------------------------------------------------------------------
+
+
+class Picky:
+    """A batch transform that refuses black slices."""
+
+    def __call__(self, batch, rng):
+        if not batch.images.any():
+            raise ZeroDivisionError("mean of a black slice")
+        return batch
+
+
+class Sharp(torch.optim.SGD):
+    """An optimizer that cannot take a step on its own."""
+
+    def step(self, closure):
+        return super().step(closure)
+
+
+def sharp(*, params):
+    """Stochastic gradient descent with a closure."""
+    return Sharp(params, lr=0.1)
+
+
+@pytest.fixture
+def with_plugin(home):
+    """Session and recipe with the two, and overrides."""
+
+    def make(*overrides):
+        plugins = load_plugins(selection="none")
+        adder = Adder(Owner("giseg-picky", "0.1"))
+        adder.batch_transform("picky", Picky)
+        adder.optimizer("sharp", sharp)
+        for component in adder.components:
+            plugins.registries[component.kind].add(component)
+        swaps = ("batch_transform=[{name='picky'}]", "optimizer.name=sharp")
+        recipe = load_recipe(home / "tiny.toml", registries=plugins.registries, overrides=(*swaps, *overrides))
+        return plugins.registries, recipe
+
+    return make
+
+
+def simulated(registries, recipe, **given):
+    model = build_model(recipe, registries, channels=3, classes=3)
+    criterion = build_criterion(recipe, registries)
+    shapes = {"channels": 3, "classes": 3, "device": pick_device("cpu")}
+    return simulate(recipe, registries, model=model, criterion=criterion, **shapes, **given)
+
+
+def test_what_plugins_raise_in_a_trial_is_said_and_training_goes_on(with_plugin):
+    registries, recipe = with_plugin("train.memory=64GiB")
+    assert needs_prediction(recipe, pick_device("cpu"))
+    simulation = simulated(registries, recipe)
+    cutting, _, text = cut(recipe, simulation, pick_device("cpu"))
+    transform, optimizer, memory = text.splitlines()
+    assert transform.startswith("batch_transform 'picky' of giseg-picky 0.1 raised ZeroDivisionError: mean of a black")
+    assert optimizer.startswith("optimizer 'sharp' of giseg-picky 0.1 raised TypeError")
+    assert memory.startswith("memory: all 8 slices at once")
+    assert (simulation.targets, simulation.state_per_weight, cutting.micro_batch) == (1, 2.0, 8)
+    lines = list(memory_lines(recipe, registries, Named(GIB)))
+    assert [line.strip() for line in lines[1:3]] == [transform, optimizer]
+
+
+@pytest.mark.parametrize("settled", [("train.micro_batch=4",), ("train.micro_batch=0",), ()])
+def test_where_nothing_is_planned_no_code_of_plugins_is_tried(with_plugin, monkeypatch, settled):
+    registries, recipe = with_plugin(*settled)
+    assert not needs_prediction(recipe, pick_device("cpu"))
+    monkeypatch.setattr(Picky, "__call__", None)
+    monkeypatch.setattr(Sharp, "step", None)
+    simulation = simulated(registries, recipe, needed=needs_prediction(recipe, pick_device("cpu")))
+    assert simulation.notes == ()
+    assert cut(recipe, simulation, pick_device("cpu"))[2] == ""
+
+
+def test_slices_on_the_device_and_gpus_need_the_prediction(recipe):
+    gpu, cpu = Device(torch.device("cuda"), torch.float32), pick_device("cpu")
+    kept = ("input.store=device", "augmentation.name=none", "train.micro_batch=4")
+    assert needs_prediction(recipe(*kept), cpu) and needs_prediction(recipe(), gpu)
+    assert not needs_prediction(recipe("train.micro_batch=4"), gpu)
 
 
 # --- check --memory -------------------------------------------------------------------------------------------------
@@ -132,6 +291,26 @@ def test_a_micro_batch_of_the_recipe_is_what_is_predicted(recipe, registries):
     lines = list(memory_lines(recipe("train.micro_batch=2"), registries, Named(GIB)))
     assert "of 2 slices" in next(line for line in lines if "activations" in line)
     assert any(line.startswith("plan: 4 passes of up to 2 slices") for line in lines)
+
+
+def test_check_memory_says_what_a_cpu_does_without_a_limit(recipe, registries, monkeypatch):
+    lines = list(memory_lines(recipe(), registries, Named(None, "cpu")))
+    assert any(line.startswith("plan: all 8 slices at once: ") for line in lines)
+    assert not any("on a CPU" in line for line in lines)
+    monkeypatch.setattr("gisegkit.engine.device.free_memory", lambda: 5 * 10**6)
+    lines = list(memory_lines(recipe(), registries, Named(None, "cpu")))
+    assert any(re.match("no plan: all 8 slices at once: .* does not fit", line) for line in lines)
+    assert any("is cut only with --set train.memory=SIZE; in 4 MiB: " in line for line in lines)
+    lines = list(memory_lines(recipe(), registries, Named(5 * 10**6, "cpu")))
+    assert any("follows this plan only with --set train.memory=SIZE" in line for line in lines)
+    lines = list(memory_lines(recipe("train.memory=64GiB"), registries, Named(None, "cpu")))
+    assert any(line.startswith("plan: ") for line in lines) and not any("only with" in line for line in lines)
+
+
+def test_a_step_that_cannot_be_predicted_is_said_in_the_words_of_training(recipe, registries, monkeypatch):
+    monkeypatch.setattr(Criterion, "terms", lambda self, logits, target: target.sum().item())
+    (line,) = list(memory_lines(recipe("train.micro_batch=3"), registries, Named(GIB)))[1:]
+    assert line.startswith("memory cannot be predicted (") and "starts with micro-batches of 3, halved" in line
 
 
 @pytest.mark.parametrize("device", ["foo", "meta"])

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import tracemalloc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from gisegkit.build import build_postprocess
 from gisegkit.components.postprocess import MinArea
 from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.predict import Decision, predict_scans
-from gisegkit.errors import TrainingError
+from gisegkit.errors import ComponentError, TrainingError
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe import ComponentSpec
+from gisegkit.registry import Adder, Owner
 
 
 class Squares:
@@ -317,3 +324,118 @@ def test_a_single_slice_that_does_not_fit_is_an_error(source):
     found = predict_scans(Small(0), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=4)
     with pytest.raises(TrainingError, match=r"on cpu, fp32 with a single slice of 1 x 96 x 96.*--device cpu"):
         next(found)
+
+
+# --- what is held of a scan -----------------------------------------------------------------------------------------
+
+
+class Deep(Squares):
+    """One scan of 40 slices of 64 x 64 pixels, without labels."""
+
+    def __init__(self):
+        super().__init__()
+        rows = pd.DataFrame([{**self.table.iloc[6], "id": f"d{number:02}", "position": number} for number in range(40)])
+        self.table = rows.assign(height=64, width=64)
+
+    def image(self, row):
+        return np.random.default_rng(row).integers(0, 200, (64, 64), dtype=np.uint8)
+
+
+class Four(torch.nn.Module):
+    """Logits of four classes around 0."""
+
+    def forward(self, images):
+        return (images[:, :1] - 0.5) * torch.tensor([3.0, -2.0, 5.0, 1.0]).view(1, 4, 1, 1)
+
+
+class Keep:
+    """A step that changes nothing and remembers the types that it saw."""
+
+    def __init__(self, stage):
+        self.stage, self.seen = stage, []
+
+    def __call__(self, volume):
+        self.seen.append((volume.dtype.name, volume.shape))
+        return volume
+
+
+VALUES = 40 * 64 * 64 * 4
+
+
+def peak_of(decide):
+    """The scan, and the most bytes that were allocated at once while it was predicted."""
+    reader = SliceReader(Deep(), slices=1, stride=1, edge="clamp", normalize="dtype")
+    source = Input(reader.dataset, reader, size=(32, 32), resize="stretch", interpolation="linear")
+    stream = predict_scans(Four(), source, range(40), decide=decide, device=pick_device("cpu"), batch_size=2)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        (scan,) = stream
+        return scan, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("stages", [(), ("masks",), ("probabilities",), ("masks", "probabilities", "masks")])
+def test_a_scans_probabilities_are_held_only_where_a_step_wants_them(stages, exclusive):
+    """A byte a value otherwise, four with them; and the masks are the same to the last pixel."""
+    peak_of(Decision(0.4))  # what is made once, at the first prediction
+    steps = tuple(map(Keep, stages))
+    scan, peak = peak_of(Decision(0.4, steps, exclusive=exclusive))
+    assert (1 if "probabilities" not in stages else 5) * VALUES < peak
+    assert peak < (1.6 if "probabilities" not in stages else 5.6) * VALUES
+    types = {"masks": "bool", "probabilities": "float32"}
+    assert all(step.seen == [(types[step.stage], (40, 64, 64, 4))] for step in steps)
+    whole, _ = peak_of(Decision(0.4, (Keep("probabilities"),), exclusive=exclusive))
+    assert scan.prediction.dtype == bool and 0 < scan.prediction.sum() < VALUES
+    assert np.array_equal(scan.prediction, whole.prediction)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_slice_by_slice_is_bit_for_bit_what_the_formula_says_of_the_scan(exclusive):
+    """With thresholds that are values themselves, so that the last bit decides."""
+    rng = np.random.default_rng(3)
+    logits = torch.from_numpy(rng.normal(size=(6, 20, 17, 13)).astype(np.float32))
+    values = Decision(0.5, exclusive=exclusive).probabilities(logits).permute(0, 2, 3, 1).contiguous().numpy()
+    for threshold in rng.choice(values.reshape(-1), 5).tolist():
+        decide = Decision(threshold, exclusive=exclusive)
+        expected = values >= threshold
+        if exclusive:
+            background = 1 - values.sum(-1, keepdims=True)
+            first = values.argmax(-1)[..., None] == np.arange(20)
+            expected = first & (values >= threshold * (values + background))
+        assert np.array_equal(decide(values), expected)
+        transposed = [value.transpose(2, 0, 1).copy().transpose(1, 2, 0) for value in values]
+        assert np.array_equal(np.stack([decide.cut(value) for value in transposed]), expected)
+
+
+@pytest.mark.parametrize("stage", ["mask", "probability", "Masks", "", None, 3, ["masks"]])
+def test_a_step_of_an_unknown_stage_is_refused_and_not_left_out(stage):
+    with pytest.raises(ComponentError, match=r"post-processing step \S*Keep has stage = .*'probabilities' or 'masks'"):
+        Decision(0.5, (Keep("masks"), Keep(stage)))
+
+
+def test_a_step_without_a_stage_is_refused():
+    with pytest.raises(ComponentError, match="stage = None"):
+        Decision(0.5, (lambda volume: volume,))
+
+
+def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
+    plugins = load_plugins(selection="none")
+    adder = Adder(Owner("giseg-late", "0.1"))
+    adder.postprocess("late", Late)
+    for component in adder.components:
+        plugins.registries[component.kind].add(component)
+    chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
+    with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
+        build_postprocess(chosen, plugins.registries)
+
+
+class Late:
+    """A step whose stage is misspelled."""
+
+    stage = "mask"
+
+    def __call__(self, volume):
+        return volume

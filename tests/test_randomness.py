@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import numpy as np
+import pytest
 import torch
 
 from gisegkit.data.randomness import BATCH, NETWORK, SAMPLE, generator, seeded
@@ -41,3 +43,18 @@ def test_seeded_draws_are_those_of_torch_under_the_derived_seed():
         torch.manual_seed(int(derived >> np.uint64(1)))
         expected = torch.rand(3), torch.randn(3), torch.randperm(9)
     assert all(torch.equal(a, b) for a, b in zip(drawn, expected, strict=True))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_generator_of_mps_is_restored_too(monkeypatch, fails):
+    """As torch tells of an Apple GPU; there is none here."""
+    state = [torch.tensor([7])]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: state[0])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda new: state.__setitem__(0, new))
+    monkeypatch.setattr(torch.mps, "manual_seed", lambda seed: state.__setitem__(0, torch.tensor([seed])))
+    with contextlib.suppress(ZeroDivisionError), seeded(0, NETWORK, 1):
+        assert state[0].item() != 7
+        if fails:
+            raise ZeroDivisionError
+    assert state[0].item() == 7

@@ -343,15 +343,14 @@ def test_the_plan_leaves_room_for_what_is_kept(recipe, free):
     kept = simulation(20 * MIB)
     plan = choose(kept, budget)
     assert plan.fits and plan.micro_batch < 16 and plan.estimate.parts["resident"] == 20 * MIB
-    free(budget)
-    cutting, same, _ = cut(recipe(), kept, pick_device("cpu"))
+    free(2**40)
+    cutting, same, _ = cut(recipe(f"train.memory={budget}B"), kept, pick_device("cpu"))
     assert cutting.micro_batch == same.micro_batch == plan.micro_batch
 
 
 def test_a_set_that_does_not_fit_is_refused_and_the_remedy_is_predicted(recipe, free):
-    free(100 * MIB)
     with pytest.raises(TrainingError) as caught:
-        cut(recipe(), simulation(200 * MIB), pick_device("cpu"))
+        cut(recipe("train.memory=100MiB"), simulation(200 * MIB), pick_device("cpu"))
     text = str(caught.value)
     assert '(200 MiB of it for the slices that input.store = "device" keeps there), and there are 100 MiB' in text
     assert "\n  --set input.store=size: micro-batch 16, " in text
@@ -370,7 +369,11 @@ def test_without_a_plan_the_room_is_checked_all_the_same(recipe, free, model, se
 
 def test_more_memory_than_there_is_cannot_be_promised_away(recipe, free):
     free(150 * MIB)
-    with pytest.raises(TrainingError, match="there are 150 MiB free"):
+    for memory in ("auto", "1GiB"):
+        with pytest.raises(TrainingError, match="there are 150 MiB free"):
+            cut(recipe(f"train.memory={memory}"), simulation(200 * MIB), pick_device("cpu"))
+    free(1)
+    with pytest.raises(TrainingError, match="there are 0 KiB free"):
         cut(recipe("train.memory=1GiB"), simulation(200 * MIB), pick_device("cpu"))
 
 

@@ -363,7 +363,7 @@ def test_memory_that_runs_out_in_the_optimizer_is_no_step_to_repeat(monkeypatch,
 def test_the_plan_is_kept_and_a_small_budget_is_met(home, session, recipe):
     lines = []
     speaking = Session(session.plugins, "cpu", say=lines.append)
-    run = train(recipe("train.epochs=1"), home / "planned", speaking)
+    run = train(recipe("train.epochs=1", "train.memory=64GiB"), home / "planned", speaking)
     plan = run.environment()["memory"]
     assert plan["micro_batch"] == 8 and plan["predicted"] < plan["budget"]
     assert sum(plan["parts"].values()) == plan["predicted"]

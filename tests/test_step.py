@@ -374,6 +374,52 @@ def test_an_error_that_is_not_the_compilers_is_raised(monkeypatch):
         gradients(network(), Cutting(12), backward=failing, compiled=True)
 
 
+class Odd(nn.Module):
+    """A loss that fails at its first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, logits, target):
+        self.calls += 1
+        if self.calls == 1:
+            raise ValueError("no boundary in this slice")
+        return (logits - target).square().mean()
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_an_error_of_a_loss_is_not_put_down_to_the_compiler(monkeypatch, memory):
+    """Nor after memory ran out in the compiled network."""
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    loss, cutting = Odd(), Cutting(12)
+    loss.calls = -1 if memory else 0
+    with pytest.raises(ValueError, match="no boundary in this slice"):
+        gradients(
+            network(),
+            cutting,
+            criterion=Criterion([("odd", 1.0, loss)]),
+            backward=Failing(1) if memory else None,
+            compiled=True,
+        )
+    assert len(cutting.notes) == memory and not any("compil" in note for note in cutting.notes)
+
+
+def test_an_error_of_a_batch_transform_is_not_put_down_to_the_compiler(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    calls, cutting = [], Cutting(12)
+
+    def fails_once(batch, rng):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("case")
+        return batch
+
+    with pytest.raises(KeyError, match="case"):
+        gradients(network(), cutting, transforms=[fails_once], compiled=True)
+    assert (len(calls), cutting.notes) == (1, [])
+
+
 def test_a_network_that_is_recomputed_trains_without_compilation(monkeypatch):
     plain = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: plain(model, backend=lambda graph, inputs: graph.forward))

@@ -23,6 +23,7 @@ def test_the_workspace_is_that_of_the_largest_convolution():
     with Tally() as tally:
         small = torch.nn.functional.conv2d(torch.zeros(1, 1, 8, 8), torch.zeros(2, 1, 1, 1))
         large = torch.nn.functional.conv2d(torch.zeros(1, 1, 16, 16), torch.zeros(2, 1, 1, 1))
+    assert tally.convolved == size_of(small) + size_of(large)
     assert tally.workspace == (16 * 16 + size_of(large) // 4) * 4 > size_of(small)
 
 

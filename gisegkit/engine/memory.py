@@ -147,6 +147,16 @@ class Simulation:
             return 2
         return 1
 
+    def at_least(self, micro_batch: int) -> int:
+        """Bytes that a step without recomputation takes for certain, known without simulating it.
+
+        Weights, gradients, and what convolutions hand to the backward pass, seen when ``recomputable`` was looked for;
+        0 where it was not.
+        """
+        kept = self.__dict__.get("_kept_of_two", 0) * self.device.dtype.itemsize / 4
+        weights = sum(size_of(parameter) for parameter in self.model.parameters())
+        return int(2 * weights + kept * micro_batch / 2) if kept else 0
+
     @functools.cached_property
     def recomputable(self) -> list[nn.Module]:
         """The network's blocks that can be checkpointed: those that leave their own input as it is.
@@ -154,11 +164,12 @@ class Simulation:
         Raises:
             SimulationError: as in ``estimate``.
         """
-        blocks = find_blocks(self.model)
         with _simulating(self.model, self.owners.get("model", "")), torch.no_grad():
+            blocks = find_blocks(self.model)
             state = {name: _hollow(value) for name, value in _state(self.model)}
-            with watch_inputs(blocks) as spoilt:
+            with watch_inputs(blocks) as spoilt, Tally() as tally:
                 torch.func.functional_call(self.model, state, (torch.empty(2, self.channels, *self.size),))
+        self.__dict__["_kept_of_two"] = tally.convolved
         return [block for block in blocks if block not in spoilt]
 
     def _run(self, count: int, *, checkpointing: bool) -> Tally:
@@ -172,8 +183,8 @@ class Simulation:
         step = _Step(self.model, self.criterion, self.targets, self.device)
         with (
             step.watched(self.owners) as at,
-            switched(find_blocks(self.model), on=recomputed),
             _simulating(self.model, at),
+            switched(find_blocks(self.model), on=recomputed),
         ):
             tally = Tally()
             state = {name: _hollow(value) for name, value in _state(step)}

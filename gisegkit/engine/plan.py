@@ -157,6 +157,17 @@ def check_room(simulation: Simulation, micro_batch: int, device: Device, *, chec
         )
 
 
+def doubts(simulation: Simulation, size: int, device: Device) -> list[str]:
+    """A line where a batch that was not planned is certain to need more than is free; it changes nothing."""
+    needed, free = simulation.at_least(size), device.available()
+    if needed <= free:
+        return []
+    return [
+        f"memory: a step of {size} slices takes {show_size(needed)} or more, and there are {show_size(free)} free on "
+        f"{device}. If it fails or is killed, --set train.memory={max(1, free // 2**20)}MiB cuts it to what fits"
+    ]
+
+
 def ways_out(simulation: Simulation, plan: Plan) -> Iterator[str]:
     """What would help where a plan does not fit or is not healthy, each with what it was predicted to give.
 

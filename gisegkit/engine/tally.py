@@ -24,6 +24,7 @@ class Tally(TorchDispatchMode):
     Attributes:
         peak: the most bytes that lived at once.
         workspace: bytes of input and output of the largest convolution.
+        convolved: bytes of the output of all convolutions.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class Tally(TorchDispatchMode):
         self.now = 0
         self.peak = 0
         self.workspace = 0
+        self.convolved = 0
         self._live: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -42,6 +44,7 @@ class Tally(TorchDispatchMode):
             if tensor.untyped_storage()._cdata not in given:
                 self._add(tensor.untyped_storage())
         if "convolution" in str(func):
+            self.convolved += sum(map(size_of, tensors))
             self.workspace = max(self.workspace, sum(map(size_of, tensors)) + sum(map(size_of, known[:1])))
         return output
 
