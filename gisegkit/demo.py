@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gisegkit.errors import ComponentError, Mistake, RecipeError
+from gisegkit.errors import Mistake, RecipeError
 from gisegkit.monitor import directions, parts_of
+from gisegkit.preflight import needs_exclusive_classes
 from gisegkit.recipe import Recipe, Train, load_recipe, read_document
 from gisegkit.recipe_text import Document, override, parse_value
 from gisegkit.registry import Component, Registries
@@ -82,7 +83,7 @@ def demo_settings(
         settings.append(("dataset.root", "", ORIGIN))
     if isinstance(train, dict) and train.get("init_from"):
         settings.append(("train.init_from", "", ORIGIN))
-    if any(_needs_exclusive(component) for component in _named(wanted, registries, "loss")):
+    if any(needs_exclusive_classes(component) for component in _named(wanted, registries, "loss")):
         settings.append(("dataset.exclusive", True, ORIGIN))
     for component in _named(wanted, registries, "model"):
         settings += [(f"model.{key}", value, ORIGIN) for key, value in _model_settings(component)]
@@ -105,17 +106,6 @@ def _named(document: Document, registries: Registries, kind: str) -> Iterator[Co
         name = table.get("name") if isinstance(table, dict) else None
         if isinstance(name, str) and name in registries[kind]:
             yield registries[kind].get(name)
-
-
-def _needs_exclusive(loss: Component) -> bool:
-    """Whether a loss is refused on classes that may overlap; one that cannot be read is refused when it is built."""
-    try:
-        file = loss.signature().file
-        if loss.owner.distribution == "gisegkit" and "exclusive_only" not in Path(file).read_text(encoding="utf-8"):
-            return False  # importing it would import torch
-        return bool(getattr(loss.load(), "exclusive_only", False))
-    except (ComponentError, OSError):
-        return False
 
 
 def _model_settings(model: Component) -> Iterator[tuple[str, Any]]:

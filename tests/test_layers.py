@@ -15,7 +15,7 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check"),
     ("components", "data", "plugins", "testing"),
-    ("dataset", "demo", "monitor", "epochs"),
+    ("dataset", "demo", "monitor", "epochs", "preflight"),
     ("build",),
     ("report", "engine", "rundir", "environment"),
     ("session", "planning"),
