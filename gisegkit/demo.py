@@ -128,8 +128,8 @@ def _shifted_losses(document: Document, wanted: Document) -> list[tuple[str, Any
     losses = wanted.data.get("loss")
     said, set_ = (one.data.get("train") for one in (document, wanted))
     epochs = said.get("epochs", Train().epochs) if isinstance(said, dict) else Train().epochs
-    own = ("train", "epochs") in wanted.overrides and isinstance(set_, dict)
-    small = set_["epochs"] if own else SMALL["train.epochs"]
+    own = ("train", "epochs") in wanted.overrides
+    small = set_["epochs"] if own and isinstance(set_, dict) else SMALL["train.epochs"]
     if not all(isinstance(count, int) and count > 0 for count in (epochs, small)) or not isinstance(losses, list):
         return []
     settings = []
