@@ -21,7 +21,8 @@ from gisegkit.data.slices import SliceReader
 from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store import Prepared
 from gisegkit.dataset import build_component, build_dataset, make_store
-from gisegkit.errors import ComponentError, DataError
+from gisegkit.errors import DataError
+from gisegkit.preflight import refuse_overlaps
 from gisegkit.recipe import Recipe
 from gisegkit.registry import Registries
 from gisegkit.types import Dataset, Metric, Progress, refuse_unknown_stage, silent
@@ -204,19 +205,6 @@ def uses_softmax(recipe: Recipe, registries: Registries) -> bool:
     return any(getattr(registries["loss"].get(spec.name).load(), "activation", "") == "softmax" for spec in last)
 
 
-def refuse_overlaps(recipe: Recipe, registries: Registries, dataset: Dataset) -> None:
-    """Check that no loss for exclusive classes meets classes that may overlap.
-
-    Raises:
-        ComponentError: if one does; names place and reason.
-    """
-    for spec in recipe.loss:
-        if getattr(registries["loss"].get(spec.name).load(), "exclusive_only", False) and not dataset.exclusive:
-            raise ComponentError(
-                f"{spec.place}: loss {spec.name!r} gives each pixel one class at most, and the classes of dataset "
-                f"{recipe.dataset.name!r} ({', '.join(dataset.classes)}) may overlap; use bce, which judges each class "
-                "by itself"
-            )
 
 
 def build_batches(recipe: Recipe, registries: Registries, data: Data) -> Batches:

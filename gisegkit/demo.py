@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gisegkit.errors import ComponentError, Mistake, RecipeError
+from gisegkit.errors import Mistake, RecipeError
 from gisegkit.monitor import directions, parts_of
+from gisegkit.preflight import needs_exclusive_classes
 from gisegkit.recipe import Recipe, Train, load_recipe, read_document
 from gisegkit.recipe_text import Document, override, parse_value
 from gisegkit.registry import Component, Registries
@@ -82,7 +83,7 @@ def demo_settings(
         settings.append(("dataset.root", "", ORIGIN))
     if isinstance(train, dict) and train.get("init_from"):
         settings.append(("train.init_from", "", ORIGIN))
-    if any(_needs_exclusive(component) for component in _named(wanted, registries, "loss")):
+    if any(needs_exclusive_classes(component) for component in _named(wanted, registries, "loss")):
         settings.append(("dataset.exclusive", True, ORIGIN))
     for component in _named(wanted, registries, "model"):
         settings += [(f"model.{key}", value, ORIGIN) for key, value in _model_settings(component)]
@@ -107,17 +108,6 @@ def _named(document: Document, registries: Registries, kind: str) -> Iterator[Co
             yield registries[kind].get(name)
 
 
-def _needs_exclusive(loss: Component) -> bool:
-    """Whether a loss is refused on classes that may overlap; one that cannot be read is refused when it is built."""
-    try:
-        file = loss.signature().file
-        if loss.owner.distribution == "gisegkit" and "exclusive_only" not in Path(file).read_text(encoding="utf-8"):
-            return False  # importing it would import torch
-        return bool(getattr(loss.load(), "exclusive_only", False))
-    except (ComponentError, OSError):
-        return False
-
-
 def _model_settings(model: Component) -> Iterator[tuple[str, Any]]:
     """What of MODEL the network has a parameter for that takes it."""
     parameters = model.signature().parameters
@@ -138,8 +128,8 @@ def _shifted_losses(document: Document, wanted: Document) -> list[tuple[str, Any
     losses = wanted.data.get("loss")
     said, set_ = (one.data.get("train") for one in (document, wanted))
     epochs = said.get("epochs", Train().epochs) if isinstance(said, dict) else Train().epochs
-    own = ("train", "epochs") in wanted.overrides and isinstance(set_, dict)
-    small = set_["epochs"] if own else SMALL["train.epochs"]
+    own = ("train", "epochs") in wanted.overrides
+    small = set_["epochs"] if own and isinstance(set_, dict) else SMALL["train.epochs"]
     if not all(isinstance(count, int) and count > 0 for count in (epochs, small)) or not isinstance(losses, list):
         return []
     settings = []

@@ -96,8 +96,8 @@ class _Checker:
         }
         top["requires"] = tuple(top.get("requires", ()))
         source = self.document.source
-        about = {"source": source, "header": _header(source), "notes": tuple(self.document.notes)}
-        return Recipe(**top, **sections, **parts, **about)
+        notes = tuple(self.document.notes)
+        return Recipe(**top, **sections, **parts, source=source, header=_header(source), notes=notes)
 
     def top(self, top: Mapping[str, Any]) -> None:
         name = top.get("name")

@@ -20,7 +20,6 @@ from gisegkit.build import (
     build_model,
     build_postprocess,
     prepare_data,
-    refuse_overlaps,
     uses_softmax,
 )
 from gisegkit.components.weights import continue_from
@@ -33,6 +32,7 @@ from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import GisegError, RunError
 from gisegkit.monitor import direction_of_monitor
 from gisegkit.plugins import Plugins
+from gisegkit.preflight import refuse_overlaps
 from gisegkit.recipe import Recipe
 from gisegkit.rundir import RunDir
 from gisegkit.types import Dataset, Metric, Progress, silent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -371,6 +372,48 @@ def test_a_budget_that_is_no_size_is_refused(here, capsys):
 
 def test_check_says_when_a_loss_counts(here, capsys):
     sets = ("--set", "train.epochs=5", "--set", "loss.0.end_epoch=2", "--set", "loss.1.name=dice")
-    out, _ = giseg(capsys, "check", "cli.toml", *sets, "--set", "loss.1.start_epoch=3")
+    out, _ = giseg(capsys, "check", "cli.toml", "--no-data", *sets, "--set", "loss.1.start_epoch=3")
     assert re.search(r"^loss: 1 x bce, from epoch 1 to 2 ", out, re.MULTILINE)
-    assert re.search(r"^loss: 1 x dice .*, from epoch 3 to the last ", out, re.MULTILINE)
+    assert re.search(r"^loss: 1 x dice, from epoch 3 to the last \(", out, re.MULTILINE)
+
+
+def test_check_does_not_call_right_what_lacks_its_data(here, capsys):
+    sets = ("--set", "dataset.root=/no where", "--set", "train.epochs=3")
+    out, err = giseg(capsys, "check", "cli.toml", *sets, code=2)
+    assert "no mistakes" not in out + err
+    assert 'dataset.root = "/no where" does not exist' in err and "--no-data" in err and "--demo" in err
+    assert "giseg data cli.toml --set 'dataset.root=/no where' --set train.epochs=3" in out
+    giseg(capsys, "check", "cli.toml", *sets, "--build", code=2)
+    out, _ = giseg(capsys, "check", "cli.toml", *sets, "--no-data")
+    assert out.endswith("cli.toml: no mistakes in the recipe; its data were not looked at\n")
+    out, _ = giseg(capsys, "check", "cli.toml", *sets, "--budget", "16GiB")
+    assert "no mistakes" not in out and "the recipe is right; its data are not there" in out
+    giseg(capsys, "check", "cli.toml", "--build", "--no-data", code=2)
+
+
+def test_check_counts_what_trains_and_keeps_its_lines_short(here, capsys):
+    giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
+    out, _ = giseg(capsys, "check", "cli.toml", "--set", "metric.0.name=uwmgi_score", "--set", "train.epochs=3")
+    assert "data: 10 slices train, 10 validate; 2 steps an epoch, 6 in all\n" in out
+    assert "giseg data" not in out
+    assert max(map(len, out.splitlines())) <= 125
+    assert out.endswith("cli.toml: no mistakes\n")
+
+
+def test_a_renamed_loss_says_what_it_leaves_out(here, capsys):
+    sets = ("--set", "loss.0.alpha=0.5", "--set", "loss.0.name=tversky", "--set", "optimizer.name=sgd")
+    text = RECIPE.replace('name = "adam"', 'name = "adam"\nbetas = [0.8, 0.9]\nlr = 0.1')
+    Path("cli.toml").write_text(text)
+    out, _ = giseg(capsys, "check", "cli.toml", "--no-data", *sets)
+    assert "--set optimizer.name=sgd: left out, because they belong to optimizer 'adam': betas, lr" in out
+
+
+def test_the_phantom_names_a_command_that_works(here, capsys):
+    for cases, folds in ((1, ["split.folds=1"]), (6, [])):
+        out, _ = giseg(capsys, "phantom", f"of {cases}", "--cases", cases, "--days", 1, "--slices", 8)
+        assert out.splitlines()[0].startswith(f"phantom: of {cases} ({cases} scan")
+        verb, recipe, *rest = shlex.split(out.splitlines()[1].removeprefix("  use it: giseg "))
+        assert verb == "run"
+        assert rest[1::2] == [f"dataset.root=of {cases}", "model.weights=none", *folds]
+        out, _ = giseg(capsys, "check", recipe, *rest)
+        assert f"{recipe}: no mistakes" in out

@@ -130,3 +130,42 @@ def test_the_plugin_of_the_page_installs_is_found_passes_its_test_and_trains(tmp
     )
     assert done.returncode == 2
     assert "giseg-edge" in done.stderr and "unknown loss 'edge_bce'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_trained_model_is_used_from_python_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
+    run, _ = finished
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(run.path)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(files_of(DOCS / "howto.md")["use_model.py"], "use_model.py", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4  # scans: three with labels, one without
+    assert all(re.fullmatch(r"case\d+_day\d+ case\d+_day\d+_slice_0001 \(10, \d+, \d+, 3\)", line) for line in lines)
+
+
+def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
+    from gisegkit.cli import main
+    from gisegkit.data.phantom import write_phantom
+
+    run, _ = finished
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(run.path)
+    monkeypatch.chdir(tmp_path)
+    write_phantom(tmp_path / "TEST", cases=1, days=1, slices=8, seed=5)
+    section = (DOCS / "howto.md").read_text().split("## Score your own test set", 1)[1]
+    commands = re.search(r"```\n(.*?)```", section, re.DOTALL)[1].splitlines()
+    assert len(commands) == 2
+    for command in commands:
+        with pytest.raises(SystemExit) as stop:
+            main(command.split()[1:])
+        assert not stop.value.code, capsys.readouterr().err
+    assert "scores of 8 slices in 1 scan (test.csv)" in capsys.readouterr().out
+
+
+def test_every_option_of_a_command_on_a_page_exists():
+    pages = "\n".join(page.read_text() for page in [*sorted(DOCS.glob("*.md")), ROOT / "README.md"])
+    for name, rest in re.findall(r"giseg ([a-z-]+)((?: [^\s`|]+)*)", pages):
+        command = cli.commands.get(name)
+        if command is not None:
+            there = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            assert {word for word in rest.split() if re.fullmatch(r"--[a-z-]+", word)} <= there, (name, rest)

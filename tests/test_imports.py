@@ -81,7 +81,7 @@ def test_the_version_is_that_of_the_project_file():
         (["list-components", "--json"], '"distribution"'),
         (["describe", "model", "unet"], "encoder"),
         (["describe", "dataset", "uwmgi"], "root"),
-        (["check", "recipes/unet_effb1.toml"], "no mistakes"),
+        (["check", "recipes/unet_effb1.toml", "--no-data"], "no mistakes in the recipe"),
         (["check", "recipes/unet_effb1.toml", "--demo"], "DEMO"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

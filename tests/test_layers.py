@@ -18,7 +18,7 @@ LEVELS = (  # from the ground up: a module imports from its own level or from be
     ("", "types", "hookspecs"),  # "" is gisegkit/__init__.py
     ("values", "signatures", "registry", "recipe_text", "recipe", "recipe_epochs", "recipe_check", "differences"),
     ("components", "data", "plugins", "testing", "culprit", "checkpoints"),
-    ("dataset", "demo", "monitor", "epochs"),
+    ("dataset", "demo", "monitor", "epochs", "preflight"),
     ("build",),
     ("contracts",),
     ("report", "engine", "rundir", "runfiles", "environment"),

@@ -138,13 +138,13 @@ def test_in_words():
 
 @pytest.mark.parametrize(
     ("monitor", "best"),
-    [("uwmgi_score/hausdorff", min), ("uwmgi_score/dice", max), ("dice/stomach", max), ("uwmgi_score", max)],
+    [("uwmgi_score/hausdorff", min), ("dice/stomach", max)],
 )
 def test_a_run_keeps_the_epoch_that_is_the_best_by_what_it_monitors(home, session, recipe, monitor, best):
     run = train(recipe(f"train.monitor={monitor}", "train.micro_batch=0"), home / monitor.replace("/", "-"), session)
     values = {entry["epoch"]: entry["scores"][monitor] for entry in run.metrics()}
     values = {epoch: value for epoch, value in values.items() if value is not None}
-    assert len(values) > 1 and values[run.weights()["epoch"]] == best(values.values())
+    assert len(set(values.values())) > 1 and values[run.weights()["epoch"]] == best(values.values())
 
 
 def test_a_class_that_the_data_lack_is_refused_before_anything_is_prepared_or_trained(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,16 +10,23 @@ import click
 
 from gisegkit.cli.options import demo_option, device_option, read_recipe, recipe_argument, session, set_option
 from gisegkit.cli.output import say
+from gisegkit.errors import DataError
 from gisegkit.plugins import Plugins
+from gisegkit.preflight import Found, check_monitor_alone, is_made_on_demand, look, missing_root
 from gisegkit.recipe import ComponentSpec, Recipe
 from gisegkit.sizes import parse_size
 from gisegkit.values import show
+from gisegkit.words import count
+
+WIDTH = 100
+"""Columns that a line of words takes at most, where it can be broken."""
 
 
 @click.command("check")
 @recipe_argument
 @set_option
 @demo_option
+@click.option("--no-data", is_flag=True, help="Check the recipe alone, where its data are not.")
 @click.option("--build", is_flag=True, help="Also build the parts and push one tiny batch through them.")
 @click.option("--memory", is_flag=True, help="Also predict the memory of a training step, and plan its micro-batches.")
 @click.option(
@@ -31,12 +39,15 @@ def command(
     recipe: Path,
     overrides: tuple[str, ...],
     demo: bool,
+    no_data: bool,
     build: bool,
     memory: bool,
     budget: str | None,
     device: str,
 ) -> None:
-    """Check a recipe: print every mistake, or what it will do."""
+    """Check a recipe and its data: print every mistake, or what it will do."""
+    if build and no_data:
+        raise click.UsageError("--build needs the data, and --no-data is to do without them; leave one of them out")
     size = _budget(budget)
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     if device != "auto" and size is None:  # auto is always there; a budget is for a device that need not be here
@@ -47,7 +58,11 @@ def command(
         from gisegkit.planning import verify_store
 
         verify_store(parsed, plugins.registries)
-    for line in in_words(parsed, plugins):
+    check_monitor_alone(parsed, plugins.registries)
+    missing = missing_root(parsed)
+    looks = not (no_data or missing or is_made_on_demand(parsed, plugins.registries))
+    found = look(parsed, plugins.registries) if looks else None
+    for line in in_words(parsed, plugins, found, command=_data_command(recipe, overrides, demo=demo)):
         say(line)
     said: set[str] = set()
 
@@ -56,17 +71,36 @@ def command(
             say(line)
         said.add(line)
 
+    plans = memory or size is not None
+    if missing and not no_data and (build or not plans):
+        raise DataError(f"{recipe}: the recipe is right, but {_not_there(missing)}")
     if build:
         from gisegkit.run import rehearse
 
         for line in rehearse(parsed, replace(session(plugins, device), say=say_once)):
             say(line)
-    if memory or size is not None:
+    if plans:
         from gisegkit.planning import Named, memory_lines
 
         for line in memory_lines(parsed, plugins.registries, Named(size, device)):
             say_once(line)
-    say(f"{recipe}: no mistakes")
+    if missing and not no_data:
+        say(f"{recipe}: the recipe is right; {_not_there(missing)}")
+    else:
+        say(f"{recipe}: no mistakes{' in the recipe; its data were not looked at' if no_data else ''}")
+
+
+def _not_there(root: str) -> str:
+    return (
+        f"its data are not there: dataset.root = {show(root)} does not exist. Name the folder with "
+        "--set dataset.root=FOLDER, try the recipe without data with --demo, or check it alone with --no-data"
+    )
+
+
+def _data_command(recipe: Path, overrides: tuple[str, ...], *, demo: bool) -> str:
+    """The command that looks at the same data."""
+    sets = [part for text in overrides for part in ("--set", text)]
+    return shlex.join(["giseg", "data", str(recipe), *sets, *(["--demo"] if demo else [])])
 
 
 def _budget(text: str | None) -> int | None:
@@ -76,8 +110,13 @@ def _budget(text: str | None) -> int | None:
         raise click.BadParameter(f"{text!r} is no size; write {error}", param_hint="--budget") from None
 
 
-def in_words(recipe: Recipe, plugins: Plugins) -> list[str]:
-    """The filled recipe as a person would tell it."""
+def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, command: str = "") -> list[str]:
+    """The filled recipe as a person would tell it.
+
+    Args:
+        found: what its data hold; None where they were not looked at.
+        command: counts the slices where ``found`` does not.
+    """
     train, inputs, split = recipe.train, recipe.input, recipe.split
     effective = f"{train.batch_size} slices a step"
     if train.micro_batch == "auto":
@@ -92,26 +131,48 @@ def in_words(recipe: Recipe, plugins: Plugins) -> list[str]:
         if inputs.slices > 1
         else "one slice"
     )
+    every = "epoch" if train.validate_every == 1 else f"{train.validate_every} epochs"
     rest = f"{split.folds} folds by {split.group}, fold {split.fold} validates"
     lines = [
         f"{recipe.name}, seed {recipe.seed}{', DEMO: phantoms, not real data' if recipe.demo else ''}",
-        *(_component(spec, plugins) for spec in recipe.components()),
+        *(line for spec in recipe.components() for line in _component(spec, plugins)),
         f"input: {stack}, {inputs.resize} to {height} x {width} ({inputs.interpolation}), scaled by {inputs.normalize}",
         f"split: {rest if split.folds > 1 else 'everything trains and validates'}; {split.subset} slices train",
-        f"train: {train.epochs} epochs, effective batch {effective}, precision {train.precision}",
-        f"steps an epoch: ceil(training slices / {train.batch_size}); giseg data {recipe.source} counts the slices",
+        f"train: {count(train.epochs, 'epoch')}, effective batch {effective}, precision {train.precision}",
+        *_steps(recipe, found, command),
         *([f"starts from the best weights of the run {train.init_from}"] if train.init_from else []),
-        f"best epoch by {recipe.monitor}, validated every {train.validate_every} epochs at native size on whole scans",
+        f"best epoch by {recipe.monitor}, validated every {every} at native size on whole scans",
         f"masks where the probability is at least {recipe.evaluate.threshold:g}",
     ]
     return lines
 
 
-def _component(spec: ComponentSpec, plugins: Plugins) -> str:
+def _steps(recipe: Recipe, found: Found | None, command: str) -> list[str]:
+    if found is None:
+        return [f"steps an epoch: training slices / {recipe.train.batch_size}; counted by", f"    {command}"]
+    others = f", {found.unlabelled} are not labelled" if found.unlabelled else ""
+    return [
+        f"data: {count(found.train, 'slice')} train, {found.validation} validate{others}; "
+        f"{count(found.steps, 'step')} an epoch, {found.steps * recipe.train.epochs} in all",
+        *found.warnings,
+    ]
+
+
+def _component(spec: ComponentSpec, plugins: Plugins) -> list[str]:
+    """A component with its parameters, broken between them."""
     owner = plugins.registries[spec.kind].get(spec.name).owner
     weight = f"{spec.weight:g} x " if spec.kind == "loss" else ""
-    params = ", ".join(f"{key} = {show(value)}" for key, value in spec.params.items())
     epochs = ""
     if (spec.start_epoch, spec.end_epoch) != (1, 0):
         epochs = f", from epoch {spec.start_epoch} to {spec.end_epoch or 'the last'}"
-    return f"{spec.kind}: {weight}{spec.name}{' (' + params + ')' if params else ''}{epochs}  [{owner}]"
+    words = [f"{key} = {show(value)}" for key, value in spec.params.items()]
+    words = [f"{spec.kind}: {weight}{spec.name}{epochs}" + (f" ({words[0]}" if words else ""), *words[1:]]
+    words[-1] += f"{')' if spec.params else ''}  [{owner}]"
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 3 > WIDTH:
+            lines[-1] += ","
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f", {word}"
+    return lines
