@@ -386,7 +386,7 @@ def test_weights_for_other_classes_are_refused_in_words(check):
 
 
 def test_soft_targets_are_tried_where_the_recipe_makes_them(check):
-    with pytest.raises(ComponentError, match="soft targets.*targets must be 0 or 1"):
+    with pytest.raises(ComponentError, match=r"soft targets.*targets must be 0 or 1"):
         check("loss=[{name='hard_targets'}]", "batch_transform=[{name='mixup'}]")
 
 
