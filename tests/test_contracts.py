@@ -435,3 +435,136 @@ def test_checking_leaves_the_random_generators_as_they_were(check):
     before = torch.random.get_rng_state()
     check("loss=[{name='sampled'}]", "model.name=strided", "dataset.channels=3")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+# --- the verbs ------------------------------------------------------------------------------------------------------
+
+
+class Bright(Discs):
+    """Masks of 0 and 255; empty is where no pixel is 1, as an author writes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.table["empty"] = True
+
+    def mask(self, row):
+        return super().mask(row) * 255
+
+
+class Misnamed(Broken):
+    stage = "mask"
+
+
+class LateReader(Discs):
+    """One slice of many cannot be read, and no check looks at it."""
+
+    def __init__(self):
+        super().__init__()
+        tables = [
+            self.table.assign(**{c: self.table[c] + f"_{n}" for c in ("id", "volume", "group")}) for n in range(5)
+        ]
+        self.table = pd.concat(tables).sort_values(["volume", "position"], ignore_index=True)
+
+    def image(self, row):
+        if self.table["id"].iat[row] == "s5_2":
+            raise ValueError("no pixels")
+        return super().image(row)
+
+
+class LateLoss(nn.Module):
+    """Right, until a batch holds what the checks do not try."""
+
+    def forward(self, logits, target):
+        if len(logits) == 3:
+            raise LookupError("three")
+        return F.binary_cross_entropy_with_logits(logits, target)
+
+
+QUIET = ["input.store=off", "input.size=[32, 32]", "train.epochs=1", "train.micro_batch=0", "train.precision=fp32"]
+
+
+@pytest.fixture
+def verb(tmp_path, registries):
+    """A session with the plugin, and a recipe with overrides."""
+    from gisegkit.plugins import Plugins
+    from gisegkit.session import Session
+
+    for kind, target in (
+        ("dataset", Bright),
+        ("dataset", LateReader),
+        ("loss", LateLoss),
+        ("postprocess", Misnamed),
+    ):
+        if target.__name__.lower() not in registries[kind]:
+            registries[kind].add(Component(kind, target.__name__.lower(), target, OWNER))
+    (tmp_path / "r.toml").write_text(RECIPE)
+    said: list[str] = []
+    session = Session(Plugins(registries=registries), "cpu", say=said.append)
+    return (
+        session,
+        said,
+        lambda *sets: load_recipe(tmp_path / "r.toml", registries=registries, overrides=[*QUIET, *sets]),
+    )
+
+
+def test_masks_of_0_and_255_are_refused_alike_by_every_verb(verb, tmp_path):
+    from gisegkit.build import build_data
+    from gisegkit.dataset import build_dataset
+    from gisegkit.run import rehearse, train
+
+    session, _, recipe = verb
+    bright = recipe("dataset.name=bright")
+    registries = session.plugins.registries
+    texts = []
+    for run in (
+        lambda: train(bright, tmp_path / "run", session),
+        lambda: rehearse(bright, session),
+        lambda: build_dataset(bright, registries),  # giseg data, giseg prepare
+        lambda: build_data(bright, registries, training=False),  # giseg evaluate, giseg predict, giseg show
+    ):
+        with pytest.raises(ComponentError, match="its masks hold 0 and 255; gisegkit wants 0 and 1") as caught:
+            run()
+        texts.append(str(caught.value))
+    assert len(set(texts)) == 1
+    assert "dataset 'bright' of giseg-mine 2.1" in texts[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_doubt_is_said_before_training_and_training_goes_on(verb, tmp_path):
+    from gisegkit.run import train
+
+    session, said, recipe = verb
+    run = train(recipe("loss=[{name='focal_weight'}]"), tmp_path / "run", session)
+    assert "the gradient is wrong" in said[0]
+    assert "train.check_gradients = false leaves this out" in said[0]
+    assert run.state()["epoch"] == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_reader_that_raises_while_training_names_the_slice_and_the_plugin(verb, tmp_path, workers):
+    from gisegkit.run import train
+
+    session, _, recipe = verb
+    with pytest.raises(ValueError, match="no pixels") as caught:
+        train(recipe("dataset.name=latereader", f"train.workers={workers}", "split.fold=1"), tmp_path / "run", session)
+    text = str(caught.value) + "\n".join(caught.value.__notes__)
+    assert "while the image of slice s5_2 was read" in text
+    assert "in the plugin giseg-mine 2.1, which brings" in text
+
+
+def test_a_loss_that_raises_while_training_names_its_plugin(verb, tmp_path):
+    from gisegkit.run import train
+
+    session, _, recipe = verb
+    with pytest.raises(LookupError, match="three") as caught:
+        train(recipe("loss=[{name='lateloss'}]", "train.batch_size=3"), tmp_path / "run", session)
+    assert "in the plugin giseg-mine 2.1, which brings" in caught.value.__notes__[0]
+    assert "loss 'lateloss'" in caught.value.__notes__[0]
+
+
+def test_an_unknown_stage_is_refused_without_training_too(verb):
+    from gisegkit.build import build_postprocess
+
+    session, _, recipe = verb
+    with pytest.raises(ComponentError, match=r"postprocess 'misnamed' of giseg-mine 2.1: stage is 'mask', not 'prob"):
+        build_postprocess(recipe("postprocess=[{name='misnamed'}]"), session.plugins.registries)
