@@ -28,10 +28,10 @@ from gisegkit.testing.expect import in_short
 from gisegkit.testing.models import check_size
 from gisegkit.types import SPACING, Dataset
 
-SMALL = {"model": (64, 96), "metric": (20, 24), "postprocess": (20, 24)}
+SIZES = {"model": [(64, 96)], "metric": [(20, 24)], "postprocess": [(20, 24)]}
 """H and W that a kind is tried with first, to be quick and not square; ``BRIEF`` for the others."""
 
-BRIEF = (16, 20)
+BRIEF = [(16, 20), (64, 72)]
 
 Check = Callable[[tuple[int, int]], None]
 """A contract check as a function of the size that it is made with."""
@@ -156,9 +156,8 @@ def _findings(recipe: Recipe, registries: Registries, spec: ComponentSpec, facts
     """What the checks of its kind say of one component."""
     what = f"{spec.place}: {spec.kind} {spec.name!r} of {registries[spec.kind].get(spec.name).owner}"
     build = partial(build_component, spec, registries)
-    small = SMALL.get(spec.kind, BRIEF)
     large = facts.native if spec.kind in ("metric", "postprocess") else facts.size
-    sizes = [small, large] if all(s <= n for s, n in zip(small, large, strict=True)) else [large]
+    sizes = [size for size in SIZES.get(spec.kind, BRIEF) if size[0] <= large[0] and size[1] <= large[1]] + [large]
     doubts, refusal = _made(_check_of(recipe, registries, spec, build, facts), sizes, all_sizes=spec.kind == "model")
     for text in doubts:
         yield Finding(f"{what}: {text}", False, kind=spec.kind)

@@ -53,16 +53,21 @@ def _wrong_types(table: pd.DataFrame) -> Iterator[str]:
         wrong = [value for value in table[column].unique() if not isinstance(value, str) or not value]
         if wrong:
             yield (
-                f"column {column!r} holds {wrong[0]!r} ({type(wrong[0]).__name__}); it wants text that is not empty, "
+                f"column {column!r} holds {_shown(wrong[0])}; it wants text that is not empty, "
                 "astype(str) makes it of numbers"
             )
     for column in ("labelled", "empty"):
         wrong = [value for value in table[column].unique() if not isinstance(value, bool | np.bool_)]
         if wrong:
-            yield f"column {column!r} holds {wrong[0]!r} ({type(wrong[0]).__name__}); it wants True or False"
+            yield f"column {column!r} holds {_shown(wrong[0])}; it wants True or False"
     for column in ("position", "height", "width"):
         if not pd.api.types.is_integer_dtype(table[column]):
             yield f"column {column!r} is {table[column].dtype}; it wants whole numbers"
+
+
+def _shown(value: object) -> str:
+    plain = value.item() if isinstance(value, np.generic) else value
+    return f"{plain!r} ({type(plain).__name__})"
 
 
 def _wrong_classes(classes: list[str]) -> str:
@@ -124,6 +129,8 @@ def row_problems(dataset: Dataset) -> list[Problem]:
     doubts: list[Problem] = []
     values: set[int] = set()
     for number, row in enumerate(_spread(dataset.table)):
+        if len(problems) == SHOWN:
+            break
         name = dataset.table["id"].iat[row]
         try:
             mask = _row(dataset, row, repeat=number < 2)

@@ -198,15 +198,16 @@ def _check_batch(loss: nn.Module, hard: torch.Tensor) -> None:
     target = torch.cat([hard, hard.flip(2)])
     right = (target - 0.5) * 4
     base = float(_value(loss, right, target, "a batch of 4"))
+    noise = torch.randn(right.shape, generator=torch.Generator().manual_seed(2))
     for number in range(len(target)):
         logits = right.clone()
-        logits[number] *= -1
+        logits[number] = noise[number] - right[number]
         changed = float(_value(loss, logits, target, "a batch of 4"))
         expect(
             changed != base,
             f"image {number + 1} of a batch of 4 does not count: right or wrong, the loss is {base:.6g}",
         )
-    logits = right + torch.randn(right.shape, generator=torch.Generator().manual_seed(2))
+    logits = right + noise
     order = torch.tensor([2, 0, 3, 1])
     one, other = (float(_value(loss, logits[o], target[o], "a batch of 4")) for o in (torch.arange(4), order))
     doubt(

@@ -15,6 +15,7 @@ import torch
 from scipy import stats
 
 from gisegkit import Batch
+from gisegkit.testing import check_batch_transform
 
 pytest.importorskip("giseg_cutmix", reason="giseg-cutmix is not installed: pip install ./plugins/giseg-cutmix")
 from giseg_cutmix.transform import CutMix
@@ -144,6 +145,11 @@ def test_a_batch_of_one_and_p_of_zero_change_nothing():
     single, several = batch(1), batch()
     assert CutMix()(single, np.random.default_rng(0)) is single
     assert all(CutMix(p=0.0)(several, np.random.default_rng(seed)) is several for seed in range(10))
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(1, 1), (3, 2), (5, 3)])
+def test_contract(channels, classes):
+    check_batch_transform(CutMix(), channels=channels, classes=classes, counts=[4, 3, 2, 1])
 
 
 def test_the_entry_point_is_declared_and_installed():
