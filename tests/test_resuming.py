@@ -235,6 +235,15 @@ def test_a_best_epoch_that_is_lost_is_made_again_or_refused(toy):
     assert toy.run.weights()["epoch"] in (1, 2)
 
 
+def test_a_run_that_was_killed_before_its_first_validation_goes_on(toy, session):
+    shutil.rmtree(toy.path)
+    with pytest.raises(Killed):
+        train(toy.recipe("train.validate_every=2"), toy.path, killer(session, "epoch 1/"))
+    with pytest.raises(RunError, match="no epoch was validated; train it with --resume first"):
+        toy.run.weights()
+    assert [entry["best"] for entry in toy.resume("train.validate_every=2").metrics()] == [False, True]
+
+
 def test_a_lost_state_starts_again_and_says_so(toy):
     (toy.path / "last.pt").unlink()
     run = toy.resume()
