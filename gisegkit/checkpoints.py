@@ -115,7 +115,9 @@ def unpack(file: Path, wanted: Mapping[str, type]) -> dict[str, Any]:
         raise RunError(f"{file} is no checkpoint of gisegkit: it holds {_in_words(content)}; {again}")
     found = content["format"]
     if type(found) is not int or found != FORMAT:
-        older = "; an older gisegkit wrote it: use it with that one, or train anew" if type(found) is int and found < FORMAT else ""
+        older = ""
+        if type(found) is int and found < FORMAT:
+            older = "; an older gisegkit wrote it: use it with that one, or train anew"
         raise RunError(f"{file} has layout {_in_words(found)}, this gisegkit reads {FORMAT}{older}")
     verify(content, str(file), again)
     _check(file, content, wanted, again)

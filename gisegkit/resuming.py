@@ -141,6 +141,8 @@ def keep_best(run: RunDir, state: Mapping[str, Any], session: Session) -> None:
     Raises:
         RunError: if it is missing or damaged, and ``last.pt`` does not hold the best epoch.
     """
+    if not state["validations"]:
+        return
     best, last = state.get("best_epoch"), state["epoch"]
     try:
         found = run.weights()["epoch"]

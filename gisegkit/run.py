@@ -263,6 +263,7 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
     lines.append(f"input [B, {channels}, {height}, {width}], output [B, {classes}, {height}, {width}]")
     lines.append(f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate")
     for report in fit(training):
+        verify_states(recipe, session, report.state)
         scores = ", ".join(f"{name} {report.scores[name]:.4f}" for name in ready.metrics)
         lines.append(f"one batch of {len(rows)}: loss {report.loss:.4f}; one slice evaluated: {scores}")
         lines.extend(report.notes)

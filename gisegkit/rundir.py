@@ -210,8 +210,9 @@ class RunDir:
         if file.is_file():
             return unpack(file, WEIGHTS)
         state = self.state()
-        if state is None:
-            raise RunError(f"{self.path} has no best.pt: no epoch was finished; train it with --resume first")
+        if state is None or not state["validations"]:
+            ended = "finished" if state is None else "validated"
+            raise RunError(f"{self.path} has no best.pt: no epoch was {ended}; train it with --resume first")
         best = state.get("best_epoch")
         if best == state["epoch"]:
             raise RunError(f"{file} is missing; last.pt holds the same weights: --resume makes best.pt of it")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,6 +90,36 @@ name = "bce"
 [optimizer]
 name = "adam"
 """
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from gisegkit.locks import locked
+with locked(Path(sys.argv[1]), print):
+    child = os.fork() if sys.argv[2] == "True" else 1
+    if child:
+        print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def hold():
+    """Starts a process that holds the lock of a folder, maybe with a forked child; all are killed at the end."""
+    started = []
+
+    def start(folder, *, fork=False):
+        command = [sys.executable, "-c", HOLD, str(folder), str(fork)]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True))
+        assert started[-1].stdout.readline() == "held\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture(scope="session", autouse=True)

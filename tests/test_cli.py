@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -417,3 +420,55 @@ def test_the_phantom_names_a_command_that_works(here, capsys):
         assert rest[1::2] == [f"dataset.root=of {cases}", "model.weights=none", *folds]
         out, _ = giseg(capsys, "check", recipe, *rest)
         assert f"{recipe}: no mistakes" in out
+    assert re.search(r"^loss: 1 x dice .*, from epoch 3 to the last ", out, re.MULTILINE)
+
+
+# --- interruptions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(here, capsys, monkeypatch, number):
+    """A real signal in mid-training; the command that is printed goes on."""
+
+    def say(line):
+        output.say(line)
+        if line.startswith("epoch 1/"):
+            os.kill(os.getpid(), number)
+
+    giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 8, "--test-cases", 0)
+    out = f"runs/{number.name}"
+    arguments = ["train", "cli.toml", "--device", "cpu", "--set", "train.epochs=2", "--out", out]
+    arguments += ["--set", "train.micro_batch=0"]
+    with monkeypatch.context() as patch:
+        patch.setattr("gisegkit.cli.options.say", say)
+        _, printed = giseg(capsys, *arguments, code=128 + number)
+    command = f"giseg {' '.join(arguments)} --resume"
+    line = f"interrupted in epoch 2; 1 epoch is kept in {out}/last.pt; resume: {command}"
+    assert printed.strip().splitlines()[-1] == line
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    printed, _ = giseg(capsys, *command.split()[1:])
+    assert "resuming after epoch 1 of 2" in printed and "epoch 2/2" in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_without_a_run_says_that_nothing_was_written(here, capsys, monkeypatch, number):
+    monkeypatch.setattr("gisegkit.plugins.Plugins.warnings", lambda self: os.kill(os.getpid(), number) or [])
+    _, printed = giseg(capsys, "check", "cli.toml", code=128 + number)
+    assert printed.strip() == "interrupted; nothing was written"
+
+
+def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here):
+    from gisegkit.cli.options import run_folder
+    from gisegkit.locks import locked
+    from gisegkit.recipe import load_recipe
+
+    recipe = load_recipe("cli.toml", registries=load_plugins(selection="none").registries)
+    assert run_folder(recipe, None, resume=False) == Path("runs/cli")
+    with locked(Path("runs/cli"), print):
+        code = "from pathlib import Path; from gisegkit.locks import is_locked; print(is_locked(Path('runs/cli')))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "True\n"
+    Path("runs/cli").mkdir(parents=True)
+    (Path("runs/cli") / "notes.txt").write_text("mine")
+    assert run_folder(recipe, None, resume=False) == Path("runs/cli-2")
+    assert run_folder(recipe, None, resume=True) == Path("runs/cli")

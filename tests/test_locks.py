@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,70 +9,34 @@ import pytest
 from gisegkit.errors import RunError
 from gisegkit.locks import LOCK, is_locked, locked
 
-HOLD = """
-import os, sys, time
-from pathlib import Path
-from gisegkit.locks import locked
-with locked(Path(sys.argv[1]), print):
-    child = os.fork() if sys.argv[2] == "fork" else 1
-    if child:
-        print("held", flush=True)
-    time.sleep(60)
-"""
 
-
-def hold(folder, how="alone"):
-    """Another process that holds the lock."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), how], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
-    return process
-
-
-def end(process):
-    process.kill()
-    process.communicate()
-
-
-def test_a_folder_in_use_is_refused_and_the_process_named(tmp_path):
+def test_a_folder_in_use_is_refused_and_the_process_named(tmp_path, hold):
     process = hold(tmp_path / "run")
-    try:
-        assert is_locked(tmp_path / "run")
-        with (
-            pytest.raises(
-                RunError, match=rf"run is in use by another giseg process \(process {process.pid} on .*since"
-            ),
-            locked(tmp_path / "run", print),
-        ):
-            pass
-    finally:
-        end(process)
+    assert is_locked(tmp_path / "run")
+    with (
+        pytest.raises(RunError, match=rf"run is in use by another giseg process \(process {process.pid} on .*since"),
+        locked(tmp_path / "run", print),
+    ):
+        pass
+    process.kill()
+    process.wait()
     assert not is_locked(tmp_path / "run")
     with locked(tmp_path / "run", print):  # the file that the killed process left is in nobody's way
         assert (tmp_path / "run" / LOCK).is_file()
     assert not (tmp_path / "run" / LOCK).exists()
 
 
-def test_a_forked_worker_that_outlives_its_killed_parent_holds_nothing(tmp_path):
+def test_a_forked_worker_that_outlives_its_killed_parent_holds_nothing(tmp_path, hold):
     """As the workers of a loader do for some seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path / "run"), "fork"],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None and process.stdout.readline() == "held\n"
-    try:
-        process.kill()
-        process.wait()
-        for _ in range(50):  # the system closes the files of a dead process a little later
-            if not is_locked(tmp_path / "run"):
-                break
-            time.sleep(0.1)
-        with locked(tmp_path / "run", print):
-            pass
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
+    process = hold(tmp_path / "run", fork=True)
+    process.kill()
+    process.wait()
+    for _ in range(50):  # the system closes the files of a dead process a little later
+        if not is_locked(tmp_path / "run"):
+            break
+        time.sleep(0.1)
+    with locked(tmp_path / "run", print):
+        pass
 
 
 def test_a_process_may_lock_again_what_it_has_locked(tmp_path):

@@ -163,5 +163,5 @@ def tell_interruption(stop: BaseException | None, arguments: list[str]) -> int:
         if not any(word == "--out" or word.startswith("--out=") for word in again):
             again += ["--out", folder]
         text += f"; resume: {shlex.join(['giseg', *again, '--resume'])}"
-    click.echo(("\n" if sys.stderr.isatty() else "") + text, err=True)
+    click.echo(text, err=True)
     return 128 + number

@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from gisegkit.checkpoints import verify
 from gisegkit.errors import ComponentError, did_you_mean
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -37,6 +38,7 @@ def read_weights(path: str) -> Tensors:
 
     Raises:
         ComponentError: if there is no such file, or it is damaged, or holds anything that only pickle could read.
+        RunError: if it is a run's checkpoint that was changed since it was written.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -58,6 +60,8 @@ def read_weights(path: str) -> Tensors:
         Exception
     ) as error:  # of damaged bytes the readers raise whatever comes: EOFError, KeyError, struct.error ...
         raise ComponentError(f"model: the file {path!r} cannot be read as weights: {_first_line(error)}") from error
+    if isinstance(content, Mapping) and {"format", "facts", "digest"} <= set(content):  # a run's own checkpoint
+        verify(content, f"model: the file {path!r}", "restore it from a copy of the run")
     tensors = _tensors(content)
     if not tensors:
         raise ComponentError(f"model: the file {path!r} holds no tensors by name")
