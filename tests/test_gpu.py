@@ -189,9 +189,10 @@ def test_memory_and_budget_train_what_was_planned(rehearse):
     (row,) = content["rows"]
     assert (row["name"], row["passed"], row.get("failed")) == ("r2unet", True, None)
     assert content["settings"]["capped"] is False
-    (row,) = rehearse(gpu_budget, "2MB", "r2unet")["rows"]
-    assert row["failed"] is True
-    assert row["error"].startswith("TrainingError: a step of ")
+    (row,) = rehearse(gpu_budget, "6GB", "of_another_name")["rows"]
+    assert row["failed"] is True, "an error is a row that says why"
+    assert "recipes/of_another_name.toml" in row["error"]
+    assert str(BENCHMARKS.parent) not in row["error"], "results are committed, and name no folder of a machine"
 
 
 def test_training_is_measured_from_files_and_from_the_device(rehearse, monkeypatch):
