@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from gisegkit.components.metrics import Dice
 from gisegkit.engine.bootstrap import Interval, bootstrap_interval, smallest_p
 from gisegkit.evaluated import case_sums
 from gisegkit.evaluation import evaluate
+from gisegkit.outputs import open_run
 from gisegkit.plugins import load_plugins
 from gisegkit.run import train
 
@@ -221,14 +224,12 @@ def test_what_differs_is_said_in_words(write_run, registries, recipes, weights, 
     assert note in notes and "luck of training" not in notes
 
 
-def test_an_evaluation_with_other_settings_is_compared_as_what_it_is(finished, registries, session, giseg):
+def test_an_evaluation_with_other_settings_is_compared_as_what_it_is(finished, registries, session, giseg, tmp_path):
     """The recipe of the run's folder does not count: what was really used does."""
-    from gisegkit.outputs import open_run
-
-    run = finished[0]
-    result = evaluate(*open_run(run.path, registries, overrides=["evaluate.threshold=0.9"]), session)
-    out = giseg("compare", run.path, result.files.folder)
-    assert f"finished/{result.files.folder.name}" in out
+    path = Path(shutil.copytree(finished[0].path, tmp_path / "copied"))
+    result = evaluate(*open_run(path, registries, overrides=["evaluate.threshold=0.9"]), session)
+    out = giseg("compare", path, result.files.folder)
+    assert f"copied/{result.files.folder.name}" in out
     assert "(the same weights): evaluate.threshold: 0.5 -> 0.9." in out
     assert "was evaluated with other settings than it was trained with: evaluate.threshold: 0.5 -> 0.9" in out
     assert "luck of training" not in out
