@@ -27,6 +27,8 @@ ENTRY: Mapping[str, tuple[type, ...]] = {
     "notes": (list,),
 }
 """What a line of metrics.jsonl holds; null is what was not finite."""
+NEEDED = ("epoch", "seconds", "peak_memory")
+"""What a line must have; what else is missing is left out of the report."""
 
 
 def read_text(file: Path) -> str:
@@ -72,9 +74,9 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
     for number, entry in enumerate(entries, start=1):
         place = f"{file} is damaged: line {number}"
         for key, kinds in ENTRY.items():
-            if key not in entry:
+            if key in NEEDED and key not in entry:
                 raise RunError(f"{place} has no {key}")
-            if type(entry[key]) not in kinds:
+            if key in entry and type(entry[key]) not in kinds:
                 raise RunError(f"{place} has the {key} {str(entry[key])[:40]!r}")
         if entry["epoch"] <= last:
             raise RunError(f"{place} is of epoch {entry['epoch']}, and comes after epoch {last}")
