@@ -18,6 +18,7 @@ from gisegkit.contracts import checked_dataset
 from gisegkit.culprit import names_culprits
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.dataset import build_component
+from gisegkit.engine.device import pick_device
 from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.resident import Resident
@@ -47,6 +48,7 @@ def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) 
     if run is None:
         RunDir.check_free(out)
     verify_store(recipe, session.plugins.registries)
+    pick_device(session.device, recipe.train.precision)  # a wrong name is told before the data are read
     dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
     resumed = run is not None and run.state() is not None
     ready = get_ready(recipe, session, training=True, resumed=resumed, prepare=True, dataset=dataset)
@@ -215,6 +217,7 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
         What was built and seen, line by line.
     """
     verify_store(recipe, session.plugins.registries)
+    pick_device(session.device, recipe.train.precision)  # a wrong name is told before the data are read
     dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
     ready = get_ready(recipe, session, training=True, dataset=dataset)
     rows = ready.data.train[:2]
