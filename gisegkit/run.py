@@ -16,6 +16,7 @@ from gisegkit.contracts import checked_dataset
 from gisegkit.culprit import names_culprits
 from gisegkit.data.folds import split_digest, split_table
 from gisegkit.data.loaders import EpochSampler
+from gisegkit.engine.device import pick_device
 from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.resident import Resident
@@ -56,6 +57,7 @@ def _train(recipe: Recipe, out: Path, session: Session, *, resume: bool) -> RunD
     if kept is None:
         RunDir.check_free(out)
     verify_store(recipe, session.plugins.registries)
+    pick_device(session.device, recipe.train.precision)  # a wrong name is told before the data are read
     dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
     state = kept.state if kept else None
     ready = get_ready(
@@ -243,6 +245,7 @@ def rehearse(recipe: Recipe, session: Session) -> list[str]:
         What was built and seen, line by line.
     """
     verify_store(recipe, session.plugins.registries)
+    pick_device(session.device, recipe.train.precision)  # a wrong name is told before the data are read
     dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
     ready = get_ready(recipe, session, training=True, dataset=dataset)
     rows = ready.data.train[:2]
