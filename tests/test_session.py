@@ -4,12 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from gisegkit.errors import GisegError, RunError
+from gisegkit.recipe import load_recipe
 from gisegkit.session import get_ready, score_all
 from gisegkit.types import silent
+
+RECIPE = """
+name = "notes"
+[dataset]
+name = "folder"
+root = "{root}"
+labels = {{a = 1}}
+[input]
+size = [32, 32]
+store = "off"
+[split]
+folds = 3
+[model]
+name = "unet"
+encoder = "tu-test_resnet"
+weights = "none"
+decoder_channels = [32, 16, 16, 8, 8]
+[[loss]]
+name = "bce"
+[optimizer]
+name = "adam"
+[[metric]]
+name = "dice"
+"""
 
 
 def test_fresh_network_is_that_of_the_recipe(recipe, session):
@@ -61,3 +88,16 @@ def test_slices_without_neighbours_are_told_before_training(recipe, session):
     get_ready(recipe("input.stride=20", "input.edge=zero"), replace(session, say=said.append), training=True)
     assert [line for line in said if "no scan has two slices at a distance of 20" in line]
     get_ready(recipe(), replace(session, say=said.clear), training=True)
+def test_what_a_dataset_notes_is_told_once_a_session(tmp_path, session):
+    for case in range(3):
+        for position in range(2):
+            for part in ("images", "masks"):
+                (tmp_path / part).mkdir(exist_ok=True)
+                assert cv2.imwrite(str(tmp_path / part / f"p{case}_{position}.png"), np.eye(8, dtype=np.uint8))
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(root=tmp_path.as_posix()))
+    recipe = load_recipe(tmp_path / "recipe.toml", registries=session.plugins.registries)
+    told = []
+    own = replace(session, say=told.append, said=set())
+    for training in (True, False):
+        get_ready(recipe, own, training=training)
+    assert ["3 cases (p0 ... p2)" in line for line in told if line.startswith("note: ")] == [True]

@@ -70,7 +70,7 @@ def check_size(dataset: Dataset, row: int, **arrays: AnyArray | None) -> None:
     Raises:
         DataError: if one has another size; names the slice.
     """
-    height, width = (int(dataset.table[side].iat[row]) for side in ("height", "width"))
+    height, width = (int(dataset.table[side].to_numpy()[row]) for side in ("height", "width"))
     for what, array in arrays.items():
         if array is not None and array.shape[:2] != (height, width):
             raise DataError(
