@@ -19,6 +19,7 @@ from gisegkit.components.datasets.uwmgi import UWMGI
 from gisegkit.data import phantom
 from gisegkit.data.phantom import KNOWN_BAD, day_number, write_phantom
 from gisegkit.data.phantom_scan import Scan
+from gisegkit.data.store import Layout, Store
 from gisegkit.errors import DataError, RunError
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
@@ -296,5 +297,9 @@ def test_exclusive_classes_are_the_same_but_for_pixels_of_several_and_are_prepar
         assert after.dtype == before.dtype and after.sum(axis=2).max() <= 1
         assert (after[~several] == before[~several]).all()
         assert (after[several].argmax(axis=1) == before[several].argmax(axis=1)).all()
-        assert plain.sources(row) != exclusive.sources(row)
     assert overlaps > 0
+    rows = range(len(plain.table))
+    for dataset in (plain, exclusive):  # one after the other, in the same folder of prepared slices
+        store = Store(dataset, name="phantom", layout=Layout())
+        assert store.prepare(rows).made == len(plain.table)
+        assert all((store.mask(row, "native") == dataset.mask(row)).all() for row in rows)

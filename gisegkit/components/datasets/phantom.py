@@ -44,6 +44,7 @@ class Phantom(UWMGI):
         exclusive: bool = False,
     ) -> None:
         self.exclusive = exclusive
+        self.version = "exclusive" if exclusive else ""  # its masks are prepared apart
         if root:
             super().__init__(root=root, exclude="none")
             return
@@ -62,8 +63,3 @@ class Phantom(UWMGI):
         """``[H, W, K]`` uint8, 0 or 1."""
         mask = super().mask(row)
         return mask * (mask.cumsum(axis=2) <= 1) if self.exclusive else mask
-
-    def sources(self, row: int) -> tuple[list[str], str]:
-        """The file that the slice's image is read from, and what its mask is made of."""
-        files, text = super().sources(row)
-        return files, f"{text}\nexclusive" if self.exclusive else text
