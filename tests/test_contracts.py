@@ -545,11 +545,9 @@ def test_a_reader_that_raises_while_training_names_the_slice_and_the_plugin(verb
     from gisegkit.run import train
 
     session, _, recipe = verb
-    with pytest.raises(ValueError, match="no pixels") as caught:
+    wrong = r"dataset 'latereader' of giseg-mine 2.1: image\(\d+\) raised ValueError for slice s5_2: no pixels"
+    with pytest.raises(ComponentError, match=wrong):
         train(recipe("dataset.name=latereader", f"train.workers={workers}", "split.fold=1"), tmp_path / "run", session)
-    text = str(caught.value) + "\n".join(caught.value.__notes__)
-    assert "while the image of slice s5_2 was read" in text
-    assert "in the plugin giseg-mine 2.1, which brings" in text
 
 
 def test_a_loss_that_raises_while_training_names_its_plugin(verb, tmp_path):
@@ -566,5 +564,5 @@ def test_an_unknown_stage_is_refused_without_training_too(verb):
     from gisegkit.build import build_postprocess
 
     session, _, recipe = verb
-    with pytest.raises(ComponentError, match=r"postprocess 'misnamed' of giseg-mine 2.1: stage is 'mask', not 'prob"):
+    with pytest.raises(ComponentError, match=r"postprocess 'misnamed' of giseg-mine 2.1 has stage = 'mask', so it"):
         build_postprocess(recipe("postprocess=[{name='misnamed'}]"), session.plugins.registries)

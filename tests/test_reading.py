@@ -18,7 +18,7 @@ from gisegkit.engine.device import pick_device
 from gisegkit.engine.resident import Resident
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.recipe import load_recipe
-from gisegkit.results import predict
+from gisegkit.prediction import predict
 from gisegkit.run import train
 
 SIZE = (16, 12)

@@ -17,7 +17,8 @@ from gisegkit.errors import ComponentError, Interrupted, RunError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe import load_recipe
 from gisegkit.registry import Adder, Owner
-from gisegkit.results import evaluate, predict
+from gisegkit.evaluation import evaluate
+from gisegkit.prediction import predict
 from gisegkit.run import train
 from gisegkit.rundir import RunDir
 from gisegkit.session import Session, get_ready

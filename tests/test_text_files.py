@@ -22,7 +22,7 @@ def without_encoding(source: str) -> list[int]:
         owner = getattr(node.func.value, "id", "") if method else ""
         if method and name in ("read_text", "write_text"):
             lines.append(node.lineno)
-        elif name in OPENERS and not owner[:1].isupper():  # RunDir.open opens a run
+        elif name in OPENERS and not owner[:1].isupper() and (owner, name) != ("os", "open"):  # RunDir.open, bytes
             modes = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
             texts = [str(mode.value) for mode in modes if isinstance(mode, ast.Constant)]
             binary = any("b" in text and len(text) <= 3 for text in texts)
@@ -42,6 +42,7 @@ def without_encoding(source: str) -> list[int]:
         ('os.fdopen(handle, "w")', True),
         ('path.open(mode="wb")', False),
         ("RunDir.open(path)", False),
+        ("os.open(path, flags, 0o666)", False),
         ("write_text(path, text)", False),
     ],
 )

@@ -120,7 +120,7 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
     train, inputs, split = recipe.train, recipe.input, recipe.split
     effective = f"{train.batch_size} slices a step"
     if train.micro_batch == "auto":
-        free = "in as few passes as fit the free memory of a GPU, or in one on a CPU"
+        free = "in as few passes as fit a GPU, in one on a CPU"
         effective += f" {free}" if train.memory == "auto" else f" in as few passes as fit {train.memory}"
     else:
         passes = -(-train.batch_size // (train.micro_batch or train.batch_size))
