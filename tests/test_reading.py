@@ -17,8 +17,8 @@ from gisegkit.data.survey import survey
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.resident import Resident
 from gisegkit.errors import ComponentError, DataError
-from gisegkit.recipe import load_recipe
 from gisegkit.prediction import predict
+from gisegkit.recipe import load_recipe
 from gisegkit.run import train
 
 SIZE = (16, 12)

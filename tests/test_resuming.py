@@ -14,11 +14,11 @@ import torch
 from gisegkit.checkpoints import pack
 from gisegkit.components.weights import read_weights
 from gisegkit.errors import ComponentError, Interrupted, RunError
+from gisegkit.evaluation import evaluate
 from gisegkit.plugins import load_plugins
+from gisegkit.prediction import predict
 from gisegkit.recipe import load_recipe
 from gisegkit.registry import Adder, Owner
-from gisegkit.evaluation import evaluate
-from gisegkit.prediction import predict
 from gisegkit.run import train
 from gisegkit.rundir import RunDir
 from gisegkit.session import Session, get_ready
