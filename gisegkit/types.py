@@ -112,9 +112,8 @@ class Dataset(Protocol):
     A dataset is prepared (decoded once, and kept) where it also has ``root``, the folder of its files, and
     ``sources(row)``: the paths of the files that the row's image and mask are made of, and as text whatever else
     settles them, such as runs or the meaning of values. Its readers are then called from several threads. It may have
-    ``notes`` (lines that training and prediction print, such as what is left out), ``version`` (another one makes what is
-    prepared stale) and ``may_ignore`` (False where no mask ever holds IGNORE,
-    so that less room is asked for).
+    ``notes`` (lines that training and prediction print, such as what is left out), ``version`` (another one makes what
+    is prepared stale) and ``may_ignore`` (False where no mask ever holds IGNORE, so that less room is asked for).
     """
 
     table: pd.DataFrame
