@@ -21,7 +21,7 @@ from gisegkit.errors import Mistake, RecipeError, RunError
 from gisegkit.recipe import Recipe, load_recipe
 from gisegkit.registry import Registries
 from gisegkit.rundir import RunDir, jsonable
-from gisegkit.writing import write_text
+from gisegkit.writing import make_folder, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +39,7 @@ TEXT_COLUMNS = ("volume", "case", "id", "class")
 NEUTRAL = (
     "train.workers",
     "train.channels_last",
+    "train.check_gradients",
     "input.store",
     "input.store_limit",
     "evaluate.batch_size",
@@ -147,6 +148,7 @@ class Evaluation:
 
     def write(self, scores: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], recipe: str) -> None:
         """Write tables, recipe and, last of all, ``scores.json``."""
+        make_folder(self.folder)
         for name, table in tables.items():
             write_text(self.folder / f"{name}.csv", table.to_csv(index=False))
         write_text(self.recipe, recipe)
@@ -162,10 +164,7 @@ def check_new_folder(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"--out {folder}: exists already and is left as it is; choose another folder, or remove it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"--out {folder}: cannot be made: {error.strerror or error}") from error
+    make_folder(folder)
 
 
 def check_submission_file(file: Path, run: RunDir, *, own: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CUTTING = ("memory", "micro_batch", "activation_checkpointing")
 """Keys of [train] that say how batches are cut; a run may go on with others."""
 FREE = (
-    *(f"train.{key}" for key in (*CUTTING, "workers", "precision")),
+    *(f"train.{key}" for key in (*CUTTING, "workers", "precision", "check_gradients")),
     *("input.store", "input.store_limit", "dataset.root"),
 )
 """What may be different when a run goes on: it changes no result, or is said. Other data are seen by split.csv."""

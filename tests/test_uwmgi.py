@@ -332,7 +332,9 @@ def test_blanks_around_ids_and_capital_endings_lose_nothing(root):
         file.rename(file.with_suffix(".PNG"))
     dataset = UWMGI(root=str(root))
     assert dataset.table["labelled"].all() and len(dataset.table) == 9
-    assert dataset.notes == () and list(dataset.defects()) == []
+    (note,) = dataset.notes
+    assert "rows have blanks around id or class, which are not counted (first: line 2)" in note
+    assert list(dataset.defects()) == [note]
     assert np.array_equal(dataset.mask(1), masks_of("case10_day1", 2))
     assert dataset.image(4).shape == (HEIGHT, WIDTH)
 

@@ -182,7 +182,7 @@ class UWMGI:
             self._notes.append(f"{file}: is not there, so no slice is labelled")
             self.notes = tuple(self._notes)
             return runs, known
-        rows = _read_csv(file, ["id", "class", "segmentation"])
+        rows = _read_csv(file, ["id", "class", "segmentation"], self._notes)
         self._check_classes(file, rows["class"])
         twice = rows.duplicated(["id", "class"])
         if twice.any():
@@ -221,6 +221,7 @@ class UWMGI:
                 )
 
     def _note_misfits(self, table: pd.DataFrame, known: BoolArray, without_file: pd.Series[str]) -> None:
+        known_before = len(self._notes)
         for scan, count in without_file.str.replace(r"_slice_\d+$", "", regex=True).value_counts(sort=False).items():
             self._notes.append(f"{scan}: {count} ids of train.csv have no file in train/")
         in_train = table["path"].str.startswith("train").to_numpy()
@@ -237,7 +238,7 @@ class UWMGI:
             (partial, "slices lack rows of train.csv for some class, which counts as absent there"),
         )
         lines = [f"{len(ids)} {what} (first: {ids.iloc[0]})" for ids, what in found if len(ids)]
-        self.notes = tuple(f"{line}; giseg data lists them" for line in lines)
+        self.notes = (*self._notes[:known_before], *(f"{line}; giseg data lists them" for line in lines))
 
 
 def _check_root(root: Path) -> None:
@@ -291,7 +292,7 @@ def _refuse_twice(table: pd.DataFrame) -> None:
         raise DataError(f"{first} and {second} are the same slice of the same scan; remove one of the two")
 
 
-def _read_csv(file: Path, columns: list[str]) -> pd.DataFrame:
+def _read_csv(file: Path, columns: list[str], noted: list[str] | None = None) -> pd.DataFrame:
     try:
         rows = pd.read_csv(file, dtype=str)
     except (ValueError, OSError) as error:
@@ -301,9 +302,12 @@ def _read_csv(file: Path, columns: list[str]) -> pd.DataFrame:
         raise DataError(
             f"{file}: has no column {', '.join(missing)}; its columns are {', '.join(map(str, rows.columns))}"
         )
-    for column in ("id", "class"):
-        # A blank that a spreadsheet left would lose the row's mask.
-        rows[column] = rows[column].map(str.strip, na_action="ignore")
+    keys = rows[["id", "class"]]
+    rows[["id", "class"]] = keys.map(str.strip, na_action="ignore")  # a blank of a spreadsheet would lose a row's mask
+    padded = ((rows[["id", "class"]] != keys) & keys.notna()).any(axis=1)
+    if noted is not None and padded.any():
+        line = f"{file.name}: {int(padded.sum())} rows have blanks around id or class, which are not counted"
+        noted.append(f"{line} (first: line {int(padded.to_numpy().argmax()) + 2})")
     blank = (rows[["id", "class"]].isna() | (rows[["id", "class"]] == "")).any(axis=1)
     if blank.any():
         raise DataError(f"{file}: line {int(blank.to_numpy().argmax()) + 2} has no id or no class")
