@@ -36,6 +36,7 @@ from gisegkit.evaluated import (
 from gisegkit.outputs import NEUTRAL
 from gisegkit.parts import VALIDATION
 from gisegkit.registry import Registries
+from gisegkit.words import count
 
 RESAMPLES = 9999
 
@@ -166,7 +167,7 @@ def verdict(item: Comparison, first: str, *, least: float, comparisons: int) -> 
         return "no difference shown: the two runs scored no case in common"
     if item.cases < FEWEST:
         return (
-            f"no difference shown: {_count(item.cases, 'case')} can show none (the smallest possible p is "
+            f"no difference shown: {count(item.cases, 'case')} can show none (the smallest possible p is "
             f"{smallest_p(item.cases):.2g}; {FEWEST} cases are needed)"
         )
     low, high = item.difference.low, item.difference.high
@@ -175,7 +176,7 @@ def verdict(item: Comparison, first: str, *, least: float, comparisons: int) -> 
     found = f"95 % interval {low:+.4f} to {high:+.4f}, p = {item.adjusted:.2g}"
     if least >= 1 - LEVEL:
         return (
-            f"no difference shown: {_count(item.cases, 'case')} and {comparisons} comparisons can show none, however "
+            f"no difference shown: {count(item.cases, 'case')} and {comparisons} comparisons can show none, however "
             f"different the runs are (the smallest possible p is {least:.2g}; compare fewer runs, or "
             f"{_cases_needed(comparisons)} cases) ({found})"
         )
@@ -214,7 +215,7 @@ def _about_pair(first: Evaluated, other: Evaluated, volumes: set[str], differing
     scored = [run.slices["volume"].nunique() for run in (first, other)]
     if scored != [len(volumes)] * 2:
         notes.append(
-            f"{other.label} is compared with {first.label} on the {_count(len(volumes), 'scan')} that both scored with "
+            f"{other.label} is compared with {first.label} on the {count(len(volumes), 'scan')} that both scored with "
             f"the same slices ({first.label} scored {scored[0]}, {other.label} {scored[1]}); give both recipes the "
             "same [split] to compare them on all."
         )
@@ -265,7 +266,3 @@ def _about_all(rows: Sequence[Compared]) -> list[str]:
             "several seeds of it."
         )
     return notes
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"

@@ -16,11 +16,12 @@ from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.scoring import Scoreboard
 from gisegkit.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
 from gisegkit.pages import panels_of, write_preview, write_report
-from gisegkit.parts import Part, counted, listed, scored_part
+from gisegkit.parts import Part, listed, scored_part
 from gisegkit.recipe import Recipe
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.rundir import RunDir
 from gisegkit.session import Ready, Session, get_ready, in_run_folder
+from gisegkit.words import count
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,10 @@ def _home(
     reasons = [str(item) for item in changed]
     if not part.whole:
         material.append(by_slice["id"].unique().tolist())
-        reasons.append(f"{counted(len(part.rows), 'slice')} of {part.name}, not all of the run's validation")
+        reasons.append(f"{count(len(part.rows), 'slice')} of {part.name}, not all of the run's validation")
     if relabelled:
         material.append(by_slice["true_pixels"].tolist())
-        reasons.append(f"the truth of {counted(len(relabelled), 'slice')} has changed: {listed(relabelled)}")
+        reasons.append(f"the truth of {count(len(relabelled), 'slice')} has changed: {listed(relabelled)}")
     folder = run.path / f"evaluation-{fingerprint(*material)}"
     say_own_folder(folder, "evaluation stays as it is", reasons, session.say)
     return Evaluation.at(folder)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gisegkit.errors import DataError
+from gisegkit.words import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,29 +61,24 @@ class Part:
 
     def lines(self) -> Iterator[str]:
         """What a reader of scores or predictions of these slices must know, a sentence each."""
-        count = len(self.rows)
+        taken = len(self.rows)
         if self.instead:
             yield (
-                f"none of the run's {counted(self.validation, 'validation slice')} is in these data; taking all "
-                f"{counted(count, 'labelled slice')} instead"
+                f"none of the run's {count(self.validation, 'validation slice')} is in these data; taking all "
+                f"{count(taken, 'labelled slice')} instead"
             )
         if self.missing:
             yield (
-                f"only {count} of the run's {counted(self.expected, f'{self.name} slice')} are in these data with "
+                f"only {taken} of the run's {count(self.expected, f'{self.name} slice')} are in these data with "
                 f"labels, and only these are taken; missing: {listed(self.missing)}"
             )
         if self.unknown:
             yield (
-                f"{counted(len(self.unknown), 'labelled slice')} of these data are not in the run's split.csv and are "
+                f"{count(len(self.unknown), 'labelled slice')} of these data are not in the run's split.csv and are "
                 f"left out: {listed(self.unknown)}"
             )
         if self.trained:
-            yield f"{self.trained} of these {counted(count, 'slice')} were trained on, so scores of them are too good"
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 slice``, ``2 slices``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+            yield f"{self.trained} of these {count(taken, 'slice')} were trained on, so scores of them are too good"
 
 
 def listed(names: tuple[str, ...]) -> str:

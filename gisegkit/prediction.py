@@ -20,11 +20,12 @@ from gisegkit.engine.overlap import ordered
 from gisegkit.engine.predict import Scan
 from gisegkit.outputs import Evaluation, changes, check_submission_file, noted, say_own_folder
 from gisegkit.pages import panels_of, write_preview, write_report
-from gisegkit.parts import Part, counted, listed, named_part, scored_part
+from gisegkit.parts import Part, listed, named_part, scored_part
 from gisegkit.recipe import Recipe
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.rundir import RunDir
 from gisegkit.session import Ready, Session, get_ready, in_run_folder
+from gisegkit.words import count
 from gisegkit.writing import write_text
 
 PartName = Literal["auto", "unlabelled", "validation", "all"]
@@ -94,7 +95,7 @@ def predict(
         order=getattr(ready.data.dataset, "submission_order", None),
     )
     about = [
-        f"{target.name}: {counted(len(found.rows), 'slice')}, {found.name}",
+        f"{target.name}: {count(len(found.rows), 'slice')}, {found.name}",
         f"predicted by the run {run.path.resolve().name}, weights of epoch {weights['epoch']}",
         *(f"  {line}" for line in found.lines()),
         *(f"  differs from the run: {item}" for item in changed),
@@ -146,10 +147,9 @@ def _target(run: RunDir, changed: Sequence[Difference], part: Part, table: pd.Da
         return run.submission
     reasons = [str(item) for item in changed]
     if not part.whole:
-        reasons.append(f"{counted(len(part.rows), 'slice')} of {part.name}, not all of the run's validation")
+        reasons.append(f"{count(len(part.rows), 'slice')} of {part.name}, not all of the run's validation")
     if lost:
-        count = counted(len(lost), "slice")
-        reasons.append(f"{count} of the run's own submission are not among these: {listed(lost)}")
+        reasons.append(f"{count(len(lost), 'slice')} of the run's own submission are not among these: {listed(lost)}")
     folder = run.path / f"predictions-{fingerprint(changed, sorted(ids))}"
     say_own_folder(folder, "predictions stay as they are", reasons, session.say)
     return folder / "submission.csv"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gisegkit.errors import DataError
-from gisegkit.parts import counted, listed, named_part, scored_part
+from gisegkit.parts import listed, named_part, scored_part
 
 
 def table(*ids, unlabelled=()):
@@ -77,5 +77,4 @@ def test_a_part_of_todays_data_knows_what_was_trained_on():
 
 
 def test_words():
-    assert (counted(1, "slice"), counted(2, "slice"), counted(0, "slice")) == ("1 slice", "2 slices", "0 slices")
     assert listed(tuple("abc")) == "a, b, c" and listed(tuple("abcdefg")) == "a, b, c, d, e and 2 more"

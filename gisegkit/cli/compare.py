@@ -110,13 +110,13 @@ def _cells(number: int, row: Compared) -> list[Any]:
         *row.parts.values(),
         *row.by_class.values(),
         row.cases,
-        _count(content["parameters"]),
+        _millions(content["parameters"]),
         None if seconds is None else clock(seconds),
         None if memory is None else f"{memory / 2**30:.2f} GiB",
         f"{row.run.label} (demo)" if content["demo"] else row.run.label,
     ]
 
 
-def _count(parameters: int) -> str:
+def _millions(parameters: int) -> str:
     """A number of parameters: 6.25 M, or every digit where there are few."""
     return f"{parameters / 1e6:.2f} M" if parameters >= 100_000 else f"{parameters:,}"

@@ -10,6 +10,7 @@ import click
 from gisegkit.cli.options import device_option, root_option, run_argument, session, set_option
 from gisegkit.cli.output import say
 from gisegkit.plugins import Plugins
+from gisegkit.words import count
 
 
 @click.command("predict")
@@ -44,4 +45,4 @@ def command(
     folder, recipe = open_run(run, plugins.registries, root=root, overrides=overrides, command="predict")
     result = predict(folder, recipe, current, out=out, part=part)
     demo = ", demo" if recipe.demo else ""
-    say(f"submission: {result.file} ({result.slices} slice{'' if result.slices == 1 else 's'}, {result.part}{demo})")
+    say(f"submission: {result.file} ({count(result.slices, 'slice')}, {result.part}{demo})")
