@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -243,11 +242,3 @@ def build_postprocess(recipe: Recipe, registries: Registries) -> list[Any]:
         owner = registries[spec.kind].get(spec.name).owner
         refuse_unknown_stage(step, f"{spec.place}: postprocess {spec.name!r} of {owner}")
     return steps
-
-
-def describe_parts(recipe: Recipe, registries: Registries) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """(kind and name, owner, parameters) of every component, for ``giseg check`` and the environment file."""
-    return [
-        (f"{spec.kind} {spec.name}", str(registries[spec.kind].get(spec.name).owner), spec.params)
-        for spec in recipe.components()
-    ]

@@ -202,6 +202,12 @@ def _about(run: Evaluated) -> list[str]:
         notes.append(f"{run.label} was scored on {part} slices, not on its validation slices.")
     elif slices < expected:
         notes.append(f"{run.label} was scored on only {slices} of its {expected} {part} slices.")
+    trained, planned = run.content["training"].get("epochs", 0), run.recipe.get("train", {}).get("epochs", 0)
+    if 0 < trained < planned:
+        notes.append(
+            f"{run.label} was evaluated after {trained} of at most {planned} epochs; if it has trained on since, "
+            f"evaluate it again: giseg evaluate {run.path}."
+        )
     if run.content.get("changes"):
         notes.append(
             f"{run.label} was evaluated with other settings than it was trained with: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from gisegkit.culprit import names_culprits
 from gisegkit.differences import Difference, fingerprint
 from gisegkit.engine.evaluate import score_scans
 from gisegkit.engine.scoring import Scoreboard
+from gisegkit.errors import RunError
 from gisegkit.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
 from gisegkit.pages import panels_of, write_preview, write_report
 from gisegkit.parts import Part, listed, scored_part
@@ -56,12 +57,16 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None 
     """
     changed = () if own else changes(run, recipe, session.plugins.registries)
     if out is not None:
-        check_new_folder(out)
+        check_new_folder(out, run)
     weights = run.weights()
     ready = get_ready(recipe, session, training=False, weights=weights)
     part = scored_part(run.verified_split(weights["facts"]), ready.data.dataset.table)
     for line in part.lines():
         session.say(line)
+    about = _network_and_training(run, ready)
+    if about["training"]["epochs"] < recipe.train.epochs:
+        done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
+        session.say(f"the run has trained {done} so far; its best weights are of epoch {weights['epoch']}")
     board, panels = _score(ready, part.rows, session)
     tables = board.tables()
     home = _home(run, changed, part, tables["by_slice"], session) if out is None else Evaluation.at(out)
@@ -79,7 +84,7 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None 
         "weights": weights.get("digest", ""),
         "changes": [str(item) for item in changed],
         "threshold": recipe.evaluate.threshold,
-        **_network_and_training(run, ready),
+        **about,
         "scores": board.scores(),
         "conventions": board.conventions,
         "higher_is_better": board.directions,
@@ -126,7 +131,7 @@ def _home(
     run: RunDir, changed: Sequence[Difference], part: Part, by_slice: pd.DataFrame, session: Session
 ) -> Evaluation:
     """The run's own evaluation, or where settings, data or the truth are others a folder of its own; says so."""
-    relabelled = _relabelled(run, by_slice)
+    relabelled = _relabelled(run, by_slice, session.say)
     if not changed and part.whole and not relabelled:
         return Evaluation.own(run)
     material: list[object] = [changed]
@@ -142,13 +147,17 @@ def _home(
     return Evaluation.at(folder)
 
 
-def _relabelled(run: RunDir, by_slice: pd.DataFrame) -> tuple[str, ...]:
+def _relabelled(run: RunDir, by_slice: pd.DataFrame, say: Callable[[str], None]) -> tuple[str, ...]:
     """Slices whose truth has another number of pixels than in the run's own evaluation."""
     file = run.evaluation / "by_slice.csv"
     if not file.is_file():
         return ()
     keys = ["id", "class"]
-    before = read_table(file)
+    try:
+        before = read_table(file)
+    except RunError as error:
+        say(f"the run's own evaluation is damaged and is made again ({error})")
+        return ()
     if not {*keys, "true_pixels"} <= set(before.columns):
         return ()
     both = by_slice[[*keys, "true_pixels"]].merge(before[[*keys, "true_pixels"]], on=keys, suffixes=("", "_before"))

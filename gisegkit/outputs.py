@@ -39,6 +39,7 @@ TEXT_COLUMNS = ("volume", "case", "id", "class")
 NEUTRAL = (
     "train.workers",
     "train.channels_last",
+    "train.monitor",
     "train.check_gradients",
     "input.store",
     "input.store_limit",
@@ -75,6 +76,8 @@ def open_run(
     if root is not None:
         sets.append(f"dataset.root={root}")
     refuse_settings_without_effect(sets, command)
+    if any(text.startswith("metric") for text in sets):
+        sets.append('train.monitor=""')  # which may name a metric that is replaced; nothing is trained any more
     return run, load_recipe(run.recipe, registries=registries, overrides=sets)
 
 
@@ -115,7 +118,7 @@ def _same_folder(item: Difference) -> bool:
     texts = (item.first, item.other)
     if item.key != "dataset.root" or not all(isinstance(text, str) for text in texts):
         return False
-    return Path(item.first).resolve() == Path(item.other).resolve()
+    return Path(item.first).expanduser().resolve() == Path(item.other).expanduser().resolve()
 
 
 @dataclass(frozen=True)
@@ -156,22 +159,24 @@ class Evaluation:
         write_text(self.folder / "scores.json", content + "\n")
 
 
-def check_new_folder(folder: Path) -> None:
+def check_new_folder(folder: Path, run: RunDir) -> None:
     """Before long work starts: a folder given with ``--out`` can be made.
 
     Raises:
-        RunError: if something is there already.
+        RunError: if something is there already, or it is the place of the run's own files.
     """
+    if folder.resolve() in (run.evaluation.resolve(), run.predictions.resolve()):
+        raise RunError(f"--out {folder}: is the run's own, and exists already or will; choose another folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"--out {folder}: exists already and is left as it is; choose another folder, or remove it")
     make_folder(folder)
 
 
-def check_submission_file(file: Path, run: RunDir, *, own: bool) -> None:
+def check_submission_file(file: Path, run: RunDir) -> None:
     """Before long work starts: a file given with ``--out`` can hold a submission.
 
     Raises:
-        RunError: if it is no CSV file, a folder, or the run's own submission while other settings are used.
+        RunError: if it is no CSV file, a folder, or inside the run folder.
     """
     if file.suffix.lower() != ".csv":
         raise RunError(
@@ -179,10 +184,10 @@ def check_submission_file(file: Path, run: RunDir, *, own: bool) -> None:
         )
     if file.is_dir():
         raise RunError(f"--out {file}: is a folder; give the file's name")
-    if not own and file.resolve() == run.submission.resolve():
+    if run.path.resolve() in file.resolve().parents:
         raise RunError(
-            f"--out {file}: is the run's own submission, made with its own recipe; choose another name for one that "
-            "is made with other settings or data"
+            f"--out {file}: lies in the run folder, which holds only the run's own files; choose a place outside, or "
+            "leave --out away: what is made with other settings or data gets a folder of its own there"
         )
 
 

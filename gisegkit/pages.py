@@ -7,12 +7,13 @@ from pathlib import Path
 
 from gisegkit.build import Data
 from gisegkit.engine.predict import Scan
+from gisegkit.errors import RunError
 from gisegkit.outputs import Evaluation, read_scores, read_table
 from gisegkit.recipe import Recipe
 from gisegkit.report.page import render_page
 from gisegkit.report.preview import Panel, draw, encode_png
 from gisegkit.rundir import RunDir
-from gisegkit.writing import write
+from gisegkit.writing import first_line, write
 
 
 def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:
@@ -36,6 +37,13 @@ def write_preview(file: Path, panels: list[Panel], classes: Sequence[str], recip
     write(file, lambda handle: handle.write(picture))
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({first_line(error)}); evaluate the run again") from error
+
+
 def write_report(run: RunDir, files: Evaluation) -> None:
     """The page about a run, of one evaluation of it; nothing where that has no scores yet."""
     scores = read_scores(files.folder)
@@ -46,7 +54,7 @@ def write_report(run: RunDir, files: Evaluation) -> None:
         name=scores["name"],
         folder=run.path.resolve().name,
         demo=scores["demo"],
-        recipe=files.recipe.read_text(encoding="utf-8"),
+        recipe=_text(files.recipe),
         environment=run.environment(),
         metrics=run.metrics(),
         scores=scores,

@@ -18,6 +18,7 @@ from gisegkit.data.submission import read_ids, write_submission
 from gisegkit.differences import Difference, fingerprint
 from gisegkit.engine.overlap import ordered
 from gisegkit.engine.predict import Scan
+from gisegkit.errors import RunError, SubmissionError
 from gisegkit.outputs import Evaluation, changes, check_submission_file, noted, say_own_folder
 from gisegkit.pages import panels_of, write_preview, write_report
 from gisegkit.parts import Part, listed, named_part, scored_part
@@ -78,7 +79,7 @@ def predict(
         recipe = replace(recipe, predict=replace(recipe.predict, part=part))
     changed = () if own else changes(run, recipe, session.plugins.registries)
     if out is not None:
-        check_submission_file(out, run, own=not changed)
+        check_submission_file(out, run)
     weights = run.weights()
     ready = get_ready(recipe, session, training=False, weights=weights)
     table = ready.data.dataset.table
@@ -106,7 +107,10 @@ def predict(
         heading = f"{run.path.resolve().name}: {recipe.name}, {found.name}, epoch {weights['epoch']}"
         write_preview(run.preview, panels, ready.data.dataset.classes, recipe, heading=heading)
     if is_own:
-        write_report(run, Evaluation.own(run))
+        try:
+            write_report(run, Evaluation.own(run))
+        except RunError as error:
+            session.say(f"warning: the submission is written, but the report could not be made again: {error}")
     return Predicted(target, found.name, len(found.rows), is_own)
 
 
@@ -139,10 +143,21 @@ def predicted_part(run: RunDir, facts: Mapping[str, Any], data: Data, part: str)
     return named_part(split, data.dataset.table, *data.part(part))
 
 
+def _lost(run: RunDir, ids: list[str], session: Session) -> tuple[str, ...]:
+    """Ids of the run's own submission that would not be in the new one; none where the file is damaged."""
+    if not run.submission.is_file():
+        return ()
+    try:
+        return tuple(sorted(set(read_ids(run.submission)) - set(ids)))
+    except SubmissionError as error:
+        session.say(f"the run's own submission is damaged and is made again ({error})")
+        return ()
+
+
 def _target(run: RunDir, changed: Sequence[Difference], part: Part, table: pd.DataFrame, session: Session) -> Path:
     """The run's own submission, or where settings or data are others one in a folder of its own; says so."""
     ids = table["id"].astype(str).iloc[part.rows].tolist()
-    lost = tuple(sorted(set(read_ids(run.submission)) - set(ids))) if run.submission.is_file() else ()
+    lost = _lost(run, ids, session)
     if not changed and part.whole and not lost:
         return run.submission
     reasons = [str(item) for item in changed]

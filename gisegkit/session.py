@@ -261,7 +261,8 @@ def in_run_folder(
 
     @functools.wraps(verb)
     def alone(run: RunDir, recipe: Recipe, session: Session, /, *args: P.args, **keywords: P.kwargs) -> R:
-        if keywords.get("out") is not None:
+        out = keywords.get("out")
+        if isinstance(out, Path) and run.path.resolve() not in out.resolve().parents:
             return verb(run, recipe, session, *args, **keywords)
         with run.locked(session.say):
             return verb(run, recipe, session, *args, **keywords)

@@ -7,7 +7,7 @@ Letters in shapes, everywhere in gisegkit:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -276,4 +276,3 @@ def silent(items: Iterable[T], label: str, total: int) -> Iterable[T]:
 
 
 Scores: TypeAlias = Mapping[str, float]
-Strings: TypeAlias = Sequence[str]

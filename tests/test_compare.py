@@ -200,6 +200,8 @@ def test_what_makes_numbers_misleading_is_noted(write_run, registries):
     assert "some was scored on only 1 of its 412 validation slices" in notes
     assert "some was evaluated with other settings than it was trained with: evaluate.threshold: 0.5 -> 0.2." in notes
     assert "different devices" in notes
+    early = write_run("early", recipe="[train]\nepochs = 40", training={**training, "epochs": 4})
+    assert "early was evaluated after 4 of at most 40 epochs" in "\n".join(compare([early], registries).notes)
     assert "nothing but the seed" not in notes
 
 

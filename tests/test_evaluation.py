@@ -150,8 +150,10 @@ def test_out_is_a_new_folder(copied, session, tmp_path):
     assert result.files == Evaluation.at(out) and (out / "scores.json").is_file()
     with pytest.raises(RunError, match="exists already and is left as it is"):
         evaluate(*open_run(copied, session.plugins.registries), session, out=out)
-    with pytest.raises(RunError, match="exists already"):
-        evaluate(*open_run(copied, session.plugins.registries), session, out=copied / "evaluation")
+    shutil.rmtree(copied / "evaluation")  # not made yet, and to be made by the run's own recipe alone
+    for name in ("evaluation", "predictions"):
+        with pytest.raises(RunError, match="is the run's own"):
+            evaluate(*open_run(copied, session.plugins.registries), session, out=copied / name)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(RunError, match="cannot be made"):
@@ -304,6 +306,38 @@ def test_best_epoch_is_evaluated(finished):
     assert scores["epoch"] == best["epoch"]
     assert scores["scores"]["uwmgi_score"] == pytest.approx(best["scores"]["uwmgi_score"], abs=1e-12)
     assert best["scores"]["uwmgi_score"] == max(entry["scores"]["uwmgi_score"] for entry in epochs)
+
+
+def test_another_metric_may_take_the_place_of_the_monitored_one(copied, session):
+    recipe = copied / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('monitor = ""', 'monitor = "uwmgi_score"'))
+    result = evaluate(*open_run(copied, session.plugins.registries, overrides=["metric.0.name=iou"]), session)
+    assert {"iou", "dice"} <= set(result.scores["scores"])
+    assert [change.partition(":")[0] for change in result.scores["changes"]] == ["metric.0.name"]
+
+
+@pytest.mark.parametrize("file", ["evaluation/by_slice.csv", "evaluation/scores.json", "evaluation/recipe.toml"])
+def test_a_damaged_evaluation_is_made_again(copied, talking, file):
+    session, lines = talking
+    (copied / file).write_bytes(b"\xff\xfe\x00")
+    assert evaluate(*open_run(copied, session.plugins.registries), session).own
+    assert any("is damaged and is made again" in line for line in lines) is file.endswith("by_slice.csv")
+
+
+def test_what_is_missing_is_told_before_the_work(copied, session, monkeypatch):
+    monkeypatch.setattr("gisegkit.evaluation._score", lambda *arguments: pytest.fail("scored"))
+    (copied / "environment.json").unlink()
+    with pytest.raises(RunError, match=r"environment\.json is missing"):
+        evaluate(*open_run(copied, session.plugins.registries), session)
+
+
+def test_an_unfinished_run_is_called_so(copied, talking):
+    session, lines = talking
+    metrics = copied / "metrics.jsonl"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:2]))
+    result = evaluate(*open_run(copied, session.plugins.registries), session)
+    assert any("has trained 2 of at most 3 epochs so far" in line for line in lines)
+    assert result.scores["training"]["epochs"] == 2
 
 
 def test_the_preview_and_the_report_name_the_folder(finished):

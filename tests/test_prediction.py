@@ -107,6 +107,26 @@ def test_out_may_not_be_a_folder_or_the_runs_own_submission(copied, session, tmp
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(RunError, match="is a folder"):
         predict(*opened(session, copied), session, out=tmp_path / "folder.csv")
-    own = copied / "predictions" / ".." / "predictions" / "submission.csv"
-    with pytest.raises(RunError, match="is the run's own submission"):
-        predict(*opened(session, copied, "evaluate.threshold=0.3"), session, out=own)
+    before = {file: file.read_bytes() for file in copied.rglob("*.csv")}
+    for name in ("predictions/../predictions/submission.csv", "split.csv", "evaluation/by_slice.csv", "new/x.csv"):
+        for override in ((), ("evaluate.threshold=0.3",)):
+            with pytest.raises(RunError, match="lies in the run folder"):
+                predict(*opened(session, copied, *override), session, out=copied / name)
+    assert {file: file.read_bytes() for file in copied.rglob("*.csv")} == before
+
+
+def test_a_damaged_submission_is_made_again(copied, talking):
+    session, lines = talking
+    before = (copied / "predictions" / "submission.csv").read_bytes()
+    (copied / "predictions" / "submission.csv").write_text('"id,class')
+    assert predict(*opened(session, copied), session).own
+    assert (copied / "predictions" / "submission.csv").read_bytes() == before
+    assert any("is damaged and is made again" in line for line in lines)
+
+
+@pytest.mark.parametrize("file", ["evaluation/recipe.toml", "evaluation/scores.json"])
+def test_a_report_that_cannot_be_made_does_not_spoil_a_prediction(copied, talking, file):
+    session, lines = talking
+    (copied / file).unlink() if file.endswith("toml") else (copied / file).write_text("{}")
+    assert predict(*opened(session, copied), session).own
+    assert any("warning: the submission is written, but the report could not be made again" in line for line in lines)

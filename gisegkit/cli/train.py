@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -28,4 +29,4 @@ def command(
     from gisegkit.run import train
 
     run = train(parsed, run_folder(parsed, out, resume=resume), session(plugins, device), resume=resume)
-    say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}; next: giseg evaluate {run.path}")
+    say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}; next: giseg evaluate {shlex.quote(str(run.path))}")
