@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import cv2
 
-from gisegkit.data.phantom import Row, write_scan, write_table
+from gisegkit.data.phantom.writer import Row, write_scan, write_table
 
 SEED = 0
 SMALL_CASES, SMALL_DAYS = 49, 4

@@ -16,10 +16,11 @@ import sys
 import time
 from pathlib import Path
 
-from gisegkit.demo import demo_settings
+from gisegkit.build.demo import demo_settings
+from gisegkit.build.ready import Session, get_ready, score_all
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import Recipe, load_recipe, read_document
-from gisegkit.session import Session, get_ready, score_all
+from gisegkit.recipe.load import load_recipe, read_document
+from gisegkit.recipe.sections import Recipe
 from gisegkit.types import silent
 
 ROOT = Path(__file__).parent.parent

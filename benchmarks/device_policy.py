@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from harness import Row, by_turns, compare
 
-from gisegkit.components.device_warp import final_device
+from gisegkit.components.batch_transforms.device_warp import final_device
 from gisegkit.types import Batch
 
 SIDE = 224

@@ -80,11 +80,11 @@ def bare(case: Case, epochs: int) -> Iterator[float]:
 
 def fit(case: Case, epochs: int) -> Iterator[float]:
     """The same with ``gisegkit.engine.fit.fit``."""
-    from gisegkit.components.criterion import Criterion
-    from gisegkit.components.losses import BCE
+    from gisegkit.components.losses.ratios import BCE
     from gisegkit.components.optimizers import adam
     from gisegkit.data.loaders import EpochSampler, TrainingSet
     from gisegkit.engine import fit as engine
+    from gisegkit.engine.criterion import Criterion
     from gisegkit.engine.device import pick_device
     from gisegkit.engine.step import Cutting
 

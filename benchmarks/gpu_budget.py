@@ -20,7 +20,7 @@ from gpu_memory import gib
 from gpu_rig import Rig, begin, each, precision, trained
 from torch.nn import functional
 
-from gisegkit.sizes import parse_size
+from gisegkit.machine import parse_size
 
 PIXELS = 224
 MARGIN = 256 * 2**20

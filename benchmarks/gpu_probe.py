@@ -24,7 +24,7 @@ def main(*, rehearse: bool) -> dict[str, Any]:
     needed = [name for name in required() if name != "albumentations"]
     missing = {name: why for name in [*needed, "albumentations", *optional] if (why := absent(module_of(name)))}
     lacking = {name: missing[name] for name in needed if name in missing}
-    if not lacking and (why := absent("gisegkit.components.augmentation")):
+    if not lacking and (why := absent("gisegkit.components.augmentation.albumentations_policy")):
         lacking["albumentations"] = why
     if lacking:
         reasons = "; ".join(f"{name} ({why})" for name, why in lacking.items())
@@ -32,7 +32,7 @@ def main(*, rehearse: bool) -> dict[str, Any]:
         return {"refusal": f"{sys.executable} lacks {reasons}: {remedy}"}
     import torch
 
-    from gisegkit.environment import version_of
+    from gisegkit.runs.environment import version_of
 
     if not rehearse and not torch.cuda.is_available():
         return {

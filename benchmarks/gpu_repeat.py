@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from gpu_rig import Rig, begin, each, in_short, precision, trained
 
-from gisegkit.recipe import Recipe
+from gisegkit.recipe.sections import Recipe
 
 PIXELS = 128
 BESIDES = (

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from gpu_parts import ROOT, Record
 
+from gisegkit.build.ready import Session, get_ready
 from gisegkit.engine.device import Device
 from gisegkit.engine.fit import Training, fit
 from gisegkit.engine.plan import Plan
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import Recipe, load_recipe, read_document
-from gisegkit.run import assemble
-from gisegkit.session import Session, get_ready
+from gisegkit.recipe.load import load_recipe, read_document
+from gisegkit.recipe.sections import Recipe
+from gisegkit.workflows.train import assemble
 
 ORIGIN = "make gpu"
 DATA = {"name": "phantom", "cases": 9, "days": 1, "slices": 32, "test_cases": 0}

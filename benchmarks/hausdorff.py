@@ -22,8 +22,8 @@ from monai.metrics import compute_hausdorff_distance
 from scans import truths, with_large_errors, with_mild_errors
 from scipy.spatial.distance import directed_hausdorff
 
-from gisegkit.components.metrics import UWMGIScore
-from gisegkit.data.distances import class_boxes, hausdorff
+from gisegkit.components.metrics.distances import class_boxes, hausdorff
+from gisegkit.components.metrics.overlap_metrics import UWMGIScore
 
 BOXES, OUR_BOXES = "scipy, all voxels, boxes cut out before", "gisegkit, boxes cut out before"
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from gisegkit.components.metrics import UWMGIScore
+from gisegkit.components.metrics.overlap_metrics import UWMGIScore
 from gisegkit.engine.bootstrap import CaseSums, bootstrap_interval, paired_test
 from gisegkit.types import FloatArray
 

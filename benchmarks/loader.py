@@ -40,14 +40,14 @@ import torch
 from harness import by_turns, compare, save
 from torch.utils.data import DataLoader, RandomSampler
 
-from gisegkit.build import build_batches, build_data
+from gisegkit.build.parts import build_batches, build_data
+from gisegkit.components.batch_transforms.device_warp import DeviceWarp, final_device
 from gisegkit.components.datasets.phantom import Phantom
-from gisegkit.components.device_warp import DeviceWarp, final_device
 from gisegkit.data.loaders import training_loader
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.step import to_device
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import load_recipe
+from gisegkit.recipe.load import load_recipe
 from gisegkit.types import silent
 
 T = TypeVar("T")

@@ -21,14 +21,14 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from gisegkit.build import build_criterion, build_model
+from gisegkit.build.memory_plan import simulate
+from gisegkit.build.parts import build_criterion, build_model
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import Device
 from gisegkit.engine.memory import Simulation
-from gisegkit.environment import PACKAGES, version_of
-from gisegkit.planning import simulate
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import load_recipe
+from gisegkit.recipe.load import load_recipe
+from gisegkit.runs.environment import PACKAGES, version_of
 
 ROOT = Path(__file__).parent.parent
 RECIPES = (

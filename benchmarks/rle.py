@@ -24,7 +24,7 @@ from harness import Row, by_turns, compare, save
 from pycocotools import mask as coco
 
 from gisegkit.data import rle
-from gisegkit.data.phantom_scan import Scan
+from gisegkit.data.phantom.scan import Scan
 
 SLICES = 144
 REPETITIONS = 15

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from gisegkit.data.phantom_scan import Scan
+from gisegkit.data.phantom.scan import Scan
 
 if TYPE_CHECKING:
     from gisegkit.types import BoolArray

@@ -19,7 +19,7 @@ from harness import Row, by_turns, compare, save
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 from scans import truths, with_large_errors, with_mild_errors
 
-from gisegkit.components.surface_metrics import ASSD, HD95, NSD
+from gisegkit.components.metrics.surface_metrics import ASSD, HD95, NSD
 
 warnings.filterwarnings("ignore")
 

@@ -22,8 +22,8 @@ import torch
 from device_policy import REPETITIONS, SIDE, on_device
 from harness import Row, by_turns, compare, save
 
-from gisegkit.components.augmentation import AlbumentationsPolicy
-from gisegkit.components.augmentation_deck import final
+from gisegkit.components.augmentation.albumentations_policy import AlbumentationsPolicy
+from gisegkit.components.augmentation.warp_policies import final
 
 SLICES = 200
 HOLES = {"num_holes_range": (5, 8), "hole_height_range": (11, 11), "hole_width_range": (11, 11)}

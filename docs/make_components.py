@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gisegkit.plugins import load_plugins
-from gisegkit.registry import KINDS, Component
-from gisegkit.signatures import REQUIRED, Parameter
-from gisegkit.values import show
+from gisegkit.registry.annotations import show
+from gisegkit.registry.kinds import KINDS, Component
+from gisegkit.registry.signatures import REQUIRED, Parameter
 
 TARGET = Path(__file__).with_name("components.md")
 

@@ -7,6 +7,7 @@ them may have a limit; the tightest one counts. Both versions are read: version 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -83,6 +84,14 @@ def processor_share(*, proc: Path = PROC, groups: Path = CONTROL_GROUPS) -> floa
     return min(shares, default=None)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: those it is bound to, or fewer where its control groups have a quota of time."""
+    bound = getattr(os, "sched_getaffinity", None)
+    cores = len(bound(0)) if bound else os.cpu_count() or 1
+    share = processor_share()
+    return max(1, cores if share is None else min(cores, math.ceil(share)))
+
+
 def _groups(controller: str, proc: Path, mount: Path) -> Iterator[tuple[Path, bool]]:
     """The folders of the process's group and of all around it, each with whether it is of version 2."""
     lines = _read(proc / "self" / "cgroup").splitlines() or ["0::/", f"1:{controller}:/"]
@@ -133,3 +142,28 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+# --- sizes in words ---
+
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``16GiB``, ``6 GB`` or ``900MiB``; upper and lower case are alike.
+
+    Raises:
+        ValueError: if it is no size above 0; the message says what is valid.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    size = int(float(found[1]) * UNITS.get(found[2].upper(), 0)) if found else 0
+    if size <= 0:
+        raise ValueError('a number with its unit, such as "16GiB", "900MiB" or "6GB"')
+    return size
+
+
+def show_size(size: float) -> str:
+    """Bytes as a person reads them: ``14.20 GiB``, ``310 MiB``."""
+    if size >= 2**30:
+        return f"{size / 2**30:.2f} GiB"
+    return f"{size / 2**20:.0f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"

@@ -14,9 +14,10 @@ from typing import Any
 import pluggy
 
 import gisegkit.components
-from gisegkit import __version__, hookspecs
+from gisegkit import __version__
 from gisegkit.errors import ComponentError
-from gisegkit.registry import Adder, Owner, Registries
+from gisegkit.registry import hookspecs
+from gisegkit.registry.kinds import Adder, Owner, Registries
 
 GROUP = hookspecs.PROJECT
 VARIABLE = "GISEG_PLUGINS"

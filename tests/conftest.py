@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import load_recipe
-from gisegkit.registry import Adder, Owner, Registries
+from gisegkit.recipe.load import load_recipe
+from gisegkit.registry.kinds import Adder, Owner, Registries
 
 TOYS = '''
 """Components that check recipes in tests and cannot be built: importing them fails."""
@@ -95,7 +95,7 @@ name = "adam"
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from gisegkit.locks import locked
+from gisegkit.runs.locks import locked
 with locked(Path(sys.argv[1]), print):
     child = os.fork() if sys.argv[2] == "True" else 1
     if child:
@@ -297,7 +297,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def session():
     """A session on the CPU with the built-in components."""
-    from gisegkit.session import Session
+    from gisegkit.build.ready import Session
 
     return Session(load_plugins(selection="none"), device="cpu")
 
@@ -315,7 +315,7 @@ def recipe(home, session):
 @pytest.fixture(scope="session")
 def finished(home, session, recipe):
     """A run of the tiny recipe and its scores."""
-    from gisegkit.run import run_recipe
+    from gisegkit.workflows.train import run_recipe
 
     return run_recipe(recipe(), home / "finished", session)
 
@@ -325,10 +325,10 @@ def write_run(tmp_path):
     """Writes the folder of a run whose predictions are the truth with a share of its pixels flipped; gives the path."""
     import numpy as np
 
-    from gisegkit.components.metrics import Dice, UWMGIScore
+    from gisegkit.components.metrics.overlap_metrics import Dice, UWMGIScore
     from gisegkit.engine.scoring import Scoreboard
-    from gisegkit.outputs import Evaluation
-    from gisegkit.rundir import RunDir
+    from gisegkit.runs.folder import RunDir
+    from gisegkit.runs.outputs import Evaluation
 
     def write(
         name,

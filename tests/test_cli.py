@@ -349,7 +349,7 @@ def test_progress_on_a_terminal_is_a_bar_with_rate_and_time_left(capsys, monkeyp
 
 def test_broken_plugin_is_one_line(monkeypatch, capsys):
     from gisegkit.plugins import Failure
-    from gisegkit.registry import Owner
+    from gisegkit.registry.kinds import Owner
 
     plugins = load_plugins(selection="none")
     plugins.failures.append(Failure(Owner("giseg-bad", "0.3"), "ModuleNotFoundError: No module named 'bad'"))
@@ -458,13 +458,13 @@ def test_a_stopped_command_without_a_run_says_that_nothing_was_written(here, cap
 
 def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here):
     from gisegkit.cli.options import run_folder
-    from gisegkit.locks import locked
-    from gisegkit.recipe import load_recipe
+    from gisegkit.recipe.load import load_recipe
+    from gisegkit.runs.locks import locked
 
     recipe = load_recipe("cli.toml", registries=load_plugins(selection="none").registries)
     assert run_folder(recipe, None, resume=False) == Path("runs/cli")
     with locked(Path("runs/cli"), print):
-        code = "from pathlib import Path; from gisegkit.locks import is_locked; print(is_locked(Path('runs/cli')))"
+        code = "from pathlib import Path; from gisegkit.runs.locks import is_locked; print(is_locked(Path('runs/cli')))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "True\n"
     Path("runs/cli").mkdir(parents=True)

@@ -10,7 +10,7 @@ import pytest
 from gisegkit import testing
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.plugins import load_plugins
-from gisegkit.registry import KINDS
+from gisegkit.registry.kinds import KINDS
 
 COMPONENTS = list(load_plugins(selection="none").registries)
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from gisegkit import hookspecs
 from gisegkit.cli import cli
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import SECTIONS, load_recipe
-from gisegkit.registry import KINDS
+from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.sections import SECTIONS
+from gisegkit.registry import hookspecs
+from gisegkit.registry.kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -38,7 +39,7 @@ def section_rows(section: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_recipe_key_and_default_is_documented(section):
-    from gisegkit.values import show
+    from gisegkit.registry.annotations import show
 
     expected = {item.name: show(item.default) for item in fields(SECTIONS[section])}
     assert section_rows(section) == expected
@@ -145,7 +146,7 @@ def test_a_trained_model_is_used_from_python_as_the_page_says(finished, tmp_path
 
 def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
     from gisegkit.cli import main
-    from gisegkit.data.phantom import write_phantom
+    from gisegkit.data.phantom.writer import write_phantom
 
     run, _ = finished
     (tmp_path / "runs").mkdir()

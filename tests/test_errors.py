@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gisegkit import errors
-from gisegkit.errors import GisegError, Mistake, RecipeError, did_you_mean
+from gisegkit.errors import GisegError, Mistake, RecipeError, count, did_you_mean, in_a_sentence, parameters
 
 
 def test_every_error_is_a_giseg_error_and_stands_in_the_tree():
@@ -57,3 +57,36 @@ def test_did_you_mean_names_at_most_the_limit():
     options = [f"metric_{index}" for index in range(9)]
     assert did_you_mean("metric_", options).count("metric_") == 3
     assert did_you_mean("metric_", iter(options), limit=1).count("metric_") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "plural", "text"),
+    [
+        (0, "scan", "", "0 scans"),
+        (1, "scan", "", "1 scan"),
+        (2, "scan", "", "2 scans"),
+        (1, "class", "classes", "1 class"),
+        (3, "class", "classes", "3 classes"),
+        (38496, "slice", "", "38496 slices"),
+    ],
+)
+def test_count(number, noun, plural, text):
+    assert count(number, noun, plural) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (3075, "3,075 parameters"),
+        (1, "1 parameter"),
+        (7_794_000, "7.79 million parameters"),
+        (99_999, "99,999 parameters"),
+    ],
+)
+def test_parameters(number, text):
+    assert parameters(number) == text
+
+
+def test_in_a_sentence():
+    assert in_a_sentence("There are: a.") == "there are: a."
+    assert in_a_sentence("") == ""

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gisegkit.cli import main
-from gisegkit.machine import free_memory, processor_share
+from gisegkit.machine import free_memory, parse_size, processor_share, show_size, usable_cores
 
 GIB = 2**30
 MACHINE = 64 * GIB
@@ -169,3 +169,47 @@ def test_windows_is_refused_in_one_line(monkeypatch, capsys):
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (2, "")
     assert said.err == "error: gisegkit runs on Linux and macOS; on Windows use WSL 2\n"
+
+
+@pytest.mark.parametrize(
+    ("bound", "share", "cores"),
+    [(8, None, 8), (8, 4.0, 4), (8, 1.5, 2), (2, 4.0, 2), (8, 0.1, 1)],
+)
+def test_usable_cores_are_those_of_the_process_and_of_its_control_groups(monkeypatch, bound, share, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(bound)), raising=False)
+    monkeypatch.setattr("gisegkit.machine.processor_share", lambda: share)
+    assert usable_cores() == cores
+
+
+def test_where_no_process_is_bound_all_cores_count(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr("gisegkit.machine.processor_share", lambda: None)
+    assert usable_cores() == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("16GiB", 16 * 1024**3),
+        ("16 gib", 16 * 1024**3),
+        ("6GB", 6_000_000_000),
+        ("1.5 MiB", 3 * 2**19),
+        ("900KB", 900_000),
+        ("12B", 12),
+    ],
+)
+def test_sizes_are_read(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "16", "GiB", "16 GiBs", "-1GiB", "0GiB", "1e3MiB", "sixteen GiB"])
+def test_anything_else_is_refused_with_an_example(text):
+    with pytest.raises(ValueError, match='such as "16GiB"'):
+        parse_size(text)
+
+
+def test_sizes_are_shown():
+    assert show_size(16 * 1024**3) == "16.00 GiB"
+    assert show_size(310 * 2**20) == "310 MiB"
+    assert show_size(200_000) == "195 KiB"

@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from gisegkit import testing
-from gisegkit.contracts import checked_dataset
+from gisegkit.build.contracts import checked_dataset
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import load_recipe
-from gisegkit.registry import Component, Owner
+from gisegkit.recipe.load import load_recipe
+from gisegkit.registry.kinds import Component, Owner
 from gisegkit.types import Batch
 
 OWNER = Owner("giseg-planted", "1.0")

@@ -11,8 +11,8 @@ import pytest
 from gisegkit import __version__, plugins
 from gisegkit.errors import ComponentError, RecipeError
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import load_recipe
-from gisegkit.registry import Owner
+from gisegkit.recipe.load import load_recipe
+from gisegkit.registry.kinds import Owner
 
 GOOD = """
 from gisegkit import hookimpl

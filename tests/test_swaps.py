@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gisegkit.build.ready import Session
 from gisegkit.plugins import load_plugins
-from gisegkit.recipe import load_recipe
-from gisegkit.run import rehearse
-from gisegkit.session import Session
+from gisegkit.recipe.load import load_recipe
+from gisegkit.workflows.train import rehearse
 
 PLUGINS = load_plugins(selection="none")
 

@@ -19,10 +19,11 @@ import pytest
 import torch
 from scipy import ndimage, stats
 
-from gisegkit.components import augmentation_deck, device_warp
-from gisegkit.components.augmentation_deck import WarpPolicy
-from gisegkit.components.device_warp import DeviceWarp, baseline_device, final_device, initial_device
-from gisegkit.components.warps import WarpSettings
+from gisegkit.components.augmentation import warp_policies as augmentation_deck
+from gisegkit.components.augmentation.warp_draws import WarpSettings
+from gisegkit.components.augmentation.warp_policies import WarpPolicy
+from gisegkit.components.batch_transforms import device_warp
+from gisegkit.components.batch_transforms.device_warp import DeviceWarp, baseline_device, final_device, initial_device
 from gisegkit.types import Batch
 
 ACCEPT, REJECT = 1e-3, 1e-4

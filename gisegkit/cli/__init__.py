@@ -16,10 +16,10 @@ import click
 from gisegkit import __version__
 from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
 from gisegkit.cli.output import warn
-from gisegkit.culprit import name_culprit
 from gisegkit.errors import GisegError, Interrupted, did_you_mean
 from gisegkit.machine import refuse_windows
 from gisegkit.plugins import Plugins, installed
+from gisegkit.registry.culprit import name_culprit
 
 COMMANDS: tuple[click.Command, ...] = (
     run.command,

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import click
 
+from gisegkit.build.preflight import Found, check_monitor_alone, is_made_on_demand, look, missing_root
 from gisegkit.cli.options import demo_option, device_option, read_recipe, recipe_argument, session, set_option
 from gisegkit.cli.output import say
-from gisegkit.errors import DataError
+from gisegkit.errors import DataError, count
+from gisegkit.machine import parse_size
 from gisegkit.plugins import Plugins
-from gisegkit.preflight import Found, check_monitor_alone, is_made_on_demand, look, missing_root
-from gisegkit.recipe import ComponentSpec, Recipe
-from gisegkit.sizes import parse_size
-from gisegkit.values import show
-from gisegkit.words import count
+from gisegkit.recipe.sections import ComponentSpec, Recipe
+from gisegkit.registry.annotations import show
 
 WIDTH = 100
 """Columns that a line of words takes at most, where it can be broken."""
@@ -55,7 +54,7 @@ def command(
 
         pick_device(device, parsed.train.precision)
     if parsed.input.store == "device":
-        from gisegkit.planning import verify_store
+        from gisegkit.build.memory_plan import verify_store
 
         verify_store(parsed, plugins.registries)
     check_monitor_alone(parsed, plugins.registries)
@@ -75,12 +74,12 @@ def command(
     if missing and not no_data and (build or not plans):
         raise DataError(f"{recipe}: the recipe is right, but {_not_there(missing)}")
     if build:
-        from gisegkit.run import rehearse
+        from gisegkit.workflows.train import rehearse
 
         for line in rehearse(parsed, replace(session(plugins, device), say=say_once)):
             say(line)
     if plans:
-        from gisegkit.planning import Named, memory_lines
+        from gisegkit.build.memory_plan import Named, memory_lines
 
         for line in memory_lines(parsed, plugins.registries, Named(size, device)):
             say_once(line)

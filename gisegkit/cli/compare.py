@@ -15,7 +15,7 @@ from gisegkit.cli.output import clock, say, table
 from gisegkit.plugins import Plugins
 
 if TYPE_CHECKING:
-    from gisegkit.comparison import Compared, Table
+    from gisegkit.workflows.comparison import Compared, Table
 
 
 @click.command("compare")
@@ -31,7 +31,7 @@ def command(
     plugins: Plugins, runs: tuple[Path, ...], metric: str | None, resamples: int, as_json: bool, as_csv: bool
 ) -> None:
     """Compare finished RUNS with the first of them, by case."""
-    from gisegkit.compare import compare
+    from gisegkit.workflows.compare import compare
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude one another")

@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from gisegkit.cli.output import say, table
-from gisegkit.errors import ComponentError
+from gisegkit.errors import ComponentError, count
 from gisegkit.plugins import Plugins
-from gisegkit.registry import KINDS, Component
-from gisegkit.signatures import REQUIRED, Parameter
-from gisegkit.values import show
-from gisegkit.words import count
+from gisegkit.registry.annotations import show
+from gisegkit.registry.kinds import KINDS, Component
+from gisegkit.registry.signatures import REQUIRED, Parameter
 
 
 @click.command("list-components")

@@ -21,13 +21,13 @@ from gisegkit.plugins import Plugins
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool, quick: bool) -> None:
     """Show what a recipe's data hold and every defect found."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.build import NOTHING, build_data
+    from gisegkit.build.dataset import build_dataset, make_store, stack_warnings
+    from gisegkit.build.parts import NOTHING, build_data
+    from gisegkit.build.ready import prepared_line
     from gisegkit.data.survey import describe, survey
-    from gisegkit.dataset import build_dataset, make_store, stack_warnings
-    from gisegkit.engine.resident import Resident
-    from gisegkit.session import prepared_line
-    from gisegkit.sizes import show_size
-    from gisegkit.words import count
+    from gisegkit.engine.device_cache import Resident
+    from gisegkit.errors import count
+    from gisegkit.machine import show_size
 
     dataset = build_dataset(parsed, plugins.registries)
     found = None if quick else survey(dataset, progress=progress)

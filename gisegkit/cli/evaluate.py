@@ -29,8 +29,8 @@ def command(
 
     With --set or --root the run's own evaluation stays as it is; the new one gets a folder of its own.
     """
-    from gisegkit.evaluation import evaluate
-    from gisegkit.outputs import open_run
+    from gisegkit.runs.outputs import open_run
+    from gisegkit.workflows.evaluate import evaluate
 
     current = session(plugins, device)
     folder, recipe = open_run(run, plugins.registries, root=root, overrides=overrides, command="evaluate")

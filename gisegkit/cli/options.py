@@ -10,10 +10,11 @@ import click
 
 from gisegkit.cli.output import progress, say
 from gisegkit.plugins import Plugins
-from gisegkit.recipe import Recipe, load_recipe
+from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.sections import Recipe
 
 if TYPE_CHECKING:
-    from gisegkit.session import Session
+    from gisegkit.build.ready import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,7 +51,7 @@ def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, dem
         for line in recipe.notes:
             say(line)
         return recipe
-    from gisegkit.demo import load_demo
+    from gisegkit.build.demo import load_demo
 
     recipe, lines = load_demo(path, registries, overrides)
     for line in lines:
@@ -60,7 +61,7 @@ def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, dem
 
 def session(plugins: Plugins, device: str) -> Session:
     """What the verbs need, printing to this terminal."""
-    from gisegkit.session import Session
+    from gisegkit.build.ready import Session
 
     return Session(plugins, device, progress, say)
 
@@ -72,8 +73,8 @@ def run_folder(recipe: Recipe, out: Path | None, *, resume: bool) -> Path:
     """
     if out is not None:
         return out
-    from gisegkit.locks import is_locked
-    from gisegkit.rundir import RunDir
+    from gisegkit.runs.folder import RunDir
+    from gisegkit.runs.locks import is_locked
 
     base = Path("runs") / (f"{recipe.name}-demo" if recipe.demo else recipe.name)
     number, folder, newest = 1, base, base

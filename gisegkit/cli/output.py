@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from gisegkit.epochs import clock as clock
-from gisegkit.words import count
+from gisegkit.errors import count
+from gisegkit.workflows.epochs import clock as clock
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gisegkit.cli.output import progress, say
-from gisegkit.words import count
+from gisegkit.errors import count
 
 FOLDS = 5
 """Of the recipe that ``usage`` names; each needs a case."""
@@ -31,7 +31,7 @@ FOLDS = 5
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other patients.")
 def command(out: Path, cases: int, days: int, slices: int, test_cases: int, seed: int) -> None:
     """Write a deterministic phantom data set in the competition's format."""
-    from gisegkit.data.phantom import write_phantom
+    from gisegkit.data.phantom.writer import write_phantom
 
     folder = write_phantom(
         out, cases=cases, days=days, slices=slices, test_cases=test_cases, seed=seed, progress=progress

@@ -9,8 +9,8 @@ import click
 
 from gisegkit.cli.options import device_option, root_option, run_argument, session, set_option
 from gisegkit.cli.output import say
+from gisegkit.errors import count
 from gisegkit.plugins import Plugins
-from gisegkit.words import count
 
 
 @click.command("predict")
@@ -38,8 +38,8 @@ def command(
 
     With --set, --root or --part the run's own submission stays as it is; the new one gets a folder of its own.
     """
-    from gisegkit.outputs import open_run
-    from gisegkit.prediction import predict
+    from gisegkit.runs.outputs import open_run
+    from gisegkit.workflows.predict import predict
 
     current = session(plugins, device)
     folder, recipe = open_run(run, plugins.registries, root=root, overrides=overrides, command="predict")

@@ -20,7 +20,7 @@ from gisegkit.plugins import Plugins
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool) -> None:
     """Decode a recipe's slices once and keep them; training does it by itself."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.dataset import build_dataset, make_store
+    from gisegkit.build.dataset import build_dataset, make_store
 
     start = time.monotonic()
     dataset = build_dataset(parsed, plugins.registries)

@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Train, evaluate and predict a recipe."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.run import run_recipe
+    from gisegkit.workflows.train import run_recipe
 
     folder = run_folder(parsed, out, resume=resume)
     run, scores = run_recipe(parsed, folder, session(plugins, device), resume=resume)

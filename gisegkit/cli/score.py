@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from gisegkit.cli.output import print_scores, progress, say, table
+from gisegkit.errors import count
 from gisegkit.plugins import Plugins
-from gisegkit.words import count
 
 METRICS = ("uwmgi_score", "dice", "iou")
 
@@ -35,8 +35,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Score SUBMISSION (id,class,predicted) against TRUTH (a train.csv), by class and scan."""
-    from gisegkit.score import score_submission
     from gisegkit.types import SPACING
+    from gisegkit.workflows.score import score_submission
 
     metrics = {name: plugins.registries["metric"].get(name).load()() for name in chosen}
     mm = None if spacing is None else dict(zip(SPACING, spacing, strict=True))

@@ -36,7 +36,7 @@ def command(
     target = out or Path(f"{parsed.name}{'-demo' if parsed.demo else ''}-batch.png")
     if target.suffix.lower() != ".png":
         raise RunError(f"--out {target}: the picture is a PNG file; let its name end in .png")
-    from gisegkit.show import show_batch
+    from gisegkit.workflows.show import show_batch
 
     seen = show_batch(parsed, session(plugins, "cpu"), target, epoch=epoch, batch=batch, count=count)
     say(f"picture: {target}{' (demo)' if parsed.demo else ''}")

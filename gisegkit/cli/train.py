@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Train a recipe; evaluate and predict it later."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.run import train
+    from gisegkit.workflows.train import train
 
     run = train(parsed, run_folder(parsed, out, resume=resume), session(plugins, device), resume=resume)
     say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}; next: giseg evaluate {shlex.quote(str(run.path))}")

@@ -19,7 +19,7 @@ from gisegkit.data.geometry import make_geometry
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
 from gisegkit.data.reading import check_size, id_of, raise_defect, read_mask
 from gisegkit.data.slices import SliceReader
-from gisegkit.data.store import Store
+from gisegkit.data.store.store import Store
 from gisegkit.data.workers import PREFETCH, BatchLoader
 from gisegkit.errors import ComponentError, GisegError
 from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray

@@ -92,7 +92,7 @@ def case_notes(names: list[str]) -> tuple[str, ...]:
     cases = f"{len(likely.names)} cases ({likely.names[0]} ... {likely.names[-1]})"
     return (
         f"the names look like {cases}, but each image is a case and a scan of its own, so that images of one case may "
-        f"lie on both sides of the split. If they are cases, leave split.group at \"case\" and set "
+        f'lie on both sides of the split. If they are cases, leave split.group at "case" and set '
         f"dataset.pattern = '{likely.pattern}'",
     )
 

@@ -16,7 +16,7 @@ from gisegkit.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gisegkit.data.store import Store
+    from gisegkit.data.store.store import Store
     from gisegkit.types import AnyArray, Dataset, FloatArray
 
     Range = tuple[float, float]

@@ -17,9 +17,8 @@ from typing import IO
 import pandas as pd
 
 from gisegkit.data import rle
-from gisegkit.errors import DataError, SubmissionError, did_you_mean
-from gisegkit.words import count
-from gisegkit.writing import new_beside
+from gisegkit.data.atomic_files import new_beside
+from gisegkit.errors import DataError, SubmissionError, count, did_you_mean
 
 COLUMNS = ("id", "class", "predicted")
 SHOWN = 20

@@ -9,9 +9,8 @@ from itertools import combinations
 
 from gisegkit.data.names import examples
 from gisegkit.data.reading import id_of, not_finite, not_finite_line, read_mask, read_slice
-from gisegkit.errors import GisegError
+from gisegkit.errors import GisegError, count
 from gisegkit.types import IGNORE, Dataset, MaskArray, Progress, silent
-from gisegkit.words import count
 
 
 @dataclass

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import torch
 
-from gisegkit.cores import usable_cores
-from gisegkit.engine.overlap import thread_count
+from gisegkit.engine.threaded_map import thread_count
 from gisegkit.errors import TrainingError
-from gisegkit.machine import free_memory
+from gisegkit.machine import free_memory, usable_cores
 
 CPU_SHARE = 0.8
 """Of the free main memory; the rest is for loaders, scoring, and other programs."""

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from gisegkit.components.criterion import Criterion
 from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
 from gisegkit.engine.checkpointing import disable, enable
+from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device
+from gisegkit.engine.device_cache import Resident
+from gisegkit.engine.epoch_losses import Ledger
 from gisegkit.engine.forward import Forward
-from gisegkit.engine.ledger import Ledger
-from gisegkit.engine.resident import Resident
 from gisegkit.engine.step import BatchTransform, Cutting, accumulate, is_out_of_memory
 from gisegkit.errors import RunError, TrainingError
 from gisegkit.types import EpochReport, Progress, silent

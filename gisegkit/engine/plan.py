@@ -12,7 +12,7 @@ import torch
 from gisegkit.engine.device import Device
 from gisegkit.engine.memory import Estimate, Simulation, SimulationError
 from gisegkit.errors import TrainingError
-from gisegkit.sizes import show_size
+from gisegkit.machine import show_size
 
 HEALTHY = 8
 """Slices from which batch normalisation's statistics are good enough; below it, checkpointing comes first."""

@@ -19,8 +19,8 @@ from torch import nn
 
 from gisegkit.data.loaders import EvaluationSet, Input, evaluation_loader
 from gisegkit.engine.device import Device
-from gisegkit.engine.overlap import ordered
 from gisegkit.engine.step import is_out_of_memory
+from gisegkit.engine.threaded_map import ordered
 from gisegkit.errors import TrainingError
 from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, refuse_unknown_stage, silent
 

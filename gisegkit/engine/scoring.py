@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from gisegkit.data.planes import count
-from gisegkit.data.spacing import spacing_for
+from gisegkit.data.spacing import spacing_at, spacing_for
+from gisegkit.engine.monitor import directions
+from gisegkit.engine.predict import Scan
+from gisegkit.engine.threaded_map import ordered
 from gisegkit.errors import ComponentError, DataError
-from gisegkit.monitor import directions
-from gisegkit.types import IGNORE, Metric
+from gisegkit.types import IGNORE, Dataset, Metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -201,3 +204,28 @@ def _mean(values: Sequence[FloatArray]) -> float:
     flat = np.concatenate([np.ravel(part) for part in values])
     defined = flat[~np.isnan(flat)]
     return float(defined.sum() / defined.size) if defined.size else math.nan
+
+
+def score_scans(scans: Iterable[Scan], board: Scoreboard, dataset: Dataset, *, threads: int = 0) -> Generator[Scan]:
+    """Add each scan to the board, in order, while it passes by.
+
+    Args:
+        threads: so many scans are scored at once, while the next ones are predicted; 0 scores right here.
+
+    Raises:
+        DataError: if a scan is not labelled; there is nothing to score it against.
+    """
+    ids, cases = dataset.table["id"].to_numpy(), dataset.table["group"].to_numpy()
+
+    def measure(scan: Scan) -> tuple[Scan, ScanValues]:
+        if scan.truth is None:
+            raise DataError(f"scan {scan.volume} has slices without labels, so it cannot be scored; predict it instead")
+        names, case = [str(ids[row]) for row in scan.rows], str(cases[scan.rows[0]])
+        spacing = spacing_at(dataset.table, int(scan.rows[0]))
+        return scan, board.measure(scan.volume, names, scan.prediction, scan.truth, case=case, spacing=spacing)
+
+    with closing(ordered(measure, scans, threads=threads, ahead=threads)) as measured:
+        for scan, values in measured:
+            board.record(values)
+            yield scan
+            del scan  # else it would live until the next one is scored

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from gisegkit.components.criterion import Criterion
 from gisegkit.data.loaders import Loaded
 from gisegkit.data.randomness import BATCH, NETWORK, generator, seeded
 from gisegkit.engine.checkpointing import enable, is_enabled
+from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device
 from gisegkit.engine.forward import Forward, in_short
 from gisegkit.engine.plan import HEALTHY, even

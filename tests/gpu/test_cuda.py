@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gisegkit.run import train
-from gisegkit.session import Session
+from gisegkit.build.ready import Session
+from gisegkit.workflows.train import train
 
 pytestmark = [
     pytest.mark.gpu,

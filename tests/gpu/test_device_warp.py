@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gisegkit.components.device_warp import DeviceWarp
+from gisegkit.components.batch_transforms.device_warp import DeviceWarp
 from gisegkit.types import Batch
 
 pytestmark = [

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gisegkit.build import build_criterion, build_model
+from gisegkit.build.memory_plan import simulate
+from gisegkit.build.parts import build_criterion, build_model
+from gisegkit.build.ready import Session
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import pick_device
-from gisegkit.planning import simulate
-from gisegkit.recipe import load_recipe
-from gisegkit.run import train
-from gisegkit.session import Session
+from gisegkit.recipe.load import load_recipe
+from gisegkit.workflows.train import train
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from gisegkit.components.datasets.uwmgi import UWMGI
 from gisegkit.data.files import cache_home
-from gisegkit.data.phantom import GENERATOR_VERSION, write_phantom
+from gisegkit.data.phantom.writer import GENERATOR_VERSION, write_phantom
 from gisegkit.errors import RunError
 from gisegkit.types import Between
 

@@ -1,0 +1,266 @@
+"""A recipe's components from plugins are checked before anything is trained, with the facts of its own data.
+
+The checks are those of gisegkit.testing, so that a plugin's author, its tests and a training see the same. All problems
+are told together. Trackers are not tried: one may write to a server.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from gisegkit import testing
+from gisegkit.build.dataset import build_component, build_dataset
+from gisegkit.build.parts import build_model
+from gisegkit.data.slices import SliceReader
+from gisegkit.data.spacing import spacing_at
+from gisegkit.errors import ComponentError, GisegError
+from gisegkit.recipe.sections import ComponentSpec, Recipe
+from gisegkit.registry.kinds import Registries
+from gisegkit.testing.expect import in_short
+from gisegkit.testing.models import check_size
+from gisegkit.types import SPACING, Dataset
+
+SIZES = {"model": [(64, 96)], "metric": [(20, 24)], "postprocess": [(20, 24)]}
+"""H and W that a kind is tried with first, to be quick and not square; ``BRIEF`` for the others."""
+
+BRIEF = [(16, 20), (64, 72)]
+
+Check = Callable[[tuple[int, int]], None]
+"""A contract check as a function of the size that it is made with."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the data and the recipe settle for the checks.
+
+    Attributes:
+        channels: C of the network's input; classes: K.
+        size: H and W of the network's input.
+        exclusive: whether a pixel has one class at most.
+        native: H and W of the first slice.
+        spacing: mm from slice to slice, row to row and column to column.
+        steps: about as many optimizer steps as the run has.
+    """
+
+    channels: int
+    classes: int
+    exclusive: bool
+    size: tuple[int, int]
+    native: tuple[int, int]
+    spacing: tuple[float, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check says of a component; the cause where its own code raised."""
+
+    text: str
+    refused: bool
+    cause: BaseException | None = None
+    kind: str = "dataset"
+
+
+def checked_dataset(
+    recipe: Recipe,
+    registries: Registries,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    built_in: bool = False,
+) -> Dataset:
+    """The dataset of a recipe whose components from plugins keep their contracts.
+
+    Args:
+        say: is given a line for each doubt: what is most often a mistake, and may be meant so.
+        built_in: whether gisegkit's own components are checked too; its tests do that otherwise.
+
+    Raises:
+        ComponentError: if a component breaks the contract of its kind; names place, owner and reason of all of them.
+        DataError: if the data cannot be read.
+    """
+    findings: list[Finding] = []
+    dataset: Dataset | None = None
+    try:
+        dataset = build_dataset(recipe, registries, say=say)
+    except ComponentError as error:
+        findings.append(Finding(str(error), True, error.__cause__))
+    wanted = [spec for spec in recipe.components() if _is_checked(spec, registries, built_in)]
+    facts = _facts(recipe, registries, dataset) if wanted else None
+    if facts is not None:
+        for spec in wanted:
+            broken = [finding for finding in findings if finding.refused and finding.kind == "optimizer"]
+            if not (spec.kind == "schedule" and broken):  # which is checked with the optimizer
+                findings += _findings(recipe, registries, spec, facts)
+    for finding in findings:
+        if not finding.refused:
+            say(f"warning: {finding.text}")
+    refused = [finding for finding in findings if finding.refused]
+    if refused:
+        head = f"{len(refused)} components break their contracts:\n  " if len(refused) > 1 else ""
+        raise ComponentError(head + "\n  ".join(finding.text for finding in refused)) from next(
+            (finding.cause for finding in refused if finding.cause is not None), None
+        )
+    if dataset is None:
+        raise ComponentError("the dataset cannot be built")
+    return dataset
+
+
+def _is_checked(spec: ComponentSpec, registries: Registries, built_in: bool) -> bool:
+    owner = registries[spec.kind].get(spec.name).owner
+    return spec.kind not in ("dataset", "tracker") and (built_in or owner.distribution != "gisegkit")
+
+
+def _facts(recipe: Recipe, registries: Registries, dataset: Dataset | None) -> Facts | None:
+    """What the data settle; None where they cannot tell, because the dataset is refused anyway."""
+    try:
+        return _facts_of(recipe, build_component(recipe.dataset, registries) if dataset is None else dataset)
+    except Exception as error:
+        if dataset is None:
+            return None
+        if isinstance(error, GisegError):
+            raise
+        place, name = recipe.dataset.place, recipe.dataset.name
+        first = dataset.table["id"].iat[0]
+        raise ComponentError(f"{place}: dataset {name!r}: slice {first} cannot be read: {in_short(error)}") from error
+
+
+def _facts_of(recipe: Recipe, dataset: Dataset) -> Facts:
+    inputs, table = recipe.input, dataset.table
+    reader = SliceReader(
+        dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalize=inputs.normalize
+    )
+    mm = spacing_at(table, 0)
+    return Facts(
+        channels=reader.channels,
+        classes=len(dataset.classes),
+        exclusive=bool(dataset.exclusive),
+        size=inputs.size,
+        native=(int(table["height"].to_numpy()[0]), int(table["width"].to_numpy()[0])),
+        spacing=tuple(mm[column] if 0 < mm.get(column, 0) < math.inf else 1.0 for column in SPACING),
+        steps=max(1, recipe.train.epochs * -(-int(table["labelled"].sum()) // recipe.train.batch_size)),
+    )
+
+
+# --- one component --------------------------------------------------------------------------------------------------
+
+
+def _findings(recipe: Recipe, registries: Registries, spec: ComponentSpec, facts: Facts) -> Iterator[Finding]:
+    """What the checks of its kind say of one component."""
+    what = f"{spec.place}: {spec.kind} {spec.name!r} of {registries[spec.kind].get(spec.name).owner}"
+    build = partial(build_component, spec, registries)
+    large = facts.native if spec.kind in ("metric", "postprocess") else facts.size
+    sizes = [size for size in SIZES.get(spec.kind, BRIEF) if size[0] <= large[0] and size[1] <= large[1]] + [large]
+    doubts, refusal = _made(_check_of(recipe, registries, spec, build, facts), sizes, all_sizes=spec.kind == "model")
+    for text in doubts:
+        yield Finding(f"{what}: {text}", False, kind=spec.kind)
+    if refusal is not None:
+        remedy = f"gisegkit.testing.check_{spec.kind} makes this check in the plugin's own tests"
+        built = not isinstance(refusal.__cause__, ComponentError)  # else the text says all of this itself
+        text = f"{what}: {refusal} ({remedy})" if built else str(refusal.__cause__)
+        yield Finding(text, True, refusal.__cause__, spec.kind)
+    elif spec.kind == "loss" and recipe.train.check_gradients:
+        _, different = _made(
+            lambda size: testing.check_gradient(build(), **_loss_facts(recipe, facts, build, size)), sizes
+        )
+        if different is not None:
+            remedy = (
+                "as with a detached factor or the hardest pixels alone, train.check_gradients = false leaves this out"
+            )
+            yield Finding(f"{what}: {different}. If that is meant so, {remedy}", False, kind=spec.kind)
+
+
+def _loss_facts(recipe: Recipe, facts: Facts, build: Callable[[], Any], size: tuple[int, int]) -> dict[str, Any]:
+    """Targets as this loss will see them: soft ones come from batch transforms alone."""
+    exclusive = facts.exclusive or bool(getattr(build(), "exclusive_only", False))
+    return {"classes": facts.classes, "size": size, "exclusive": exclusive, "soft": bool(recipe.batch_transform)}
+
+
+def _made(check: Check, sizes: list[tuple[int, int]], *, all_sizes: bool = False) -> tuple[list[str], Exception | None]:
+    """Make a check with the first size that a component passes with: what is doubtful, and why it fails with the last.
+
+    A network may want multiples of 32, a loss more rows than its window has: only the recipe's own size decides. With
+    all_sizes, what is wrong with an earlier one is a doubt, unless the component raised there.
+    """
+    refusal: Exception | None = None
+    smaller: list[str] = []
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
+        for size in sizes:
+            caught.clear()
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", testing.ContractWarning)
+            torch.manual_seed(0)
+            try:
+                check(size)
+                refusal = None
+                break
+            except Exception as error:  # of checks too: what a component hands out may break them anywhere
+                refusal = error if isinstance(error, testing.ContractError) else _unforeseen(error)
+                if refusal.__cause__ is None:
+                    smaller.append(f"{refusal} (tried with {size[0]} x {size[1]} pixels; the recipe's size is fine)")
+        doubts = [str(item.message) for item in caught if issubclass(item.category, testing.ContractWarning)]
+    return list(dict.fromkeys(doubts + (smaller if all_sizes and refusal is None else []))), refusal
+
+
+def _unforeseen(error: Exception) -> Exception:
+    """An error out of a component's code, as the checks would have put it."""
+    text = str(error) if isinstance(error, GisegError) else f"it raises {in_short(error)}"
+    refusal = testing.ContractError(text)
+    refusal.__cause__ = error
+    return refusal
+
+
+def _check_of(
+    recipe: Recipe, registries: Registries, spec: ComponentSpec, build: Callable[..., Any], facts: Facts
+) -> Check:
+    """The contract check of a component's kind, with the data's own facts."""
+    channels, classes, exclusive = facts.channels, facts.classes, facts.exclusive
+    several = min(4, recipe.train.batch_size)
+    seeds = itertools.count(recipe.seed)
+
+    def loss(size: tuple[int, int]) -> None:
+        testing.check_loss(build(), **_loss_facts(recipe, facts, build, size), half=False, gradients=False)
+
+    def model(size: tuple[int, int]) -> None:
+        def network(**numbers: int) -> torch.nn.Module:
+            # Each with another seed: what the state dict does not hold would else be the same by chance.
+            other = replace(recipe, seed=next(seeds))
+            channels, classes = numbers["in_channels"], numbers["classes"]
+            return build_model(other, registries, channels=channels, classes=classes, trained=True)
+
+        testing.check_model(network, size=size, numbers=[(channels, classes)])
+        if size != facts.size:
+            made = network(in_channels=channels, classes=classes)
+            check_size(made, channels=channels, classes=classes, size=facts.size)
+
+    def augmentation(_: tuple[int, int]) -> None:
+        testing.check_augmentation(build, size=facts.size, channels=[channels], classes=classes)
+
+    def batch_transform(size: tuple[int, int]) -> None:
+        testing.check_batch_transform(build(), size=size, channels=channels, classes=classes, counts=[several])
+
+    def schedule(_: tuple[int, int]) -> None:
+        make = partial(build_component, recipe.optimizer, registries)
+        testing.check_schedule(build, steps=[facts.steps], optimizer=make)
+
+    def metric(size: tuple[int, int]) -> None:
+        testing.check_metric(build(), classes=classes, size=size, spacing=facts.spacing, exclusive=exclusive)
+
+    checks: Mapping[str, Check] = {
+        "loss": loss,
+        "model": model,
+        "augmentation": augmentation,
+        "batch_transform": batch_transform,
+        "optimizer": lambda _: testing.check_optimizer(build),
+        "schedule": schedule,
+        "metric": metric,
+        "postprocess": lambda size: testing.check_postprocess(build(), classes=classes, size=size),
+    }
+    return checks[spec.kind]

@@ -1,0 +1,137 @@
+"""What a recipe finds in its data before anything is built: are they there, what trains, does it fit. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gisegkit.engine.monitor import direction_of_monitor
+from gisegkit.errors import ComponentError, DataError
+from gisegkit.recipe.sections import Recipe
+from gisegkit.registry.kinds import Component, Registries
+
+if TYPE_CHECKING:
+    from gisegkit.types import Dataset, Metric
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the data of a recipe hold.
+
+    Attributes:
+        train, validation, unlabelled: numbers of slices.
+        steps: optimizer steps of an epoch.
+        warnings: lines to be told.
+    """
+
+    train: int
+    validation: int
+    unlabelled: int
+    steps: int
+    warnings: tuple[str, ...]
+
+
+def missing_root(recipe: Recipe) -> str:
+    """The folder that the recipe says its data are in, where it is not there; else an empty text."""
+    root = recipe.dataset.params.get("root")
+    return root if isinstance(root, str) and root and not Path(root).expanduser().exists() else ""
+
+
+def is_made_on_demand(recipe: Recipe, registries: Registries) -> bool:
+    """Whether the recipe's data come from no folder: those of gisegkit are then made when they are first used."""
+    owner = registries["dataset"].get(recipe.dataset.name).owner
+    return not recipe.dataset.params.get("root") and owner.distribution == "gisegkit"
+
+
+def look(recipe: Recipe, registries: Registries) -> Found:
+    """List and split the data, and see whether the recipe's metrics fit them.
+
+    Raises:
+        DataError: if there are no data, they cannot be split as the recipe says, or a metric in mm lacks the spacing.
+        RecipeError: if the recipe monitors a score that there will not be.
+        ComponentError: if a loss for exclusive classes meets classes that may overlap.
+    """
+    from gisegkit.build.dataset import build_dataset, stack_warnings
+    from gisegkit.data.folds import WORDS, split_rows
+    from gisegkit.data.spacing import refuse_unmeasured
+
+    dataset = build_dataset(recipe, registries)
+    metrics = _metrics(recipe, registries)
+    refuse_unmeasured(metrics, dataset.table, place=recipe.dataset.place)
+    direction_of_monitor(recipe, metrics, dataset.classes)
+    refuse_overlaps(recipe, registries, dataset)
+    labelled = dataset.table["labelled"].to_numpy(dtype=bool)
+    if not labelled.any():
+        raise DataError(f"{recipe.dataset.place}: no slice is labelled, so there is nothing to train or score on")
+    split = recipe.split
+    column = next(column for column, word in WORDS.items() if word == split.group)
+    train, validation = split_rows(
+        dataset.table,
+        folds=split.folds,
+        fold=split.fold,
+        group=column,
+        stratify=split.stratify,
+        subset=split.subset,
+        seed=split.seed,
+    )
+    if not len(train):
+        raise DataError("no slice is left to train on; look at [split] subset and folds")
+    steps = steps_of(len(train), recipe.train.batch_size)
+    unlabelled = int((~labelled).sum())
+    return Found(len(train), len(validation), unlabelled, steps, tuple(stack_warnings(recipe, dataset)))
+
+
+def check_monitor_alone(recipe: Recipe, registries: Registries) -> None:
+    """See without the data whether there will be the score that the recipe monitors, as far as the recipe tells.
+
+    Parts of metrics are known without data; classes are where the parameters of a dataset of gisegkit name them.
+
+    Raises:
+        RecipeError: if there will be no such score.
+    """
+    if recipe.monitor in {spec.name for spec in recipe.metric}:
+        return
+    classes = None
+    params = recipe.dataset.params
+    if registries["dataset"].get(recipe.dataset.name).owner.distribution == "gisegkit":
+        classes = list(params.get("classes") or params.get("labels") or ()) or None
+    direction_of_monitor(recipe, _metrics(recipe, registries), classes)
+
+
+def refuse_overlaps(recipe: Recipe, registries: Registries, dataset: Dataset) -> None:
+    """Check that no loss for exclusive classes meets classes that may overlap.
+
+    Raises:
+        ComponentError: if one does; names place and reason.
+    """
+    for spec in recipe.loss:
+        if not dataset.exclusive and needs_exclusive_classes(registries["loss"].get(spec.name)):
+            raise ComponentError(
+                f"{spec.place}: loss {spec.name!r} gives each pixel one class at most, and the classes of dataset "
+                f"{recipe.dataset.name!r} ({', '.join(dataset.classes)}) may overlap; use bce, which judges each class "
+                "by itself"
+            )
+
+
+def needs_exclusive_classes(loss: Component) -> bool:
+    """Whether a loss is refused on classes that may overlap; one that cannot be read is refused when it is built."""
+    try:
+        file = loss.signature().file
+        if loss.owner.distribution == "gisegkit" and "exclusive_only" not in Path(file).read_text(encoding="utf-8"):
+            return False  # importing it would import torch
+        return bool(getattr(loss.load(), "exclusive_only", False))
+    except (ComponentError, OSError):
+        return False
+
+
+def steps_of(slices: int, batch_size: int) -> int:
+    """Optimizer steps of an epoch; a last batch of one slice is left out where there are others."""
+    full, rest = divmod(slices, batch_size)
+    return full + (rest > 1 or (rest == 1 and full == 0))
+
+
+def _metrics(recipe: Recipe, registries: Registries) -> dict[str, Metric]:
+    from gisegkit.build.dataset import build_component
+
+    return {spec.name: build_component(spec, registries) for spec in recipe.metric}

@@ -1,0 +1,1 @@
+"""The built-in augmentation policies, on the CPU, sample by sample."""

@@ -1,0 +1,1 @@
+"""The built-in batch transforms: mixup, and the augmentation policies on the device."""

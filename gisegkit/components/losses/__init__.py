@@ -1,0 +1,1 @@
+"""The built-in losses, a module a family."""

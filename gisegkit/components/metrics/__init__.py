@@ -1,0 +1,1 @@
+"""The built-in metrics, and the distances between surfaces that some of them measure."""

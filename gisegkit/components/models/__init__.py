@@ -1,0 +1,1 @@
+"""The built-in networks, their encoders and their weights."""

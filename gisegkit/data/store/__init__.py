@@ -1,0 +1,1 @@
+"""The prepared store: slices that were decoded once and are kept for the next run."""

@@ -1,0 +1,317 @@
+"""Checks a recipe's data against the sections and the registered components: every mistake in one pass."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gisegkit.errors import ComponentError, Mistake, did_you_mean
+from gisegkit.machine import parse_size
+from gisegkit.recipe.epochs import uncovered
+from gisegkit.recipe.sections import SECTIONS, ComponentSpec, Recipe
+from gisegkit.recipe.text import Document, Path
+from gisegkit.registry.annotations import ValueType, parse_annotation, show
+from gisegkit.registry.kinds import KINDS, Component, Kind, Registries
+from gisegkit.registry.signatures import REQUIRED, Parameter, Signature, Unspoken
+
+TOP: dict[str, ValueType] = {
+    "name": parse_annotation("str"),
+    "seed": parse_annotation("Annotated[int, AtLeast(0)]"),
+    "requires": parse_annotation("list[str]"),
+    "demo": parse_annotation("bool"),
+}
+DEFAULTS: dict[str, list[str]] = {"augmentation": ["none"], "schedule": ["constant"], "metric": ["dice"]}
+"""Components that a recipe need not name."""
+
+LONGEST_NAME = 100
+"""Characters of a recipe's name; file systems allow 255 bytes, and files beside the folder get longer names."""
+
+NEEDED = ("dataset", "model", "loss", "optimizer")
+LOSS_TYPES: dict[str, ValueType] = {
+    "weight": parse_annotation("Annotated[float, AtLeast(0)]"),
+    "start_epoch": parse_annotation("Annotated[int, AtLeast(1)]"),
+    "end_epoch": parse_annotation("Annotated[int, AtLeast(0)]"),
+}
+
+
+def check(document: Document, registries: Registries) -> tuple[Recipe | None, list[Mistake]]:
+    """The Recipe that the document describes (None where a part is missing) and every mistake in it."""
+    checker = _Checker(document, registries)
+    recipe = checker.recipe()
+    return recipe, sorted(checker.mistakes, key=_line)
+
+
+@functools.cache
+def section_types(name: str) -> dict[str, ValueType]:
+    """The checks of a section's keys."""
+    tree = ast.parse(inspect.getsource(SECTIONS[name])).body[0]
+    assert isinstance(tree, ast.ClassDef)  # SECTIONS holds classes
+    return {
+        node.target.id: parse_annotation(node.annotation)
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def _line(mistake: Mistake) -> tuple[int, int]:
+    """File lines in order, overrides behind them."""
+    found = re.search(r":(\d+)$", mistake.place)
+    return (0, int(found[1])) if found else (1, 0)
+
+
+class _Checker:
+    """One pass over a document; collects mistakes and never stops at the first."""
+
+    def __init__(self, document: Document, registries: Registries) -> None:
+        self.document = document
+        self.registries = registries
+        self.mistakes = list(document.mistakes)
+        self.wrong: set[Path] = set(document.unread)
+
+    def note(self, path: Path, found: str, remedy: str = "") -> None:
+        self.wrong.add(path)
+        self.mistakes.append(Mistake(self.document.place(path), found, remedy))
+
+    def recipe(self) -> Recipe | None:
+        data = self.document.data
+        known = [*TOP, *SECTIONS, *KINDS]
+        for key in data:
+            if key not in known:
+                what = "table" if isinstance(data[key], dict | list) else "key"
+                remedy = " ".join(filter(None, [did_you_mean(key, known), f"Valid: {', '.join(known)}."]))
+                self.note((key,), f"unknown {what} {key!r}", remedy)
+        top = {key: self.value((key,), data[key], kind) for key, kind in TOP.items() if key in data}
+        sections = {name: self.section(name) for name in SECTIONS}
+        components = {kind.name: self.components(kind) for kind in KINDS.values()}
+        self.top(top)
+        self.across(sections, components)
+        if self.mistakes:
+            return None
+        parts: dict[str, Any] = {
+            name: tuple(specs) if KINDS[name].many else specs[0] for name, specs in components.items()
+        }
+        top["requires"] = tuple(top.get("requires", ()))
+        source = self.document.source
+        notes = tuple(self.document.notes)
+        return Recipe(**top, **sections, **parts, source=source, header=_header(source), notes=notes)
+
+    def top(self, top: Mapping[str, Any]) -> None:
+        name = top.get("name")
+        if "name" not in self.document.data and ("name",) not in self.wrong:
+            self.note(("name",), "the recipe has no name", 'write name = "my_recipe" at its top')
+        elif isinstance(name, str) and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+            self.note(("name",), f"{show(name)} cannot name a folder", "use letters, digits, _ and -")
+        elif isinstance(name, str) and len(name) > LONGEST_NAME:
+            found = f"the name has {len(name)} characters, and names a folder"
+            self.note(("name",), found, f"Valid: up to {LONGEST_NAME} characters.")
+        for text, reason in _unmet(top.get("requires") or ()):
+            self.note(("requires",), f"{text!r} {reason}")
+
+    def value(self, path: Path, value: Any, kind: ValueType) -> Any:
+        """The converted value; notes a mistake where it is of another type or out of range."""
+        try:
+            return kind.convert(value)
+        except ValueError as error:
+            key = ".".join(map(str, path))
+            self.note(path, f"{key} = {show(value)}", " ".join(filter(None, [str(error), f"Valid: {kind.text}."])))
+            return None
+
+    def section(self, name: str) -> Any:
+        table = self.document.data.get(name, {})
+        if not isinstance(table, dict):
+            self.note((name,), f"{name} = {show(table)}", f"[{name}] is a table")
+            table = {}
+        types = section_types(name)
+        values = {}
+        for key, value in table.items():
+            if key in types:
+                values[key] = self.value((name, key), value, types[key])
+            else:
+                self.unknown((name, key), f"unknown key {key!r} in [{name}]", key, types)
+        return SECTIONS[name](**{key: value for key, value in values.items() if value is not None})
+
+    def unknown(self, path: Path, found: str, key: str, valid: Iterable[str]) -> None:
+        options = list(valid)
+        remedy = " ".join(filter(None, [did_you_mean(key, options), f"Valid: {', '.join(options) or 'none'}."]))
+        self.note(path, found, remedy)
+
+    def components(self, kind: Kind) -> list[ComponentSpec]:
+        tables = self.document.data.get(kind.name)
+        if tables is None:
+            if kind.name in NEEDED:
+                found = f"the recipe has no {kind.table}"
+                self.note((kind.name,), found, f"There are: {', '.join(self.registries[kind.name])}.")
+            return [self.filled(kind, {"name": name}, (kind.name,)) for name in DEFAULTS.get(kind.name, [])]
+        if kind.many != isinstance(tables, list) or not isinstance(tables, list | dict):
+            remedy = f"write {kind.table} above its lines, or --set {kind.name}{'.0' if kind.many else ''}.name=..."
+            self.note((kind.name,), f"{kind.name} is not written as {kind.table}", remedy)
+            return []
+        if isinstance(tables, dict):
+            return [self.filled(kind, tables, (kind.name,))]
+        specs = []
+        for index, table in enumerate(tables):
+            if isinstance(table, dict):
+                specs.append(self.filled(kind, table, (kind.name, index)))
+            else:
+                self.note((kind.name,), f"{kind.name} = {show(tables)}", f"write {kind.table} above its lines")
+        if kind.name in ("loss", "metric") and tables == []:
+            self.note((kind.name,), f"no {kind.name}", f"write {kind.table} and a name")
+        return specs
+
+    def filled(self, kind: Kind, table: Mapping[str, Any], path: Path) -> ComponentSpec:
+        """One component with every default; notes unknown names and unknown, wrong, missing or settled parameters."""
+        name = table.get("name")
+        empty = ComponentSpec(kind.name, str(name))
+        if not isinstance(name, str):
+            found = f"{kind.table} has no name" if name is None else f"{kind.name}.name = {show(name)}"
+            if (*path, "name") not in self.wrong:
+                self.note((*path, "name"), found, f"There are: {', '.join(self.registries[kind.name])}.")
+            return empty
+        if name not in self.registries[kind.name]:
+            advice = self.registries[kind.name].advice(name)
+            self.note((*path, "name"), f"unknown {kind.name} {name!r}", advice)
+            return empty
+        component = self.registries[kind.name].get(name)
+        try:
+            signature = component.signature()
+        except ComponentError as error:
+            self.note((*path, "name"), str(error), "its plugin is defective")
+            return empty
+        own = {"name", *LOSS_TYPES} if kind.name == "loss" else {"name"}
+        if own & signature.parameters.keys():
+            taken = min(own & signature.parameters.keys())
+            found = f"{kind.name} {name!r} of {component.owner} has a parameter {taken!r}"
+            self.note((*path, "name"), found, "a recipe means something else by that; its plugin must rename it")
+        given = {key: value for key, value in table.items() if key not in own}
+        params = self.params(component, signature, given, path)
+        common = {key: self.value((*path, key), table[key], LOSS_TYPES[key]) for key in table if key in own - {"name"}}
+        common = {key: value for key, value in common.items() if value is not None}
+        return ComponentSpec(kind.name, name, params, **common, place=self.document.place(path))
+
+    def params(
+        self, component: Component, signature: Signature, given: Mapping[str, Any], path: Path
+    ) -> dict[str, Any]:
+        handed = KINDS[component.kind].given
+        label = f"{component.kind} {component.name!r}"
+        open_parameters = {name: item for name, item in signature.parameters.items() if name not in handed}
+        values: dict[str, Any] = {}
+        for key, value in given.items():
+            if key in handed:
+                self.note((*path, key), f"{key!r} of {label} is settled by {handed[key]}", "remove the line")
+            elif key in open_parameters:
+                values[key] = self.value((*path, key), value, open_parameters[key].type)
+            elif signature.open:
+                values[key] = value
+            else:
+                valid = [*open_parameters, *(LOSS_TYPES if component.kind == "loss" else [])]
+                self.unknown((*path, key), f"unknown parameter {key!r} of {label}", key, valid)
+        for key, parameter in open_parameters.items():
+            if key in given or (*path, key) in self.wrong:
+                continue
+            if parameter.default is REQUIRED:
+                place = (*path, "name") if (*path, "name") in self.document.overrides else path
+                self.note(place, f"{label} needs the parameter {key!r}", f"write {key} = ... ({parameter.type.text})")
+            elif parameter.default is not None and not isinstance(parameter.default, Unspoken):
+                values[key] = self.default(parameter)
+        order = [*open_parameters, *(key for key in values if key not in open_parameters)]
+        return {key: values[key] for key in order if values.get(key) is not None}
+
+    @staticmethod
+    def default(parameter: Parameter) -> Any:
+        """A default as a recipe would give it; None, which leaves it to the factory, where a recipe may not."""
+        try:
+            return parameter.type.convert(parameter.default)
+        except ValueError:
+            return None
+
+    def across(self, sections: Mapping[str, Any], components: Mapping[str, list[ComponentSpec]]) -> None:
+        """What holds between keys."""
+        split, train, input_ = sections["split"], sections["train"], sections["input"]
+        right = self.right
+        if split.fold >= split.folds and right("split.folds", "split.fold"):
+            valid = f"Valid: 0 to {split.folds - 1}, because split.folds = {split.folds}."
+            self.note(("split", "fold"), f"split.fold = {split.fold}", valid)
+        if input_.slices % 2 == 0:
+            valid = "Valid: an odd number, so that one is central."
+            self.note(("input", "slices"), f"input.slices = {input_.slices}", valid)
+        for path, size in ((("train", "memory"), train.memory), (("input", "store_limit"), input_.store_limit)):
+            self.size(path, size)
+        self.epochs(train.epochs, components["loss"])
+        explicit = 0 if train.micro_batch == "auto" else train.micro_batch
+        if explicit > train.batch_size and right("train.batch_size", "train.micro_batch"):
+            remedy = f"Valid: up to train.batch_size = {train.batch_size}; 0 is the whole batch."
+            self.note(("train", "micro_batch"), f"train.micro_batch = {train.micro_batch}", remedy)
+        names = [spec.name for spec in components["metric"]]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self.note(("metric", index, "name"), f"metric {name!r} stands here twice", "keep one of them")
+        if any(path[:1] == ("metric",) for path in self.wrong):
+            return
+        if train.monitor and not any(f"{train.monitor}/".startswith(f"{name}/") for name in names):
+            found = f"train.monitor = {show(train.monitor)} is no metric"
+            self.unknown(("train", "monitor"), found, train.monitor, names)
+
+    def size(self, path: tuple[str, str], text: str) -> None:
+        """A number of bytes, or auto."""
+        try:
+            if text != "auto":
+                parse_size(text)
+        except ValueError as error:
+            self.note(path, f"{'.'.join(path)} = {show(text)}", f'Valid: "auto" or {error}.')
+
+    def epochs(self, epochs: int, losses: Sequence[ComponentSpec]) -> None:
+        """Every loss counts in some epoch, and every epoch has a loss that counts."""
+        if any(path[:1] == ("loss",) for path in self.wrong) or not self.right("train.epochs"):
+            return
+        for index, spec in enumerate(losses):
+            if 0 < spec.end_epoch < spec.start_epoch:
+                found = f"loss {spec.name!r} ends in epoch {spec.end_epoch}, before it starts in {spec.start_epoch}"
+                self.note(("loss", index, "end_epoch"), found, f"Valid: {spec.start_epoch} or more; 0 is the last.")
+            elif spec.start_epoch > epochs:
+                found = f"loss {spec.name!r} starts in epoch {spec.start_epoch}, and train.epochs = {epochs}"
+                self.note(("loss", index, "start_epoch"), found, f"Valid: 1 to {epochs}.")
+        first, idle = uncovered(epochs, losses)
+        if losses and idle and not any(path[:1] == ("loss",) for path in self.wrong):
+            others = f" and {idle - 1} other{'s' if idle > 2 else ''}" if idle > 1 else ""
+            found = f"no loss counts in epoch {first}{others}"
+            self.note(("loss",), found, "let start_epoch and end_epoch of the losses cover every epoch")
+
+    def right(self, *keys: str) -> bool:
+        """Whether none of these keys was found wrong; else a default stands in its place, and a comparison misleads."""
+        return not any(tuple(key.split(".")) in self.wrong for key in keys)
+
+
+def _header(source: str) -> str:
+    """The comment lines that the recipe's file opens with."""
+    lines = []
+    with open(source, encoding="utf-8-sig") as file:
+        for line in file:
+            if not line.startswith("#"):
+                break
+            lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _unmet(requirements: Iterable[str]) -> list[tuple[str, str]]:
+    """The entries of ``requires`` that this machine does not meet, each with the reason."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    unmet = []
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+            have = version(requirement.name)
+        except InvalidRequirement:
+            unmet.append((text, 'is no requirement; write for example "giseg-cutmix>=0.1"'))
+        except PackageNotFoundError:
+            unmet.append((text, f"is not installed; pip install {text!r}"))
+        else:
+            if not requirement.specifier.contains(have, prereleases=True):
+                unmet.append((text, f"is not met by the installed version {have}; pip install --upgrade {text!r}"))
+    return unmet

@@ -1,0 +1,245 @@
+"""The sections of a recipe and the Recipe that they make: frozen, complete, printable. Knows nothing of torch.
+
+A recipe is data: no inheritance, interpolation, expressions or dotted imports. The filled recipe (every default written
+out) can be saved and run again with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from gisegkit.recipe.text import COMMON_KEYS, dump
+from gisegkit.registry.kinds import KINDS
+from gisegkit.types import AtLeast, Between
+
+
+@dataclass(frozen=True)
+class Input:
+    """``[input]``: what the network sees of a slice.
+
+    Args:
+        size: height and width in pixels that every slice is brought to.
+        resize: stretch to the size, or fit into it with the aspect ratio kept and zero padding around.
+        interpolation: how images are resized (masks: always the nearest pixel).
+        slices: neighbouring slices that make the channels, an odd number, centred; 1 is plain 2D.
+        stride: distance between those neighbours, in slices.
+        edge: beyond the first and last slice: repeat the outermost one (clamp) or zeros.
+        normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th
+            percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
+        store: slices are decoded once and kept for training in the cache folder: at the network's size, which is
+            fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off). device
+            keeps them as size does, and those that train in the device's memory, where no policy on the CPU can
+            change them.
+        store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB of the
+            disk free.
+    """
+
+    size: tuple[Annotated[int, AtLeast(16)], Annotated[int, AtLeast(16)]] = (224, 224)
+    resize: Literal["stretch", "fit"] = "stretch"
+    interpolation: Literal["nearest", "linear", "area"] = "linear"
+    slices: Annotated[int, AtLeast(1)] = 1
+    stride: Annotated[int, AtLeast(1)] = 1
+    edge: Literal["clamp", "zero"] = "clamp"
+    normalize: Literal[
+        "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
+    ] = "slice_max"
+    store: Literal["size", "native", "device", "off"] = "size"
+    store_limit: str = "auto"
+
+
+@dataclass(frozen=True)
+class Split:
+    """``[split]``: which slices train and which validate.
+
+    Args:
+        folds: number of parts; 1 trains and validates on everything (to see whether a model can learn at all).
+        fold: the part that validates, counted from 0.
+        group: what is never torn apart: all scans of a case, one scan, or single slices.
+        stratify: keep the share of empty slices alike in all folds, or do not.
+        subset: slices that train: all, or only annotated ones. Validation always uses all.
+        seed: another one gives other folds; the recipe's own seed leaves them, so that runs stay comparable.
+    """
+
+    folds: Annotated[int, AtLeast(1)] = 5
+    fold: Annotated[int, AtLeast(0)] = 0
+    group: Literal["case", "scan", "slice"] = "case"
+    stratify: Literal["empty", "none"] = "empty"
+    subset: Literal["all", "annotated"] = "all"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Train:
+    """``[train]``: how training goes.
+
+    Args:
+        epochs: passes over the training slices.
+        batch_size: slices that one optimizer step learns from.
+        micro_batch: slices that are on the device at once; gradients are accumulated over the batch. auto: the largest
+            number that fits memory, on a CPU the whole batch unless memory is set; 0: the whole batch.
+        memory: what a step may take, e.g. 16GiB; auto is what a GPU has free.
+        activation_checkpointing: compute activations again for the backward pass, which saves memory and costs time;
+            auto does where a micro-batch of 8 would not fit otherwise.
+        precision: of the forward pass; auto is bf16 or fp16 on a GPU that has it and fp32 on a CPU.
+        clip_norm: largest gradient norm; 0 does not clip.
+        check_gradients: compare the gradient of each plugin's loss with the loss before training; false where they are
+            meant to differ, as with a detached factor.
+        channels_last: memory layout that convolutions like.
+        compile: have torch.compile make faster code for the training step; where that fails, training goes on without
+            it, and a note says why.
+        workers: processes that read and augment slices; auto is 0 on a CPU (they would fight the training for cores)
+            and up to 8 beside a GPU. The number changes no result.
+        monitor: the score whose best epoch is kept; empty is the first metric.
+        patience: stop after so many validations without a better score; 0 never stops early.
+        validate_every: epochs between two validations; the last epoch is always validated.
+        init_from: the folder of another run, whose best weights training starts from; empty starts as [model] says.
+    """
+
+    epochs: Annotated[int, AtLeast(1)] = 15
+    batch_size: Annotated[int, AtLeast(1)] = 64
+    micro_batch: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"
+    memory: str = "auto"
+    activation_checkpointing: Literal["auto", "on", "off"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    clip_norm: Annotated[float, AtLeast(0)] = 0.0
+    check_gradients: bool = True
+    channels_last: bool = True
+    compile: bool = False
+    workers: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"
+    monitor: str = ""
+    patience: Annotated[int, AtLeast(0)] = 0
+    validate_every: Annotated[int, AtLeast(1)] = 1
+    init_from: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """``[evaluate]``: how scores are made, at native size on whole scans.
+
+    Args:
+        batch_size: slices on the device at once, in validation, evaluation and prediction.
+        threshold: probability from which a pixel belongs to a class.
+    """
+
+    batch_size: Annotated[int, AtLeast(1)] = 64
+    threshold: Annotated[float, Between(0, 1)] = 0.5
+
+
+@dataclass(frozen=True)
+class Predict:
+    """``[predict]``: what the submission holds.
+
+    Args:
+        part: the slices to predict; auto is the unlabelled ones where the data have some, the validation fold else.
+    """
+
+    part: Literal["auto", "unlabelled", "validation", "all"] = "auto"
+
+
+LOSS_KEYS = COMMON_KEYS["loss"]
+"""What a recipe says of every loss, whichever it is."""
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """A component as a recipe names it.
+
+    Attributes:
+        params: every parameter with a value, defaults included, without those that gisegkit hands in.
+        weight: of a loss in the sum; 1.0 for other kinds.
+        start_epoch, end_epoch: of a loss, the first and last epoch that it counts in; 0 is the last of the run.
+        place: ``file:line`` of its table, for messages while it is built.
+    """
+
+    kind: str
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    start_epoch: int = 1
+    end_epoch: int = 0
+    place: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The table that describes it."""
+        own = {key: getattr(self, key) for key in LOSS_KEYS} if self.kind == "loss" else {}
+        return {"name": self.name, **own, **self.params}
+
+    def counts_in(self, epoch: int) -> bool:
+        """Whether a loss counts in an epoch, numbered from 1."""
+        return self.start_epoch <= epoch and (epoch <= self.end_epoch or not self.end_epoch)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "input": Input,
+    "split": Split,
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete recipe: every default is filled in, every name and parameter was checked.
+
+    Attributes:
+        source: the file that it was read from.
+        header: the comment lines that the file opens with.
+        notes: what overrides made of no effect, one line each; to be told to whoever gave them.
+    """
+
+    name: str
+    dataset: ComponentSpec
+    model: ComponentSpec
+    loss: tuple[ComponentSpec, ...]
+    optimizer: ComponentSpec
+    augmentation: ComponentSpec
+    schedule: ComponentSpec
+    batch_transform: tuple[ComponentSpec, ...] = ()
+    metric: tuple[ComponentSpec, ...] = ()
+    postprocess: tuple[ComponentSpec, ...] = ()
+    tracker: tuple[ComponentSpec, ...] = ()
+    seed: int = 0
+    requires: tuple[str, ...] = ()
+    demo: bool = False
+    input: Input = field(default_factory=Input)
+    split: Split = field(default_factory=Split)
+    train: Train = field(default_factory=Train)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    predict: Predict = field(default_factory=Predict)
+    source: str = ""
+    header: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def monitor(self) -> str:
+        """The score that chooses the best checkpoint."""
+        return self.train.monitor or self.metric[0].name
+
+    def components(self) -> Iterable[ComponentSpec]:
+        """Every component, in the order of the design's table."""
+        for kind in KINDS:
+            value = getattr(self, kind)
+            yield from value if isinstance(value, tuple) else (value,)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The filled recipe as data, in the order in which it is written."""
+        data: dict[str, Any] = {"name": self.name, "seed": self.seed}
+        data |= {"requires": list(self.requires), "demo": self.demo}
+        order = "dataset input split model loss augmentation batch_transform optimizer schedule"
+        for key in [*order.split(), "train", "metric", "evaluate", "postprocess", "predict", "tracker"]:
+            value = getattr(self, key)
+            if isinstance(value, ComponentSpec):
+                data[key] = value.as_dict()
+            elif isinstance(value, tuple):
+                if value:
+                    data[key] = [spec.as_dict() for spec in value]
+            else:
+                data[key] = {item.name: getattr(value, item.name) for item in fields(value)}
+        return data
+
+    def text(self) -> str:
+        """The filled recipe as TOML; loading it gives an equal Recipe."""
+        return (self.header + "\n" if self.header else "") + dump(self.as_dict())

@@ -1,0 +1,249 @@
+"""Where an evaluation's and a prediction's files go, and which settings they may differ in from the run's own.
+
+A run's own evaluation and predictions are made with its own recipe, on its own data. Whatever is made with other
+settings, on other data or on a part of them goes into a folder of its own, with the recipe that was used beside it.
+
+    RUN/evaluation/  preview.png  report.html  predictions/        the run's own
+    RUN/evaluation-1f0c2a9e/  RUN/predictions-1f0c2a9e/             with other settings or data
+    --out FOLDER, --out FILE.csv                                    wherever the user says
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gisegkit.data.atomic_files import make_folder, write_text
+from gisegkit.errors import Mistake, RecipeError, RunError
+from gisegkit.recipe.differences import Difference, differences
+from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.sections import Recipe
+from gisegkit.registry.kinds import Registries
+from gisegkit.runs.folder import RunDir, jsonable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 2
+"""The version of ``scores.json``; 2 says what was scored, with which settings."""
+
+NEEDED = {"part": str, "slices": int, "expected": int, "scans": int, "epoch": int, "scores": dict, "conventions": dict,
+          "parts": dict, "demo": bool, "name": str, "training": dict}  # fmt: skip
+"""What ``scores.json`` must hold to be read again."""
+
+TEXT_COLUMNS = ("volume", "case", "id", "class")
+"""The columns of an evaluation's tables that are no numbers."""
+
+NEUTRAL = (
+    "train.workers",
+    "train.channels_last",
+    "train.monitor",
+    "train.check_gradients",
+    "input.store",
+    "input.store_limit",
+    "evaluate.batch_size",
+)
+"""Keys that say how an evaluation is computed; the scores are the same."""
+
+SETTINGS = ("dataset", "input", "evaluate", "postprocess", "train.precision", "train.workers", "train.channels_last")
+EFFECTIVE = {"evaluate": (*SETTINGS, "metric"), "predict": (*SETTINGS, "predict")}
+"""The keys, and the tables, that change what a command does with a run that is trained."""
+
+
+def open_run(
+    path: Path,
+    registries: Registries,
+    *,
+    root: str | None = None,
+    overrides: Sequence[str] = (),
+    command: str = "evaluate",
+) -> tuple[RunDir, Recipe]:
+    """A finished run and its recipe, with other settings where some are given.
+
+    Args:
+        root: where the data are now; short for ``dataset.root``.
+        overrides: texts ``key=value``.
+        command: which of ``evaluate`` and ``predict`` uses them.
+
+    Raises:
+        RunError: if there is no run.
+        RecipeError: if its recipe cannot be used here, or a setting has no effect on the command.
+    """
+    run = RunDir.open(path)
+    sets = list(overrides)
+    if root is not None:
+        sets.append(f"dataset.root={root}")
+    refuse_settings_without_effect(sets, command)
+    if any(text.startswith("metric") for text in sets):
+        sets.append('train.monitor=""')  # which may name a metric that is replaced; nothing is trained any more
+    return run, load_recipe(run.recipe, registries=registries, overrides=sets)
+
+
+def refuse_settings_without_effect(overrides: Iterable[str], command: str) -> None:
+    """Check that every ``--set`` changes something that the command uses.
+
+    Args:
+        overrides: texts ``key=value``.
+        command: ``evaluate`` or ``predict``.
+
+    Raises:
+        RecipeError: with every setting that would be ignored.
+    """
+    valid = EFFECTIVE[command]
+    mistakes = []
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        if key and not any(key == known or key.startswith(f"{known}.") for known in valid):
+            found = f"{key} has no effect on giseg {command}: the run is trained already"
+            mistakes.append(
+                Mistake(f"--set {text}", found, f"Valid: {', '.join(valid)}. Train another run for the rest.")
+            )
+    if mistakes:
+        raise RecipeError(f"giseg {command}", mistakes)
+
+
+def changes(run: RunDir, recipe: Recipe, registries: Registries) -> tuple[Difference, ...]:
+    """What a recipe changes of the run's own; without the keys that change no result.
+
+    Another spelling of the path to the same data is no change.
+    """
+    stored = load_recipe(run.recipe, registries=registries).as_dict()
+    found = differences(stored, recipe.as_dict(), without=NEUTRAL)
+    return tuple(item for item in found if not _same_folder(item))
+
+
+def _same_folder(item: Difference) -> bool:
+    texts = (item.first, item.other)
+    if item.key != "dataset.root" or not all(isinstance(text, str) for text in texts):
+        return False
+    return Path(item.first).expanduser().resolve() == Path(item.other).expanduser().resolve()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The files of one evaluation.
+
+    Attributes:
+        folder: of ``scores.json``, the tables and ``recipe.toml``.
+        preview, report: the picture and the page that belong to it.
+    """
+
+    folder: Path
+    preview: Path
+    report: Path
+
+    @classmethod
+    def own(cls, run: RunDir) -> Evaluation:
+        """The run's own."""
+        return cls(run.evaluation, run.preview, run.report)
+
+    @classmethod
+    def at(cls, folder: Path) -> Evaluation:
+        """One that has everything in one folder."""
+        return cls(folder, folder / "preview.png", folder / "report.html")
+
+    @property
+    def recipe(self) -> Path:
+        """The filled recipe that was used."""
+        return self.folder / "recipe.toml"
+
+    def write(self, scores: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], recipe: str) -> None:
+        """Write tables, recipe and, last of all, ``scores.json``."""
+        make_folder(self.folder)
+        for name, table in tables.items():
+            write_text(self.folder / f"{name}.csv", table.to_csv(index=False))
+        write_text(self.recipe, recipe)
+        content = json.dumps(jsonable({"format": FORMAT, **scores}), indent=2, ensure_ascii=False)
+        write_text(self.folder / "scores.json", content + "\n")
+
+
+def check_new_folder(folder: Path, run: RunDir) -> None:
+    """Before long work starts: a folder given with ``--out`` can be made.
+
+    Raises:
+        RunError: if something is there already, or it is the place of the run's own files.
+    """
+    if folder.resolve() in (run.evaluation.resolve(), run.predictions.resolve()):
+        raise RunError(f"--out {folder}: is the run's own, and exists already or will; choose another folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"--out {folder}: exists already and is left as it is; choose another folder, or remove it")
+    make_folder(folder)
+
+
+def check_submission_file(file: Path, run: RunDir) -> None:
+    """Before long work starts: a file given with ``--out`` can hold a submission.
+
+    Raises:
+        RunError: if it is no CSV file, a folder, or inside the run folder.
+    """
+    if file.suffix.lower() != ".csv":
+        raise RunError(
+            f"--out {file}: a submission is a CSV file (id,class,predicted: run lengths); let its name end in .csv"
+        )
+    if file.is_dir():
+        raise RunError(f"--out {file}: is a folder; give the file's name")
+    if run.path.resolve() in file.resolve().parents:
+        raise RunError(
+            f"--out {file}: lies in the run folder, which holds only the run's own files; choose a place outside, or "
+            "leave --out away: what is made with other settings or data gets a folder of its own there"
+        )
+
+
+def read_scores(folder: Path) -> dict[str, Any] | None:
+    """What ``scores.json`` in a folder holds; None where there is none.
+
+    Raises:
+        RunError: if it is damaged, or was written by an older gisegkit.
+    """
+    file = folder / "scores.json"
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({error}); it is damaged: evaluate the run again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        have = content.get("format", "none") if isinstance(content, dict) else "none"
+        raise RunError(
+            f"{file} was written by another gisegkit (its format is {have}, this one reads {FORMAT}): evaluate the run "
+            "again with giseg evaluate"
+        )
+    wrong = [key for key, kind in NEEDED.items() if not isinstance(content.get(key), kind)]
+    if wrong:
+        raise RunError(f"{file} lacks {', '.join(wrong)}; it is damaged: evaluate the run again")
+    return content
+
+
+def read_table(file: Path, *, remedy: str = "") -> pd.DataFrame:
+    """A table of an evaluation; ids and names are text whatever they look like, the other columns numbers.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+        numbers = [column for column in table.columns if column not in TEXT_COLUMNS]
+        values = {column: table[column].replace("", "nan").astype(float) for column in numbers}
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}{remedy}") from error
+    except ValueError as error:  # pandas' own are children of it
+        raise RunError(f"{file} cannot be read ({error}); it is damaged{remedy}") from error
+    return table.assign(**values)
+
+
+def noted(recipe: Recipe, lines: Sequence[str]) -> str:
+    """The filled recipe as text, with comment lines above it that say what was made with it."""
+    header = "\n".join([*(f"# {line}" for line in lines), *([recipe.header] if recipe.header else [])])
+    return replace(recipe, header=header).text()
+
+
+def say_own_folder(folder: Path, kept: str, reasons: Sequence[str], say: Callable[[str], None]) -> None:
+    """Why something is written to a folder of its own."""
+    say(f"written to {folder}; the run's own {kept}, because these differ:")
+    for reason in reasons:
+        say(f"  {reason}")

@@ -1,0 +1,132 @@
+"""Which slices of a run are scored or predicted, called what they are, and how many of them should be there.
+
+The parts are those of the run's ``split.csv``; today's data may hold fewer slices, or more, or others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gisegkit.errors import DataError, count
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from gisegkit.types import BoolArray
+
+VALIDATION = ("validation", "train+validation")
+"""Parts of ``split.csv`` whose slices choose the best epoch."""
+
+TRAINED = ("train", "train+validation")
+"""Parts whose slices the weights were trained on."""
+
+SHOWN = 5
+"""Ids that a message spells out."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Slices of today's data that are scored or predicted.
+
+    Attributes:
+        name: the part of ``split.csv`` that all of them belong to; ``all labelled`` where there is no such part.
+        rows: ``[N]`` of the dataset's table, in rising order.
+        expected: slices that the part has in ``split.csv``; N where the part is not one of it.
+        missing: ids of expected slices that are not in the data, or have no labels there.
+        trained: how many of the N slices the run was trained on.
+        unknown: labelled slices of the data that the split does not know, and that are left out.
+        validation: slices that the run validates on, wherever they are.
+        instead: whether these are taken because none of the validation slices is here.
+    """
+
+    name: str
+    rows: NDArray[np.int64]
+    expected: int
+    missing: tuple[str, ...] = ()
+    trained: int = 0
+    unknown: tuple[str, ...] = ()
+    validation: int = 0
+    instead: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether these are all the slices that were asked for."""
+        return not self.missing and not self.instead
+
+    def lines(self) -> Iterator[str]:
+        """What a reader of scores or predictions of these slices must know, a sentence each."""
+        taken = len(self.rows)
+        if self.instead:
+            yield (
+                f"none of the run's {count(self.validation, 'validation slice')} is in these data; taking all "
+                f"{count(taken, 'labelled slice')} instead"
+            )
+        if self.missing:
+            yield (
+                f"only {taken} of the run's {count(self.expected, f'{self.name} slice')} are in these data with "
+                f"labels, and only these are taken; missing: {listed(self.missing)}"
+            )
+        if self.unknown:
+            yield (
+                f"{count(len(self.unknown), 'labelled slice')} of these data are not in the run's split.csv and are "
+                f"left out: {listed(self.unknown)}"
+            )
+        if self.trained:
+            yield f"{self.trained} of these {count(taken, 'slice')} were trained on, so scores of them are too good"
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """The first names, and how many follow."""
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest
+
+
+def scored_part(split: pd.DataFrame, table: pd.DataFrame) -> Part:
+    """The run's validation slices that are here; all labelled ones where none of them is.
+
+    Args:
+        split: the run's ``split.csv``: columns id and part.
+        table: of the dataset as it is today.
+
+    Raises:
+        DataError: if nothing is labelled.
+    """
+    labelled = table["labelled"].to_numpy(dtype=bool)
+    if not labelled.any():
+        raise DataError("these data have no labels, so there is nothing to score; use giseg predict")
+    parts = dict(zip(split["id"], split["part"], strict=True))
+    ids = table["id"].astype(str).tolist()
+    own = [parts.get(name, "") for name in ids]
+    wanted = [name for name, part in parts.items() if part in VALIDATION]
+    chosen = np.flatnonzero(labelled & _among(own, VALIDATION))
+    if len(chosen):
+        here = {ids[row] for row in chosen}
+        missing = tuple(name for name in wanted if name not in here)
+        unknown = tuple(ids[row] for row in np.flatnonzero(labelled & _among(own, ("",))))
+        name = own[chosen[0]]
+        trained = int(_among(own, TRAINED)[chosen].sum())
+        return Part(name, chosen, len(wanted), missing, trained, unknown, len(wanted))
+    rows = np.flatnonzero(labelled)
+    trained = int(_among(own, TRAINED)[rows].sum())
+    name = "train" if trained == len(rows) else "all labelled"
+    return Part(name, rows, len(rows), trained=trained, validation=len(wanted), instead=True)
+
+
+def _among(parts: list[str], wanted: Collection[str]) -> BoolArray:
+    return np.array([part in wanted for part in parts], dtype=bool)
+
+
+def named_part(split: pd.DataFrame, table: pd.DataFrame, name: str, rows: NDArray[np.int64]) -> Part:
+    """Rows of today's data that are no part of the split, such as the unlabelled ones.
+
+    Args:
+        split, table: as of ``scored_part``.
+    """
+    trained = set(split["id"][split["part"].isin(TRAINED)])
+    ids = table["id"].astype(str).iloc[rows]
+    return Part(name, rows, len(rows), trained=int(ids.isin(trained).sum()))

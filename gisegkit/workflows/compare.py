@@ -1,0 +1,274 @@
+"""The verb compare: finished runs side by side, and whether a difference to the first is more than luck."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gisegkit.engine.bootstrap import (
+    FEWEST,
+    LEVEL,
+    CaseSums,
+    Interval,
+    bootstrap_interval,
+    holm,
+    paired_test,
+    smallest_p,
+)
+from gisegkit.errors import count
+from gisegkit.recipe.differences import Difference, differences
+from gisegkit.registry.kinds import Registries
+from gisegkit.runs.outputs import NEUTRAL
+from gisegkit.runs.parts import VALIDATION
+from gisegkit.runs.scored import (
+    Evaluated,
+    case_sums,
+    check_comparable,
+    check_sums,
+    combiner,
+    common_volumes,
+    number,
+    read_run,
+    shared_metric,
+)
+from gisegkit.workflows.comparison import Compared, Comparison, Table
+
+RESAMPLES = 9999
+
+SHOWN = 12
+"""Differences of two recipes that a note spells out; --json has all."""
+
+
+def compare(
+    paths: Sequence[Path],
+    registries: Registries,
+    *,
+    metric: str | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Table:
+    """Compare evaluated runs with the first of them.
+
+    Args:
+        paths: run folders.
+        registries: where the metric is looked up, to make scores of resampled cases.
+        metric: default ``uwmgi_score``, else the first that all runs have.
+        resamples: of the bootstrap; also the most permutations of the test.
+        seed: of both.
+
+    Raises:
+        RunError: if a folder holds no evaluated run, or two runs cannot be compared: another metric convention, other
+            classes, other data, or a demo and none.
+    """
+    labels = [_label(path) for path in paths]
+    runs = [
+        read_run(path, label if labels.count(label) == 1 else str(path))
+        for path, label in zip(paths, labels, strict=True)
+    ]
+    name = shared_metric(runs, metric)
+    combine = combiner(runs[0], name, registries)
+    bounds = _bounds(runs[0], name)
+    for run in runs[1:]:
+        check_comparable(runs[0], run, name)
+    rows = [_row(run, name, case_sums(run, name, combine), resamples, seed, bounds) for run in runs]
+    comparisons, notes = [], [note for run in runs for note in _about(run)]
+    for run in runs[1:]:
+        volumes = common_volumes(runs[0], run)
+        differing = recipe_differences(runs[0].recipe, run.recipe)
+        notes += _about_pair(runs[0], run, volumes, differing)
+        first, second = (case_sums(item, name, combine, volumes) for item in (runs[0], run))
+        found = _compare(first, second, resamples, seed, bounds)
+        comparisons.append(replace(found, differences=tuple(map(str, differing))))
+    adjusted = holm([item.p for item in comparisons])
+    smallest = smallest_adjusted(comparisons)
+    for index, (item, p, least) in enumerate(zip(comparisons, adjusted, smallest, strict=True), start=1):
+        item = replace(item, adjusted=p)
+        words = verdict(item, runs[0].label, least=least, comparisons=len(comparisons))
+        rows[index] = replace(rows[index], comparison=replace(item, verdict=words))
+    notes += _about_all(rows)
+    directions = {key: value for key, value in runs[0].content["higher_is_better"].items() if _of(key, name)}
+    ranked = _ranked(rows, higher=directions.get(name, True))
+    return Table(name, runs[0].content["conventions"][name], resamples, tuple(ranked), directions, tuple(notes))
+
+
+def _label(path: Path) -> str:
+    """The folder's name; of an evaluation inside a run folder also the run's."""
+    full = path.resolve()
+    inside = (full / "scores.json").is_file() and (full.parent / "recipe.toml").is_file()
+    return f"{full.parent.name}/{full.name}" if inside else full.name
+
+
+def _of(key: str, metric: str) -> bool:
+    return key.partition("/")[0] == metric
+
+
+def _bounds(run: Evaluated, metric: str) -> tuple[float, float]:
+    """The lowest and the highest score that the metric can give; infinite where it does not say."""
+    low, high = run.content.get("bounds", {}).get(metric) or (None, None)
+    return (-math.inf if low is None else low, math.inf if high is None else high)
+
+
+def _ranked(rows: Sequence[Compared], *, higher: bool) -> list[Compared]:
+    """The best score first; undefined ones last."""
+
+    def key(row: Compared) -> tuple[bool, float]:
+        score = row.interval.estimate
+        return math.isnan(score), -score if higher else score
+
+    return sorted(rows, key=key)
+
+
+def _row(
+    run: Evaluated, metric: str, sums: CaseSums, resamples: int, seed: int, bounds: tuple[float, float]
+) -> Compared:
+    check_sums(run, metric, sums)
+    scores, parts = run.content["scores"], run.content["parts"][metric]
+    interval = bootstrap_interval(sums, resamples=resamples, rng=np.random.default_rng(seed))
+    return Compared(
+        run,
+        sums.cases,
+        within(interval, *bounds),
+        {part: number(scores[f"{metric}/{part}"]) for part in parts if len(parts) > 1},
+        {label: number(scores[f"{metric}/{label}"]) for label in run.classes},
+    )
+
+
+def within(interval: Interval, low: float, high: float) -> Interval:
+    """The interval without what lies beyond the bounds: no score lies there, so it covers no less."""
+    return Interval(interval.estimate, *(min(max(end, low), high) for end in (interval.low, interval.high)))
+
+
+def _compare(first: CaseSums, second: CaseSums, resamples: int, seed: int, bounds: tuple[float, float]) -> Comparison:
+    if not first.cases:
+        return Comparison(0, math.nan, math.nan, Interval(math.nan, math.nan, math.nan), math.nan, math.nan)
+    difference = bootstrap_interval(second, first, resamples=resamples, rng=np.random.default_rng(seed))
+    widest = bounds[1] - bounds[0]
+    p = paired_test(first, second, resamples=resamples, rng=np.random.default_rng(seed))
+    return Comparison(first.cases, second.score(), first.score(), within(difference, -widest, widest), p, p)
+
+
+def smallest_adjusted(items: Sequence[Comparison]) -> list[float]:
+    """The smallest p that each comparison could have had, however different the runs: with so many cases and tests."""
+    return holm([math.nan if math.isnan(item.p) else smallest_p(item.cases) for item in items])
+
+
+def verdict(item: Comparison, first: str, *, least: float, comparisons: int) -> str:
+    """The comparison in words; a difference counts as shown where interval and adjusted p agree on it.
+
+    Args:
+        least: the smallest adjusted p that was possible.
+    """
+    if not item.cases:
+        return "no difference shown: the two runs scored no case in common"
+    if item.cases < FEWEST:
+        return (
+            f"no difference shown: {count(item.cases, 'case')} can show none (the smallest possible p is "
+            f"{smallest_p(item.cases):.2g}; {FEWEST} cases are needed)"
+        )
+    low, high = item.difference.low, item.difference.high
+    if math.isnan(low):
+        return "no difference shown: too few of the cases have a value"
+    found = f"95 % interval {low:+.4f} to {high:+.4f}, p = {item.adjusted:.2g}"
+    if least >= 1 - LEVEL:
+        return (
+            f"no difference shown: {count(item.cases, 'case')} and {comparisons} comparisons can show none, however "
+            f"different the runs are (the smallest possible p is {least:.2g}; compare fewer runs, or "
+            f"{_cases_needed(comparisons)} cases) ({found})"
+        )
+    shown = item.adjusted < 1 - LEVEL and (low > 0 or high < 0)
+    words = ("higher than" if low > 0 else "lower than") + f" {first}" if shown else "no difference shown"
+    return f"{words} ({found})"
+
+
+def _cases_needed(comparisons: int) -> int:
+    """The fewest cases with which one of so many comparisons can show a difference."""
+    cases = FEWEST
+    while comparisons * smallest_p(cases) >= 1 - LEVEL:
+        cases += 1
+    return cases
+
+
+def _about(run: Evaluated) -> list[str]:
+    notes = []
+    if run.seen:
+        notes.append(f"{run.label} was scored on {run.seen} slices that it also trained on, so its score is too good.")
+    part, slices, expected = (run.content[key] for key in ("part", "slices", "expected"))
+    if part not in VALIDATION:
+        notes.append(f"{run.label} was scored on {part} slices, not on its validation slices.")
+    elif slices < expected:
+        notes.append(f"{run.label} was scored on only {slices} of its {expected} {part} slices.")
+    trained, planned = run.content["training"].get("epochs", 0), run.recipe.get("train", {}).get("epochs", 0)
+    if 0 < trained < planned:
+        notes.append(
+            f"{run.label} was evaluated after {trained} of at most {planned} epochs; if it has trained on since, "
+            f"evaluate it again: giseg evaluate {run.path}."
+        )
+    if run.content.get("changes"):
+        notes.append(
+            f"{run.label} was evaluated with other settings than it was trained with: "
+            f"{'; '.join(run.content['changes'])}."
+        )
+    return notes
+
+
+def _about_pair(first: Evaluated, other: Evaluated, volumes: set[str], differing: Sequence[Difference]) -> list[str]:
+    notes = []
+    scored = [run.slices["volume"].nunique() for run in (first, other)]
+    if scored != [len(volumes)] * 2:
+        notes.append(
+            f"{other.label} is compared with {first.label} on the {count(len(volumes), 'scan')} that both scored with "
+            f"the same slices ({first.label} scored {scored[0]}, {other.label} {scored[1]}); give both recipes the "
+            "same [split] to compare them on all."
+        )
+    same_weights = bool(first.content.get("weights")) and first.content["weights"] == other.content.get("weights")
+    pair = f"{first.label} and {other.label}"
+    if differing:
+        weights = " (the same weights)" if same_weights else ""
+        notes.append(f"What differs from {first.label} to {other.label}{weights}: {_listed(differing)}.")
+    if same_weights and not differing:
+        notes.append(f"{pair} are the same weights, evaluated with the same settings.")
+    elif not differing:
+        notes.append(
+            f"The recipes of {pair} do not differ, not even in the seed: a difference between them comes from their "
+            "data, machines or versions."
+        )
+    elif {item.key for item in differing} == {"seed"}:
+        notes.append(
+            f"The recipes of {pair} differ in nothing but the seed: a difference between them is the luck of training."
+        )
+    return notes
+
+
+def _listed(differing: Sequence[Difference]) -> str:
+    rest = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    return "; ".join(map(str, differing[:SHOWN])) + rest
+
+
+def recipe_differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    """What differs in two filled recipes, but for names and for what changes no result."""
+    found = differences(first, other, without=(*NEUTRAL, *("name", "requires")))
+    return [item for item in found if not item.key.startswith("tracker")]
+
+
+def _about_all(rows: Sequence[Compared]) -> list[str]:
+    notes = []
+    if any(row.cases < FEWEST for row in rows):
+        notes.append(
+            f"With fewer than {FEWEST} cases there is no interval and no test: so few cannot show a difference."
+        )
+    tests = sum(row.comparison is not None and not math.isnan(row.comparison.p) for row in rows)
+    if tests > 1:
+        notes.append(f"p is adjusted for {tests} comparisons (Holm); the intervals are not.")
+    if len({row.run.device for row in rows}) > 1:
+        notes.append("The runs trained on different devices; times and memory cannot be compared.")
+    if len(rows) > 1:
+        notes.append(
+            "Intervals and test are about other cases, not about other seeds: to say that a recipe is better, compare "
+            "several seeds of it."
+        )
+    return notes

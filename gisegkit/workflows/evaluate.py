@@ -1,0 +1,163 @@
+"""The verb evaluate: scores of a finished run, with the recipe that was used, a picture and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gisegkit.build.parts import Rows
+from gisegkit.build.ready import Ready, Session, get_ready, in_run_folder
+from gisegkit.engine.scoring import Scoreboard, score_scans
+from gisegkit.errors import RunError, count
+from gisegkit.recipe.differences import Difference, fingerprint
+from gisegkit.recipe.sections import Recipe
+from gisegkit.registry.culprit import names_culprits
+from gisegkit.report.preview import Panel, pick_rows
+from gisegkit.runs.folder import RunDir
+from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
+from gisegkit.runs.parts import Part, listed, scored_part
+from gisegkit.workflows.pages import panels_of, write_preview, write_report
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation that is written.
+
+    Attributes:
+        scores: what ``scores.json`` holds.
+        files: where it was written.
+        own: whether it is the run's own.
+    """
+
+    scores: Mapping[str, Any]
+    files: Evaluation
+    own: bool
+
+
+@names_culprits
+@in_run_folder
+def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None = None, own: bool = False) -> Evaluated:
+    """Score a run's best weights on its validation slices; write scores, tables, the recipe used, preview and report.
+
+    Data that hold none of the run's validation slices are scored on all that are labelled. Where the settings or the
+    data differ from the run's own, everything is written to a folder of its own, and the run's evaluation stays.
+
+    Args:
+        out: a new folder for it; default ``evaluation`` in the run folder, or ``evaluation-...`` beside that.
+        own: whether the recipe is the run's own, though its data may have moved (``giseg run``).
+
+    Raises:
+        RunError: if ``out`` exists, the checkpoint or the split is damaged, or the data do not fit the weights.
+    """
+    changed = () if own else changes(run, recipe, session.plugins.registries)
+    if out is not None:
+        check_new_folder(out, run)
+    weights = run.weights()
+    ready = get_ready(recipe, session, training=False, weights=weights)
+    part = scored_part(run.verified_split(weights["facts"]), ready.data.dataset.table)
+    for line in part.lines():
+        session.say(line)
+    about = _network_and_training(run, ready)
+    if about["training"]["epochs"] < recipe.train.epochs:
+        done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
+        session.say(f"the run has trained {done} so far; its best weights are of epoch {weights['epoch']}")
+    board, panels = _score(ready, part.rows, session)
+    tables = board.tables()
+    home = _home(run, changed, part, tables["by_slice"], session) if out is None else Evaluation.at(out)
+    is_own = home == Evaluation.own(run)
+    scores = {
+        "demo": recipe.demo,
+        "name": recipe.name,
+        "run": run.path.resolve().name,
+        "part": part.name,
+        "slices": len(part.rows),
+        "expected": part.expected,
+        "trained_on": part.trained,
+        "scans": int(ready.data.dataset.table["volume"].iloc[part.rows].nunique()),
+        "epoch": weights["epoch"],
+        "weights": weights.get("digest", ""),
+        "changes": [str(item) for item in changed],
+        "threshold": recipe.evaluate.threshold,
+        **about,
+        "scores": board.scores(),
+        "conventions": board.conventions,
+        "higher_is_better": board.directions,
+        "bounds": {name: getattr(metric, "bounds", None) for name, metric in ready.metrics.items()},
+        "parts": board.parts,
+    }
+    home.write(scores, tables, recipe.text())
+    heading = f"{run.path.resolve().name}: {recipe.name}, {part.name}, epoch {weights['epoch']}"
+    write_preview(home.preview, panels, ready.data.dataset.classes, recipe, heading=heading)
+    write_report(run, home)
+    return Evaluated(scores, home, is_own)
+
+
+def _score(ready: Ready, rows: Rows, session: Session) -> tuple[Scoreboard, list[Panel]]:
+    """The scores of the rows, and some slices of them to draw."""
+    board = Scoreboard(ready.metrics, ready.data.dataset.classes)
+    panels: list[Panel] = []
+    chosen = set(pick_rows(ready.data.dataset.table, rows))
+    scans = ready.scans(rows, label="evaluate", progress=session.progress)
+    for scan in score_scans(scans, board, ready.data.dataset, threads=ready.device.threads):
+        panels += panels_of(scan, ready.data, chosen)
+        del scan  # else it would live until the next one is predicted
+    return board, panels
+
+
+def _network_and_training(run: RunDir, ready: Ready) -> dict[str, Any]:
+    """What a comparison wants to know of network and training, so that it need not look into other files."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in ready.model.parameters()]
+    epochs = run.metrics()
+    return {
+        "device": str(ready.device),
+        "parameters": sum(size for size, _ in sizes),
+        "trainable_parameters": sum(size for size, trainable in sizes if trainable),
+        "training": {
+            "epochs": len(epochs),
+            "seconds": sum(entry["seconds"] for entry in epochs) if epochs else None,
+            "peak_memory": max((entry["peak_memory"] for entry in epochs), default=0) or None,
+            "device": str(run.environment().get("device", "")),
+        },
+    }
+
+
+def _home(
+    run: RunDir, changed: Sequence[Difference], part: Part, by_slice: pd.DataFrame, session: Session
+) -> Evaluation:
+    """The run's own evaluation, or where settings, data or the truth are others a folder of its own; says so."""
+    relabelled = _relabelled(run, by_slice, session.say)
+    if not changed and part.whole and not relabelled:
+        return Evaluation.own(run)
+    material: list[object] = [changed]
+    reasons = [str(item) for item in changed]
+    if not part.whole:
+        material.append(by_slice["id"].unique().tolist())
+        reasons.append(f"{count(len(part.rows), 'slice')} of {part.name}, not all of the run's validation")
+    if relabelled:
+        material.append(by_slice["true_pixels"].tolist())
+        reasons.append(f"the truth of {count(len(relabelled), 'slice')} has changed: {listed(relabelled)}")
+    folder = run.path / f"evaluation-{fingerprint(*material)}"
+    say_own_folder(folder, "evaluation stays as it is", reasons, session.say)
+    return Evaluation.at(folder)
+
+
+def _relabelled(run: RunDir, by_slice: pd.DataFrame, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Slices whose truth has another number of pixels than in the run's own evaluation."""
+    file = run.evaluation / "by_slice.csv"
+    if not file.is_file():
+        return ()
+    keys = ["id", "class"]
+    try:
+        before = read_table(file)
+    except RunError as error:
+        say(f"the run's own evaluation is damaged and is made again ({error})")
+        return ()
+    if not {*keys, "true_pixels"} <= set(before.columns):
+        return ()
+    both = by_slice[[*keys, "true_pixels"]].merge(before[[*keys, "true_pixels"]], on=keys, suffixes=("", "_before"))
+    differs = both["true_pixels"] != both["true_pixels_before"]
+    return tuple(both["id"][differs].unique().tolist())

@@ -1,0 +1,65 @@
+"""Pictures and pages of a run: slices with truth and prediction, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gisegkit.build.parts import Data
+from gisegkit.data.atomic_files import first_line, write
+from gisegkit.engine.predict import Scan
+from gisegkit.errors import RunError
+from gisegkit.recipe.sections import Recipe
+from gisegkit.report.page import render_page
+from gisegkit.report.preview import Panel, draw, encode_png
+from gisegkit.runs.folder import RunDir
+from gisegkit.runs.outputs import Evaluation, read_scores, read_table
+
+
+def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:
+    """The chosen slices of a scan for the preview; copies, since a view would keep the whole scan in memory."""
+    ids = data.dataset.table["id"]
+    return [
+        Panel(
+            str(ids.iloc[row]),
+            data.dataset.image(row),
+            scan.prediction[d].copy(),
+            None if scan.truth is None else scan.truth[d].copy(),
+        )
+        for d, row in enumerate(scan.rows)
+        if row in chosen
+    ]
+
+
+def write_preview(file: Path, panels: list[Panel], classes: Sequence[str], recipe: Recipe, *, heading: str) -> None:
+    """The picture of slices with truth and prediction."""
+    picture = encode_png(draw(panels, classes, demo=recipe.demo, heading=heading))
+    write(file, lambda handle: handle.write(picture))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({first_line(error)}); evaluate the run again") from error
+
+
+def write_report(run: RunDir, files: Evaluation) -> None:
+    """The page about a run, of one evaluation of it; nothing where that has no scores yet."""
+    scores = read_scores(files.folder)
+    if scores is None:
+        return
+    own = files == Evaluation.own(run)
+    page = render_page(
+        name=scores["name"],
+        folder=run.path.resolve().name,
+        demo=scores["demo"],
+        recipe=_text(files.recipe),
+        environment=run.environment(),
+        metrics=run.metrics(),
+        scores=scores,
+        tables={file.stem: read_table(file) for file in sorted(files.folder.glob("*.csv"))},
+        preview=files.preview.read_bytes() if files.preview.is_file() else None,
+        submission=str(run.submission.relative_to(run.path)) if own and run.submission.is_file() else "",
+    )
+    write(files.report, lambda file: file.write(page.encode()))

@@ -1,0 +1,194 @@
+"""What a run that goes on has kept, and what may be different now: checked before any work, in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gisegkit.build.ready import Session
+from gisegkit.engine.fit import Training
+from gisegkit.errors import RunError
+from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.sections import Recipe
+from gisegkit.runs.folder import RunDir
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CUTTING = ("memory", "micro_batch", "activation_checkpointing")
+"""Keys of [train] that say how batches are cut; a run may go on with others."""
+FREE = (
+    *(f"train.{key}" for key in (*CUTTING, "workers", "precision", "check_gradients")),
+    *("input.store", "input.store_limit", "dataset.root"),
+)
+"""What may be different when a run goes on: it changes no result, or is said. Other data are seen by split.csv."""
+MACHINE = ("versions", "platform", "cpus", "device", "git_revision", "plugins")
+"""What environment.json says of the machine and the code."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a run that goes on has kept.
+
+    Attributes:
+        state: of ``last.pt``, None where no epoch was finished.
+        split: columns id and part.
+        elsewhere: what is different now, though the run may go on: key, what it was, what it is.
+    """
+
+    run: RunDir
+    state: dict[str, Any] | None
+    split: pd.DataFrame
+    elsewhere: Mapping[str, tuple[Any, Any]]
+
+
+def look_up(recipe: Recipe, out: Path, session: Session) -> Kept | None:
+    """The run to go on with; None where nothing stands there yet.
+
+    Raises:
+        RunError: if the run is of another recipe, or what it has kept is damaged.
+    """
+    if not (out / "recipe.toml").is_file():
+        session.say(f"{out} holds no run yet; starting from the first epoch")
+        return None
+    run = RunDir.open(out)
+    elsewhere = check_recipe(run, recipe, session)
+    run.environment()
+    state, entries = run.state(), run.metrics()
+    done = 0 if state is None else int(state["epoch"])
+    if state is None and entries:
+        session.say(
+            f"{run.path / 'last.pt'} is missing, although metrics.jsonl has {len(entries)} epochs: training starts "
+            "again from epoch 1"
+        )
+    missing = sorted({*range(1, done + 1)} - {entry["epoch"] for entry in entries})
+    if missing:
+        listed = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
+        session.say(f"{run.path / 'metrics.jsonl'} has no line of epoch {listed}; the report will lack them")
+    split = kept_split(run, state)
+    if state is not None:
+        keep_best(run, state, session)
+    return Kept(run, state, split, elsewhere)
+
+
+def check_recipe(run: RunDir, recipe: Recipe, session: Session) -> dict[str, tuple[Any, Any]]:
+    """What differs between a run's recipe and the one to go on with, although the run may go on.
+
+    Raises:
+        RunError: if anything else differs; names every key and both values.
+    """
+    stored = dict(flat(load_recipe(run.recipe, registries=session.plugins.registries).as_dict()))
+    wanted = dict(flat(recipe.as_dict()))
+    differing = [key for key in {**stored, **wanted} if stored.get(key) != wanted.get(key)]
+    lines = [
+        f"{key}: {_value(stored, key)} in the run, {_value(wanted, key)} now" for key in differing if key not in FREE
+    ]
+    if lines:
+        remedy = f"\nUse its own ({run.recipe}), or another --out"
+        if "train.epochs" in differing:
+            remedy += (
+                "\nA run cannot be made longer, because its schedule is planned for its epochs; a new run can start "
+                f"from its best weights: --out ANOTHER --set train.init_from={run.path}"
+            )
+        raise RunError(
+            f"{run.path} holds a run of another recipe, so it cannot be continued with this one:\n  "
+            + "\n  ".join(lines)
+            + remedy
+        )
+    root = "dataset.root"
+    if root in differing:
+        session.say(f"{root} was {stored.get(root)}, is {wanted.get(root)} now; its slices must be those of split.csv")
+    return {root: (stored.get(root), wanted.get(root))} if root in differing else {}
+
+
+def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single value of nested tables and lists of tables by its key: ``loss.0.weight``."""
+    items: Any = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        items = enumerate(value)
+    else:
+        yield place, value
+    for key, item in items:
+        yield from flat(item, f"{place}.{key}" if place else str(key))
+
+
+def _value(values: Mapping[str, Any], key: str) -> str:
+    return repr(values[key]) if key in values else "not there"
+
+
+def kept_split(run: RunDir, state: Mapping[str, Any] | None) -> pd.DataFrame:
+    """The parts of a run that goes on; no fold is drawn anew.
+
+    Raises:
+        RunError: if ``split.csv`` is missing, damaged, or not that of the checkpoint.
+    """
+    if state is not None:
+        return run.verified_split(state["facts"])
+    split = run.split()
+    if split is None:
+        raise RunError(
+            f"{run.path / 'split.csv'} is missing; no epoch was finished, so delete {run.path} and start anew"
+        )
+    return split
+
+
+def keep_best(run: RunDir, state: Mapping[str, Any], session: Session) -> None:
+    """See to it that ``best.pt`` is there and whole before training goes on for hours; made of ``last.pt`` if it can.
+
+    Raises:
+        RunError: if it is missing or damaged, and ``last.pt`` does not hold the best epoch.
+    """
+    if not state["validations"]:
+        return
+    best, last = state.get("best_epoch"), state["epoch"]
+    try:
+        found = run.weights()["epoch"]
+        if found in (best, last + 1):  # best.pt of the next epoch was written, last.pt was not
+            return
+        problem = f"{run.path / 'best.pt'} is of epoch {found}, but the best one of this run is {best}"
+    except RunError as error:
+        problem = str(error)
+    if best == last:
+        run.write_best(state, state["facts"])
+        session.say(f"{problem.split('; ')[0]}; made again of last.pt, which holds the best epoch ({last})")
+        return
+    raise RunError(problem)
+
+
+def recut(state: dict[str, Any], training: Training, recipe: Recipe, run: RunDir, session: Session) -> dict[str, Any]:
+    """The checkpoint with the batches cut as the recipe now says, where that differs from the run's own recipe.
+
+    Else they stay cut as they were, so that the resumed run equals the uninterrupted one.
+    """
+    stored = load_recipe(run.recipe, registries=session.plugins.registries).train
+    cutting = training.cutting
+    if all(getattr(stored, key) == getattr(recipe.train, key) for key in CUTTING):
+        kept = (state.get("micro_batch", cutting.micro_batch), state.get("recomputing", cutting.recomputing))
+        if kept != (cutting.micro_batch, cutting.recomputing):
+            recomputing = ", activations recomputed" if kept[1] else ""
+            session.say(f"batches stay cut as they were before: micro-batches of {kept[0]}{recomputing}")
+        return state
+    session.say(f"batches are cut anew, into micro-batches of {cutting.micro_batch} (were {state['micro_batch']})")
+    return {**state, "micro_batch": cutting.micro_batch, "recomputing": cutting.recomputing}
+
+
+def note_resume(kept: Kept, now: Mapping[str, Any], session: Session) -> None:
+    """Write into environment.json that the run went on, and where it differs from its start; say the differences."""
+    stored = kept.run.environment()
+    began = dict(flat({key: stored.get(key) for key in MACHINE}))
+    here = dict(flat({key: now.get(key) for key in MACHINE}))
+    differing = {key: (began.get(key), here.get(key)) for key in {**began, **here} if began.get(key) != here.get(key)}
+    if differing:
+        listed = "; ".join(f"{key} was {was}, is {now} now" for key, (was, now) in differing.items())
+        session.say(f"the machine or the code is not that of the start, so results may differ: {listed}")
+    done = 0 if kept.state is None else kept.state["epoch"]
+    changed = {key: value for key, (_, value) in {**differing, **kept.elsewhere}.items()}
+    entry = {"after_epoch": done, "command": now.get("command"), "differs": changed}
+    earlier = stored.get("resumed")
+    kept.run.write_json(
+        "environment.json", {**stored, "resumed": [*(earlier if isinstance(earlier, list) else []), entry]}
+    )

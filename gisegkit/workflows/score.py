@@ -1,0 +1,303 @@
+"""The verb score: any submission file against the truth, scan by scan, without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gisegkit.components.datasets.uwmgi import THICKNESS
+from gisegkit.data import rle
+from gisegkit.data.planes import merge
+from gisegkit.data.submission import check_runs, missing_rows, read_rows, read_submission, report
+from gisegkit.engine.scoring import ScanValues, Scoreboard
+from gisegkit.engine.threaded_map import ordered, thread_count
+from gisegkit.errors import DataError, SubmissionError
+from gisegkit.runs.folder import jsonable
+from gisegkit.types import SPACING, Metric, Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gisegkit.types import MaskArray
+
+Size = tuple[int, int]
+"""height, width: pixels"""
+
+Runs = dict[tuple[str, str], str]
+"""Run lengths by id and class."""
+
+AT_ONCE = 8
+"""Slices whose runs are decoded in one call: enough to save its cost, few enough for a processor's cache."""
+
+SLICE = "_slice_"
+"""What stands between scan and number in an id; an id without it is a scan of one slice."""
+
+SCAN_FILE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(?:(\d+\.?\d*)_(\d+\.?\d*)\.)?")
+"""number, width, height, and mm from column to column and row to row"""
+
+
+@dataclass(frozen=True)
+class SubmissionScores:
+    """A scored submission.
+
+    Attributes:
+        board: scores, tables and conventions.
+        scans, slices: scored.
+        scans_not_scored: scans of the truth of which the submission has no row.
+    """
+
+    submission: Path
+    truth: Path
+    board: Scoreboard
+    scans: int
+    slices: int
+    scans_not_scored: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the table by slice, ready for JSON; undefined numbers are None."""
+        tables = self.board.tables()
+        content: dict[str, Any] = jsonable(
+            {
+                "submission": self.submission,
+                "truth": self.truth,
+                "scans": self.scans,
+                "slices": self.slices,
+                "scans_not_scored": self.scans_not_scored,
+                "scores": self.board.scores(),
+                "conventions": self.board.conventions,
+                "by_class": tables["by_class"].to_dict("records"),
+                "by_scan": tables["by_scan"].to_dict("records"),
+            }
+        )
+        return content
+
+
+def score_submission(
+    submission: Path,
+    truth: Path,
+    *,
+    metrics: Mapping[str, Metric],
+    spacing: Mapping[str, float] | None = None,
+    progress: Progress = silent,
+) -> SubmissionScores:
+    """Score a submission file against a file of true masks.
+
+    Every scan of which the submission has a row must be there whole and is scored; the others are counted. Masks are
+    held one scan at a time.
+
+    Args:
+        submission: columns ``id,class,predicted``.
+        truth: columns ``id,class,segmentation`` as in the competition's ``train.csv``, and perhaps ``width`` and
+            ``height`` in pixels; without these, the sizes come from the names of the scans in the folders ``train``
+            and ``test`` beside the file.
+        metrics: by the name that their scores carry.
+        spacing: mm by column of ``gisegkit.types.SPACING``, of every scan, for metrics that measure in mm; None takes
+            that of the competition's slices, where the scans lie beside the truth.
+        progress: shown per scan.
+
+    Raises:
+        SubmissionError: if the submission breaks a rule of its format or misses rows of a scan.
+        DataError: if the truth is not what it should be, or the size of a slice, or a spacing that a metric needs, is
+            not known.
+    """
+    true = read_truth(truth)
+    rows = read_submission(submission, sizes=true.sizes, classes=true.classes, truth=str(truth))
+    if rows.empty:
+        raise SubmissionError(f"{submission} has no rows, so there is nothing to score")
+    predicted: Runs = dict(zip(zip(rows["id"], rows["class"], strict=True), rows["predicted"], strict=True))
+    touched = set(rows["id"])
+    volumes = {volume: ids for volume, ids in true.volumes.items() if not touched.isdisjoint(ids)}
+    missing = list(_missing(predicted, volumes, true.classes))
+    if missing:
+        raise SubmissionError(report(submission, missing) + "\na scan is scored whole: give each of its slices a row")
+    true.check(volumes)
+    board = Scoreboard(metrics, true.classes)
+    beside = spacing is None and any(getattr(metric, "spacing_columns", ()) for metric in metrics.values())
+
+    def measure(scan: tuple[str, list[str]]) -> ScanValues:
+        volume, ids = scan
+        size = true.size(volume)
+        prediction = _masks(predicted, ids, true.classes, size, submission).view(bool)
+        masks = _masks(true.runs, ids, true.classes, size, truth)
+        mm = _spacing_beside(truth.parent, volume) if beside else spacing
+        return board.measure(volume, ids, prediction, masks, spacing=mm)
+
+    threads = thread_count()
+    with closing(ordered(measure, volumes.items(), threads=threads, ahead=threads)) as measured:
+        for values in progress(measured, "score", len(volumes)):
+            board.record(values)
+    slices = sum(len(ids) for ids in volumes.values())
+    return SubmissionScores(submission, truth, board, len(volumes), slices, len(true.volumes) - len(volumes))
+
+
+def _missing(runs: Runs, volumes: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Iterator[str]:
+    """A line for each slice that lacks rows."""
+    for ids in volumes.values():
+        for slice_id in ids:
+            if labels := [label for label in classes if (slice_id, label) not in runs]:
+                yield missing_rows(slice_id, labels, classes)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A file of true masks.
+
+    Attributes:
+        classes: in the order of the file.
+        runs: run lengths by id and class.
+        lines: the line of the file of each.
+        sizes: of each slice by id, None where unknown.
+        volumes: ids of each scan's slices, in the order of their numbers.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    runs: Runs
+    lines: dict[tuple[str, str], int]
+    sizes: dict[str, Size | None]
+    volumes: dict[str, list[str]]
+
+    def check(self, volumes: Mapping[str, Sequence[str]]) -> None:
+        """Refuse scans whose true masks are not whole and right.
+
+        Raises:
+            DataError: with every problem.
+        """
+        problems = []
+        unknown = [slice_id for ids in volumes.values() for slice_id in ids if self.sizes[slice_id] is None]
+        if unknown:
+            raise DataError(
+                f"{self.path}: the size of {unknown[0]} is not known ({len(unknown)} slices in all): give the file the "
+                f"columns width and height, or put it beside the scans, "
+                f"{self.path.parent / 'train'}/<case>/<scan>/scans/slice_<number>_<width>_<height>_...png"
+            )
+        for volume, ids in volumes.items():
+            sizes = {self.sizes[slice_id] for slice_id in ids}
+            if len(sizes) > 1:
+                problems.append(f"scan {volume} has slices of different sizes (height, width): {_listed(sizes)}")
+            problems += _missing(self.runs, {volume: ids}, self.classes)
+            for slice_id in ids:
+                problems += self._problems(slice_id)
+        if problems:
+            raise DataError(report(self.path, problems))
+
+    def _problems(self, slice_id: str) -> list[str]:
+        problems = []
+        for label in self.classes:
+            key = (slice_id, label)
+            if key not in self.runs:
+                continue
+            try:
+                check_runs(self.runs[key], self.sizes[slice_id], place=f"line {self.lines[key]}: {slice_id}, {label}")
+            except DataError as error:
+                problems.append(str(error))
+        return problems
+
+    def size(self, volume: str) -> Size:
+        """Height and width of a scan that was checked."""
+        size = self.sizes[self.volumes[volume][0]]
+        if size is None:
+            raise DataError(f"{self.path}: the size of scan {volume} is not known")
+        return size
+
+
+def read_truth(path: Path) -> Truth:
+    """Read true masks, and find the size of each slice; runs are checked by ``Truth.check``.
+
+    Raises:
+        DataError: if a column is missing, a row comes twice, or a size is no number.
+    """
+    table = read_rows(path, ("id", "class", "segmentation"))
+    keys = list(zip(table["id"], table["class"], strict=True))
+    lines: dict[tuple[str, str], int] = {}
+    problems = []
+    for key, line in zip(keys, table.index.tolist(), strict=True):
+        if key in lines:
+            problems.append(f"line {line}: a second row for {', '.join(key)}; the first is line {lines[key]}")
+        lines.setdefault(key, line)
+    if problems:
+        raise DataError(report(path, problems))
+    ids = list(dict.fromkeys(table["id"]))
+    volumes: dict[str, list[str]] = {}
+    for slice_id in ids:
+        volumes.setdefault(slice_id.rpartition(SLICE)[0] or slice_id, []).append(slice_id)
+    for members in volumes.values():
+        members.sort(key=_number)
+    named = {"width", "height"} <= set(table.columns)
+    found = _sizes_in(path, table) if named else _sizes_beside(path.parent, volumes)
+    return Truth(
+        path=path,
+        classes=tuple(dict.fromkeys(table["class"])),
+        runs=dict(zip(keys, table["segmentation"], strict=True)),
+        lines=lines,
+        sizes={slice_id: found.get(slice_id) for slice_id in ids},
+        volumes=volumes,
+    )
+
+
+def _sizes_in(path: Path, table: pd.DataFrame) -> dict[str, Size]:
+    """Sizes from the columns width and height."""
+    sizes: dict[str, Size] = {}
+    for line, slice_id, height, width in table[["id", "height", "width"]].itertuples(name=None):
+        size = _positive(height, path, line), _positive(width, path, line)
+        if sizes.setdefault(slice_id, size) != size:
+            raise DataError(f"{path}: line {line}: {slice_id} has another width or height than in its first row")
+    return sizes
+
+
+def _sizes_beside(root: Path, volumes: Mapping[str, object]) -> dict[str, Size]:
+    """Sizes from the names of the scans' files in the competition's tree; width stands before height there."""
+    sizes: dict[str, Size] = {}
+    for volume in volumes:
+        for name in _names_beside(root, volume):
+            sizes[f"{volume}{SLICE}{name[1]}"] = int(name[3]), int(name[2])
+    return sizes
+
+
+def _spacing_beside(root: Path, volume: str) -> dict[str, float]:
+    """The spacing of a scan in the competition's tree; empty where its files are not there or do not tell."""
+    name = next(_names_beside(root, volume), None)
+    if name is None or name[4] is None:
+        return {}
+    return dict(zip(SPACING, (THICKNESS, float(name[5]), float(name[4])), strict=True))
+
+
+def _names_beside(root: Path, volume: str) -> Iterator[re.Match[str]]:
+    for part in ("train", "test"):
+        for file in (root / part / volume.partition("_")[0] / volume / "scans").glob("slice_*"):
+            if name := SCAN_FILE.match(file.name):
+                yield name
+
+
+def _positive(text: str, path: Path, line: int) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise DataError(f"{path}: line {line}: width and height must be whole numbers above 0, not {text!r}")
+    return int(text)
+
+
+def _number(slice_id: str) -> tuple[int, str]:
+    """Sorts slices 2 and 10 as numbers, padded with zeros or not."""
+    number = slice_id.rpartition(SLICE)[2]
+    return (int(number) if number.isascii() and number.isdigit() else 0, slice_id)
+
+
+def _listed(sizes: set[Size | None]) -> str:
+    return ", ".join(str(size) for size in sorted(size for size in sizes if size is not None))
+
+
+def _masks(runs: Runs, ids: Sequence[str], classes: Sequence[str], size: Size, path: Path) -> MaskArray:
+    """``[D, H, W, K]`` uint8 of one scan."""
+    scan = np.empty((len(ids), *size, len(classes)), dtype=np.uint8)
+    for start in range(0, len(ids), AT_ONCE):
+        keys = [(slice_id, label) for slice_id in ids[start : start + AT_ONCE] for label in classes]
+        places = [f"{path}: {slice_id}, {label}" for slice_id, label in keys]
+        planes = rle.decode_all([runs[key] for key in keys], height=size[0], width=size[1], places=places)
+        for d, masks in enumerate(planes.reshape(-1, len(classes), *size), start):
+            scan[d] = merge(masks)
+    return scan

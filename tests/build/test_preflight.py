@@ -1,0 +1,93 @@
+"""Data are looked at before anything is built: there or not, split, counted, and fit for what the recipe asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from gisegkit.build.parts import build_data
+from gisegkit.build.preflight import check_monitor_alone, is_made_on_demand, look, missing_root, steps_of
+from gisegkit.data.loaders import EpochSampler
+from gisegkit.data.phantom.writer import write_phantom
+from gisegkit.errors import ComponentError, DataError, RecipeError
+from gisegkit.recipe.load import load_recipe
+
+TEXT = """
+name = "flight"
+
+[dataset]
+name = "uwmgi"
+root = "{root}"
+
+[split]
+folds = 3
+
+[model]
+name = "unet"
+weights = "none"
+
+[[loss]]
+name = "bce"
+
+[optimizer]
+name = "adam"
+
+[train]
+batch_size = 7
+"""
+
+
+@pytest.fixture(scope="module")
+def load_flight(tmp_path_factory, registries):
+    """Loads the recipe on a phantom of three labelled cases, with overrides."""
+    folder = tmp_path_factory.mktemp("preflight")
+    write_phantom(folder / "phantom", cases=3, days=1, slices=10, seed=0, test_cases=1)
+    (folder / "flight.toml").write_text(TEXT.format(root=(folder / "phantom").as_posix()))
+    return lambda *sets: load_recipe(folder / "flight.toml", registries=registries, overrides=sets)
+
+
+@pytest.mark.parametrize("sets", [(), ("split.subset=annotated",), ("split.folds=1",), ("split.group=slice",)])
+def test_counts_are_those_of_training(load_flight, registries, sets):
+    recipe = load_flight(*sets)
+    data, found = build_data(recipe, registries), look(recipe, registries)
+    assert (found.train, found.validation, found.unlabelled) == (len(data.train), len(data.validation), 10)
+    assert found.steps == len(EpochSampler(data.train, batch_size=7, seed=0))
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("slices", [1, 2, 7, 8, 9, 14, 15])
+def test_steps_are_those_of_the_sampler(slices):
+    assert steps_of(slices, 7) == len(EpochSampler(range(slices), batch_size=7, seed=0))
+
+
+def test_a_root_that_is_not_there_is_found(load_flight, registries, tmp_path):
+    assert missing_root(load_flight()) == ""
+    assert missing_root(load_flight(f"dataset.root={tmp_path}/none")) == f"{tmp_path}/none"
+    phantom = load_flight("dataset.name=phantom")
+    assert (missing_root(phantom), is_made_on_demand(phantom, registries)) == ("", True)
+    assert not is_made_on_demand(load_flight(), registries)
+
+
+@pytest.mark.parametrize(
+    ("sets", "kind", "message"),
+    [
+        (("train.monitor=dice/stomac",), RecipeError, "did you mean 'dice/stomach'"),
+        (("split.folds=9",), DataError, "9 folds need 9 cases"),
+        (("loss.0.name=ce",), ComponentError, "may overlap"),
+        (("dataset.name=folder", "dataset.classes=['a']", "dataset.root=nowhere"), DataError, "nowhere"),
+    ],
+)
+def test_what_training_would_refuse_is_refused(load_flight, registries, sets, kind, message):
+    with pytest.raises(kind, match=message):
+        look(load_flight(*sets), registries)
+
+
+def test_without_data_classes_count_where_the_recipe_names_them(load_flight, registries):
+    with pytest.raises(RecipeError, match="did you mean 'dice/stomach'"):
+        check_monitor_alone(load_flight("train.monitor=dice/stomac", "dataset.root=nowhere"), registries)
+    check_monitor_alone(load_flight("train.monitor=dice/stomac", "dataset.name=phantom"), registries)
+    check_monitor_alone(load_flight("train.monitor=dice/stomach"), registries)
+
+
+def test_slices_without_neighbours_are_warned_of(load_flight, registries):
+    (line,) = look(load_flight("input.slices=3", "input.stride=20", "input.edge=zero"), registries).warnings
+    assert "no scan has two slices at a distance of 20" in line

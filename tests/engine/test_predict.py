@@ -1,0 +1,441 @@
+"""Prediction streams whole scans in order, at native size, whatever the batches are."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gisegkit.build.parts import build_postprocess
+from gisegkit.components.postprocess import MinArea
+from gisegkit.data.loaders import Input
+from gisegkit.data.slices import SliceReader
+from gisegkit.engine.device import Device, pick_device
+from gisegkit.engine.predict import Decision, predict_scans
+from gisegkit.errors import ComponentError, TrainingError
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe.sections import ComponentSpec
+from gisegkit.registry.kinds import Adder, Owner
+
+
+class Squares:
+    """Three scans of 5, 1 and 3 slices in two sizes, each slice with one bright square; the last scan unlabelled."""
+
+    classes = ("square",)
+    exclusive = True
+    dropped = ()
+
+    def __init__(self):
+        lengths = [("a", 5, (40, 30)), ("b", 1, (33, 47)), ("c", 3, (40, 30))]
+        rows = [(volume, position, size) for volume, count, size in lengths for position in range(count)]
+        self.table = pd.DataFrame(
+            {
+                "id": [f"{volume}{position}" for volume, position, _ in rows],
+                "volume": [volume for volume, _, _ in rows],
+                "position": [position for _, position, _ in rows],
+                "group": [volume for volume, _, _ in rows],
+                "height": [size[0] for _, _, size in rows],
+                "width": [size[1] for _, _, size in rows],
+                "labelled": [volume != "c" for volume, _, _ in rows],
+                "empty": False,
+            }
+        )
+
+    def square(self, row):
+        entry = self.table.iloc[row]
+        image = np.zeros((entry["height"], entry["width"]), np.uint8)
+        image[4 + row : 16 + row, 6:20] = 200
+        return image
+
+    def image(self, row):
+        return self.square(row)
+
+    def mask(self, row):
+        return (self.square(row) > 0).astype(np.uint8)[:, :, None]
+
+
+class Bright(torch.nn.Module):
+    """Logits that are high where the image is bright."""
+
+    def forward(self, images):
+        return (images[:, :1] - 0.5) * 20
+
+
+@pytest.fixture
+def source():
+    dataset = Squares()
+    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="slice_max")
+    return Input(dataset, reader, size=(96, 96), resize="fit", interpolation="linear")
+
+
+def scans(source, rows, batch_size=4, decide=None, **options):
+    decide = decide or Decision(0.5)
+    return list(
+        predict_scans(
+            Bright(), source, rows, decide=decide, device=pick_device("cpu"), batch_size=batch_size, **options
+        )
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_scans_come_whole_in_order_at_native_size(source, batch_size):
+    result = scans(source, range(9), batch_size)
+    assert [(scan.volume, scan.rows) for scan in result] == [("a", [0, 1, 2, 3, 4]), ("b", [5]), ("c", [6, 7, 8])]
+    assert [scan.prediction.shape for scan in result] == [(5, 40, 30, 1), (1, 33, 47, 1), (3, 40, 30, 1)]
+    assert [scan.truth is None for scan in result] == [False, False, True]
+
+
+def test_predictions_lie_on_the_squares(source):
+    for scan in scans(source, range(9)):
+        for d, row in enumerate(scan.rows):
+            wrong = (scan.prediction[d, :, :, 0] != (source.dataset.square(row) > 0)).sum()
+            assert wrong <= 8  # a square of 12 x 14 pixels may lose its corners to interpolation
+
+
+def test_rows_may_come_in_any_order(source):
+    assert [scan.rows for scan in scans(source, [8, 2, 5, 0])] == [[0, 2], [5], [8]]
+
+
+def test_no_rows_no_scans(source):
+    assert scans(source, []) == []
+
+
+def test_one_scan_at_a_time(source):
+    """The first scan comes before the last slices are read: memory does not grow with the number of scans."""
+    read = []
+    original = source.dataset.image
+    source.dataset.image = lambda row: read.append(row) or original(row)
+    stream = predict_scans(Bright(), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    next(stream)
+    assert max(read) < 8
+    stream.close()
+
+
+def test_no_scan_is_held_once_it_is_handed_over(source):
+    stream = predict_scans(Bright(), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    handed_over = [weakref.ref(scan) for scan in stream]
+    assert len(handed_over) == 3 and all(scan() is None for scan in handed_over[:2])
+
+    held = []
+
+    class Watch:
+        stage = "probabilities"
+
+        def __call__(self, volume):
+            assert all(other() is None for other in held), "the probabilities of the scan before are gone"
+            held.append(weakref.ref(volume))
+            return volume
+
+    stream = predict_scans(
+        Bright(), source, range(9), decide=Decision(0.5, (Watch(),)), device=pick_device("cpu"), batch_size=2
+    )
+    for _ in stream:
+        assert all(volume() is None for volume in held)
+    assert len(held) == 3
+
+
+def test_training_mode_comes_back(source):
+    model = Bright().train()
+    stream = predict_scans(model, source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    next(stream)
+    assert not model.training
+    stream.close()
+    assert model.training
+
+
+def test_decision_applies_steps_before_and_after_the_threshold():
+    class Halve:
+        stage = "probabilities"
+
+        def __call__(self, volume):
+            return volume / 2
+
+    probabilities = np.zeros((1, 8, 8, 1), np.float32)
+    probabilities[0, :3, :3] = 1.0
+    probabilities[0, 7, 7] = 1.0
+    assert Decision(0.5)(probabilities).sum() == 10
+    assert Decision(0.5, (MinArea(pixels=4),))(probabilities).sum() == 9
+    assert Decision(0.51, (MinArea(pixels=4), Halve()))(probabilities).sum() == 0
+
+
+# --- exclusive classes ----------------------------------------------------------------------------------------------
+
+
+def test_a_decision_between_exclusive_classes_takes_the_most_probable_of_classes_and_background():
+    decide = Decision(0.5, exclusive=True)
+    logits = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
+    probabilities = decide.probabilities(logits)
+    background = torch.zeros(2, 1, 9, 11)
+    assert torch.allclose(probabilities, torch.cat([background, logits], 1).softmax(1)[:, 1:])
+    masks = decide(probabilities.permute(0, 2, 3, 1).numpy())
+    expected = torch.cat([background, logits], 1).argmax(1).numpy()  # 0 is the background
+    assert (masks.sum(-1) <= 1).all()
+    assert np.array_equal(np.where(masks.any(-1), masks.argmax(-1) + 1, 0), expected)
+    assert Decision(0.9, exclusive=True)(probabilities.permute(0, 2, 3, 1).numpy()).sum() < masks.sum()
+
+
+def test_classes_that_may_overlap_are_decided_one_by_one():
+    logits = torch.tensor([2.0, 1.0, -1.0]).view(1, 3, 1, 1)
+    decide = Decision(0.5)
+    assert torch.allclose(decide.probabilities(logits), logits.sigmoid())
+    assert decide(decide.probabilities(logits).permute(0, 2, 3, 1).numpy()).tolist() == [[[[True, True, False]]]]
+
+
+# --- beside the device ----------------------------------------------------------------------------------------------
+
+
+class Beside(Device):
+    """A device whose CPU is free for other work."""
+
+    @property
+    def threads(self):
+        return 3
+
+
+def beside(source, model=None, decide=None, **options):
+    given = {"decide": decide or Decision(0.5), "device": Beside(torch.device("cpu"), torch.float32)}
+    return predict_scans(model or Bright(), source, range(9), **(given | {"batch_size": 2} | options))
+
+
+def threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("giseg")]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_threads_change_nothing(source, batch_size):
+    class Marked:
+        """A step that depends on the scans before, as none should: they come one at a time and in order."""
+
+        stage = "masks"
+
+        def __init__(self):
+            self.count = 0
+
+        def __call__(self, volume):
+            self.count += 1
+            volume[: self.count, 0, 0] = True
+            return volume
+
+    expected = scans(source, range(9), batch_size, Decision(0.5, (Marked(),)))
+    found = list(beside(source, decide=Decision(0.5, (Marked(),)), batch_size=batch_size))
+    assert [(scan.volume, scan.rows) for scan in found] == [(scan.volume, scan.rows) for scan in expected]
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a.prediction, b.prediction)
+        assert (a.truth is None and b.truth is None) or np.array_equal(a.truth, b.truth)
+    assert threads() == []
+
+
+def test_slices_are_resized_while_the_next_batch_is_predicted(source):
+    """The first slice is brought back no sooner than the second batch is predicted, in another thread."""
+    predicted, resized = [], []
+    second = threading.Event()
+    original = source.geometry
+
+    class Watched(Bright):
+        def forward(self, images):
+            predicted.append(threading.current_thread())
+            if len(predicted) == 2:
+                second.set()
+            return super().forward(images)
+
+    class Patient:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def image(self, image):
+            return self.inner.image(image)
+
+        def invert(self, values):
+            assert second.wait(10)
+            resized.append(threading.current_thread())
+            return self.inner.invert(values)
+
+    source.geometry = lambda row: Patient(original(row))
+    assert len(list(beside(source, Watched()))) == 3
+    assert set(predicted) == {threading.main_thread()}
+    assert threading.main_thread() not in resized
+
+
+def test_an_error_in_a_thread_reaches_the_caller(source):
+    class Broken:
+        stage = "probabilities"
+
+        def __call__(self, volume):
+            if len(volume) == 1:
+                raise ValueError("one slice is no scan")
+            return volume
+
+    model = Bright().train()
+    stream = beside(source, model, Decision(0.5, (Broken(),)))
+    assert next(stream).volume == "a"
+    with pytest.raises(ValueError, match="one slice is no scan"):
+        next(stream)
+    assert model.training
+    assert threads() == []
+
+
+def test_closing_early_leaves_no_thread(source):
+    model = Bright().train()
+    stream = beside(source, model)
+    next(stream)
+    assert threads() != []
+    stream.close()
+    assert threads() == []
+    assert model.training
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+class Small(Bright):
+    """A network whose device holds no more than so many slices."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+        self.seen = []
+
+    def forward(self, images):
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.seen.append(len(images))
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_where_memory_runs_out_the_batch_is_predicted_in_halves(source, most):
+    model = Small(most)
+    given = {"decide": Decision(0.5), "device": pick_device("cpu"), "batch_size": 9}
+    found = list(predict_scans(model, source, range(9), **given))
+    expected = list(predict_scans(Bright(), source, range(9), **given))
+    assert sum(model.seen) == 9 and max(model.seen) <= most
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a.prediction, b.prediction)
+
+
+def test_a_single_slice_that_does_not_fit_is_an_error(source):
+    found = predict_scans(Small(0), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=4)
+    with pytest.raises(TrainingError, match=r"on cpu, fp32 with a single slice of 1 x 96 x 96.*--device cpu"):
+        next(found)
+
+
+# --- what is held of a scan -----------------------------------------------------------------------------------------
+
+
+class Deep(Squares):
+    """One scan of 40 slices of 64 x 64 pixels, without labels."""
+
+    def __init__(self):
+        super().__init__()
+        rows = pd.DataFrame([{**self.table.iloc[6], "id": f"d{number:02}", "position": number} for number in range(40)])
+        self.table = rows.assign(height=64, width=64)
+
+    def image(self, row):
+        return np.random.default_rng(row).integers(0, 200, (64, 64), dtype=np.uint8)
+
+
+class Four(torch.nn.Module):
+    """Logits of four classes around 0."""
+
+    def forward(self, images):
+        return (images[:, :1] - 0.5) * torch.tensor([3.0, -2.0, 5.0, 1.0]).view(1, 4, 1, 1)
+
+
+class Keep:
+    """A step that changes nothing and remembers the types that it saw."""
+
+    def __init__(self, stage):
+        self.stage, self.seen = stage, []
+
+    def __call__(self, volume):
+        self.seen.append((volume.dtype.name, volume.shape))
+        return volume
+
+
+VALUES = 40 * 64 * 64 * 4
+
+
+def peak_of(decide):
+    """The scan, and the most bytes that were allocated at once while it was predicted."""
+    reader = SliceReader(Deep(), slices=1, stride=1, edge="clamp", normalize="dtype")
+    source = Input(reader.dataset, reader, size=(32, 32), resize="stretch", interpolation="linear")
+    stream = predict_scans(Four(), source, range(40), decide=decide, device=pick_device("cpu"), batch_size=2)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        (scan,) = stream
+        return scan, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("stages", [(), ("masks",), ("probabilities",), ("masks", "probabilities", "masks")])
+def test_a_scans_probabilities_are_held_only_where_a_step_wants_them(stages, exclusive):
+    """A byte a value otherwise, four with them; and the masks are the same to the last pixel."""
+    peak_of(Decision(0.4))  # what is made once, at the first prediction
+    steps = tuple(map(Keep, stages))
+    scan, peak = peak_of(Decision(0.4, steps, exclusive=exclusive))
+    assert (1 if "probabilities" not in stages else 5) * VALUES < peak
+    assert peak < (1.6 if "probabilities" not in stages else 5.6) * VALUES
+    types = {"masks": "bool", "probabilities": "float32"}
+    assert all(step.seen == [(types[step.stage], (40, 64, 64, 4))] for step in steps)
+    whole, _ = peak_of(Decision(0.4, (Keep("probabilities"),), exclusive=exclusive))
+    assert scan.prediction.dtype == bool and 0 < scan.prediction.sum() < VALUES
+    assert np.array_equal(scan.prediction, whole.prediction)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_slice_by_slice_is_bit_for_bit_what_the_formula_says_of_the_scan(exclusive):
+    """With thresholds that are values themselves, so that the last bit decides."""
+    rng = np.random.default_rng(3)
+    logits = torch.from_numpy(rng.normal(size=(6, 20, 17, 13)).astype(np.float32))
+    values = Decision(0.5, exclusive=exclusive).probabilities(logits).permute(0, 2, 3, 1).contiguous().numpy()
+    for threshold in rng.choice(values.reshape(-1), 5).tolist():
+        decide = Decision(threshold, exclusive=exclusive)
+        expected = values >= threshold
+        if exclusive:
+            background = 1 - values.sum(-1, keepdims=True)
+            first = values.argmax(-1)[..., None] == np.arange(20)
+            expected = first & (values >= threshold * (values + background))
+        assert np.array_equal(decide(values), expected)
+        transposed = [value.transpose(2, 0, 1).copy().transpose(1, 2, 0) for value in values]
+        assert np.array_equal(np.stack([decide.cut(value) for value in transposed]), expected)
+
+
+@pytest.mark.parametrize("stage", ["mask", "probability", "Masks", "", None, 3, ["masks"]])
+def test_a_step_of_an_unknown_stage_is_refused_and_not_left_out(stage):
+    with pytest.raises(ComponentError, match=r"post-processing step \S*Keep has stage = .*'probabilities' or 'masks'"):
+        Decision(0.5, (Keep("masks"), Keep(stage)))
+
+
+def test_a_step_without_a_stage_is_refused():
+    with pytest.raises(ComponentError, match="stage = None"):
+        Decision(0.5, (lambda volume: volume,))
+
+
+def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
+    plugins = load_plugins(selection="none")
+    adder = Adder(Owner("giseg-late", "0.1"))
+    adder.postprocess("late", Late)
+    for component in adder.components:
+        plugins.registries[component.kind].add(component)
+    chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
+    with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
+        build_postprocess(chosen, plugins.registries)
+
+
+class Late:
+    """A step whose stage is misspelled."""
+
+    stage = "mask"
+
+    def __call__(self, volume):
+        return volume

@@ -1,0 +1,31 @@
+"""Epochs without a loss are found, between spans that overlap, and in runs of any length."""
+
+from __future__ import annotations
+
+import pytest
+
+from gisegkit.recipe.epochs import uncovered
+from gisegkit.recipe.sections import ComponentSpec
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [(1, 3), (5, 0)],
+        [(5, 0), (1, 2), (2, 3)],
+        [(3, 4), (7, 8)],
+        [(1, 0), (4, 5)],
+        [(1, 7), (2, 3), (8, 15)],
+        [(2, 99)],
+        [(1, 4), (1, 2)],
+    ],
+)
+def test_equals_counting_epoch_by_epoch(spans):
+    losses = [ComponentSpec("loss", "x", start_epoch=start, end_epoch=end) for start, end in spans]
+    idle = [epoch for epoch in range(1, 16) if not any(loss.counts_in(epoch) for loss in losses)]
+    assert uncovered(15, losses) == (idle[0] if idle else 0, len(idle))
+
+
+def test_a_run_of_any_length_takes_no_time():
+    losses = [ComponentSpec("loss", "x", end_epoch=10)]
+    assert uncovered(10**30, losses) == (11, 10**30 - 10)

@@ -1,0 +1,94 @@
+"""An epoch that was kept by one score and is bad by another is told, in words, once."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from gisegkit.workflows.epochs import FEWEST, Watch, clock, kept_epoch
+
+UP, DOWN = SimpleNamespace(higher_is_better=True), SimpleNamespace(higher_is_better=False)
+
+
+def lines(monitor, metrics, *epochs, classes=("a", "b")):
+    """What is said of epochs given as scores by name; the kept one is the best by the monitored score."""
+    higher = metrics[monitor.split("/")[0]].higher_is_better
+    defined = [scores.get(monitor) for scores in epochs if scores.get(monitor) is not None]
+    best = (max if higher else min)(defined) if defined else None
+    entries = [
+        {"epoch": n, "best": scores.get(monitor) == best, "scores": scores} for n, scores in enumerate(epochs, 1)
+    ]
+    return list(kept_epoch(entries, monitor, metrics, classes))
+
+
+def course(monitored, other):
+    return [{"score": m, "dice": d} for m, d in zip(monitored, other, strict=True)]
+
+
+def test_the_epoch_of_the_trial():
+    """A dashed frame round the picture: the best uwmgi_score of twelve epochs, and next to no Dice."""
+    dice = [0.0015, 0.01, 0.02, 0.03, 0.04, 0.05, 0.073, 0.07, 0.06, 0.05, 0.04, 0.03]
+    (line,) = lines("score", {"score": UP, "dice": UP}, *course([0.2147, *[0.19] * 11], dice))
+    assert line == (
+        "warning: best epoch 1 of 12 by score (0.2147); by dice it is epoch 7 (0.0730), and epoch 1 (0.0015) is number "
+        "12 of 12"
+    )
+
+
+@pytest.mark.parametrize(
+    ("monitored", "other", "told"),
+    [
+        ([0.5, 0.9, 0.6, 0.7], [0.60, 0.70, 0.61, 0.62], False),  # the best by both
+        ([0.5, 0.9, 0.6, 0.7], [0.60, 0.61, 0.60, 0.62], False),  # second of four
+        ([0.5, 0.9, 0.6, 0.7], [0.60, 0.61, 0.65, 0.62], True),  # third of four
+        ([0.5, 0.9, 0.6], [0.60, 0.59, 0.65], False),  # third of three: too few to say
+        ([0.5, 0.9, 0.6], [0.10, 0.30, 0.65], True),  # less than half of the best
+        ([0.9], [0.0], False),
+        ([0.9, 0.8], [0.5, None], False),
+        ([0.9, 0.8], [None, 0.5], True),
+    ],
+)
+def test_far_down_is_behind_half_of_the_epochs_or_less_than_half_of_the_best(monitored, other, told):
+    assert FEWEST == 4
+    assert len(lines("score", {"score": UP, "dice": UP}, *course(monitored, other))) == told
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [([9.0, 8.0, 7.0], False), ([9.0, 4.0, 7.0], True), ([9.0, 20.0, 30.0], False)]
+)
+def test_where_lower_is_better_far_down_is_more_than_twice_as_much(other, told):
+    epochs = [{"score": m, "hd95": d} for m, d in zip([0.9, 0.8, 0.7], other, strict=True)]
+    assert len(lines("score", {"score": UP, "hd95": DOWN}, *epochs)) == told
+
+
+def test_a_class_that_is_not_found_is_named():
+    scores = {"dice": 0.4, "dice/a": 0.8, "dice/b": 0.00001, "other": 0.0, "other/a": 0.0}
+    (line,) = lines("dice", {"dice": UP, "other": UP}, scores)
+    assert "in the kept epoch, 1, dice of the class b is 0.0000" in line
+    (both,) = lines("dice", {"dice": UP}, {"dice": 0.0, "dice/a": 0.0, "dice/b": 0.0})
+    assert "of the classes a, b is 0.0000" in both
+    assert lines("dice", {"dice": UP}, {"dice": 0.5, "dice/a": 0.5, "dice/b": None}) == []
+
+
+def test_a_score_that_was_never_defined_chose_nothing():
+    (line,) = lines("dice/b", {"dice": UP}, {"dice": 0.5, "dice/b": None}, {"dice": 0.6, "dice/b": None})[:1]
+    assert "dice/b was undefined in every validated epoch" in line
+    entries = [{"epoch": 1, "best": True, "scores": {"dice": math.nan}}, {"epoch": 2, "best": False, "scores": {}}]
+    assert "those of epoch 1" in next(kept_epoch(entries, "dice", {"dice": UP}, ()))
+    assert list(kept_epoch([], "dice", {"dice": UP}, ())) == []
+
+
+def test_the_time_left_is_that_of_whole_epochs(monkeypatch):
+    times = iter([100.0, 130.0, 160.0, 190.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    watch = Watch()
+    reports = [SimpleNamespace(epoch=epoch, epochs=5) for epoch in (3, 4, 5)]  # resumed after epoch 2
+    assert [watch.left(report) for report in reports] == ["  1 min 00 s left", "  30 s left", ""]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text

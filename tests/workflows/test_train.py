@@ -1,0 +1,515 @@
+"""The verbs end to end on a tiny phantom: a run repeats, resumes, moves to another folder, and says what it is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
+from gisegkit.build.ready import Session
+from gisegkit.errors import ComponentError, RunError, TrainingError
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe.load import load_recipe
+from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.runs.folder import RunDir
+from gisegkit.workflows.train import rehearse, run_recipe, train
+
+
+def weights(run: RunDir, name: str = "last.pt"):
+    return torch.load(run.path / name, weights_only=True)["model"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_run_folder_is_complete(finished):
+    run, scores = finished
+    names = {file.relative_to(run.path).as_posix() for file in run.path.rglob("*") if file.is_file()}
+    assert names == {
+        "recipe.toml",
+        "environment.json",
+        "split.csv",
+        "metrics.jsonl",
+        "last.pt",
+        "best.pt",
+        "evaluation/scores.json",
+        "evaluation/recipe.toml",
+        "evaluation/by_class.csv",
+        "evaluation/by_scan.csv",
+        "evaluation/by_slice.csv",
+        "predictions/submission.csv",
+        "predictions/recipe.toml",
+        "preview.png",
+        "report.html",
+        "trackers/history.csv",
+    }
+    epochs = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in epochs] == [1, 2, 3]
+    assert epochs[-1]["loss"] < epochs[0]["loss"]
+    environment = run.environment()
+    assert environment["plugins"].keys() == {"gisegkit"}
+    assert environment["versions"]["torch"] and environment["device"].startswith("cpu")
+    assert scores["part"] == "validation" and scores["demo"] is False
+    assert set(scores["conventions"]) == {"uwmgi_score", "dice"}
+
+
+def test_no_case_trains_and_validates(finished):
+    run, _ = finished
+    split = run.split()
+    assert split is not None
+    case = split["id"].str.split("_").str[0]
+    assert not set(case[split["part"] == "train"]) & set(case[split["part"] == "validation"])
+    assert (split["part"] == "unlabelled").sum() == 10
+
+
+def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, recipe):
+    run, scores = finished
+    again, repeated = run_recipe(recipe(), home / "again", session)
+    assert same(weights(run), weights(again))
+    assert repeated["scores"] == scores["scores"]
+    assert again.submission.read_bytes() == run.submission.read_bytes()
+
+
+def test_filled_recipe_gives_the_same_weights(home, session, finished, recipe):
+    run, _ = finished
+    filled = load_recipe(run.recipe, registries=session.plugins.registries)
+    assert same(weights(run), weights(train(filled, home / "filled", session)))
+
+
+def test_workers_change_nothing(home, session, finished, recipe):
+    run, _ = finished
+    two = train(recipe("train.workers=2"), home / "workers", session)
+    assert same(weights(run), weights(two))
+
+
+def test_another_seed_gives_other_weights(home, session, finished, recipe):
+    run, _ = finished
+    other = train(recipe("seed=1"), home / "seed", session)
+    assert not same(weights(run), weights(other))
+
+
+@pytest.mark.parametrize("kill_after", [1, 2])
+def test_a_resumed_run_equals_the_uninterrupted_one(home, session, finished, kill_after, recipe):
+    run, _ = finished
+    folder = home / f"killed{kill_after}"
+
+    class Killed(RuntimeError):
+        pass
+
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        if line.startswith(f"epoch {kill_after}/"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(recipe(), folder, Session(session.plugins, "cpu", say=say))
+    resumed = train(recipe(), folder, session, resume=True)
+    assert same(weights(run), weights(resumed))
+    assert same(weights(run, "best.pt"), weights(resumed, "best.pt"))
+
+    def plain(entry):
+        measured = ("seconds", "images_per_second", "peak_memory")
+        return {key: value for key, value in entry.items() if key not in measured}
+
+    assert [plain(entry) for entry in resumed.metrics()] == [plain(entry) for entry in run.metrics()]
+
+
+def test_a_kill_between_two_files_is_repaired(home, session, finished, recipe):
+    """The newest metrics and best weights are written, last.pt is not: the epoch is repeated, nothing stands twice."""
+    run, _ = finished
+    folder = home / "torn"
+    early = []
+
+    def keep(line):
+        if line.startswith("epoch 1/"):
+            early.append((folder / "last.pt").read_bytes())
+
+    torn = train(recipe(), folder, Session(session.plugins, "cpu", say=keep))
+    (folder / "last.pt").write_bytes(early[0])
+    train(recipe(), folder, session, resume=True)
+    assert same(weights(run), weights(torn))
+    assert [entry["epoch"] for entry in torn.metrics()] == [1, 2, 3]
+
+
+def test_resume_refuses_another_recipe(session, finished, recipe):
+    run, _ = finished
+    with pytest.raises(RunError, match=r"another recipe[\s\S]*optimizer"):
+        train(recipe("optimizer.lr=0.1"), run.path, session, resume=True)
+
+
+def test_a_finished_run_is_not_overwritten(home, session, finished, recipe):
+    run, _ = finished
+    before = (run.path / "last.pt").read_bytes()
+    with pytest.raises(RunError, match="--resume"):
+        train(recipe(), run.path, session)
+    assert (run.path / "last.pt").read_bytes() == before
+
+
+def test_early_stopping(home, session, recipe):
+    sets = ["optimizer.name=sgd", "optimizer.lr=1e-12", "train.patience=1", "train.epochs=6", "tracker.0.name=csv"]
+    run = train(recipe(*sets), home / "early", session)
+    best = [entry["epoch"] for entry in run.metrics() if entry["best"]]
+    assert len(run.metrics()) == best[-1] + 1 < 6
+
+
+def test_a_loss_that_is_not_finite_is_named(home, session, recipe):
+    with pytest.raises(TrainingError, match=r"epoch 1, step \d+[\s\S]*clip_norm"):
+        train(
+            recipe("optimizer.name=sgd", "optimizer.lr=1e30", "train.clip_norm=0.0"),
+            home / "nan",
+            session,
+        )
+
+
+def test_rehearse_writes_nothing(home, session, recipe):
+    before = set(home.iterdir())
+    lines = rehearse(recipe(), session)
+    assert any("parameters" in line for line in lines) and any("one batch of 2" in line for line in lines)
+    assert set(home.iterdir()) == before
+
+
+@pytest.mark.parametrize("silenced", [False, True])
+def test_a_plugin_loss_with_a_wrong_gradient_is_a_warning_that_a_recipe_can_silence(home, silenced):
+    plugins = load_plugins(selection="none")
+    adder = Adder(Owner("giseg-wrong", "0.1"))
+    adder.loss("wrong", WrongGradient)
+    for component in adder.components:
+        plugins.registries[component.kind].add(component)
+    said = []
+    session = Session(plugins, device="cpu", say=said.append)
+    overrides = ["loss.0.name=wrong", f"train.check_gradients={str(not silenced).lower()}", "train.micro_batch=0"]
+    rehearse(load_recipe(home / "tiny.toml", registries=plugins.registries, overrides=overrides), session)
+    warned = [line for line in said if "loss 'wrong' of giseg-wrong 0.1: " in line and "the gradient is wrong" in line]
+    assert len(warned) == (not silenced)
+
+
+class _Half(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits, target):
+        ctx.save_for_backward(logits, target)
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), target)
+
+    @staticmethod
+    def backward(ctx, grad):
+        logits, target = ctx.saved_tensors
+        return grad * (logits.sigmoid() - target) / logits.numel() / 2, None
+
+
+class WrongGradient(torch.nn.Module):
+    """Cross-entropy whose backward pass is half of what it should be."""
+
+    def forward(self, logits, target):
+        return _Half.apply(logits, target)
+
+
+def test_no_global_generator_is_touched(home, session, recipe):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    train(recipe("train.epochs=1"), home / "global", session)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert np.array_equal(np.random.rand(3), expected[1])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precision):
+    """The gradient scaler's state is part of what a run goes on from."""
+    sets = [f"train.precision={precision}", "train.epochs=2"]
+    whole = train(recipe(*sets), home / f"whole-{precision}", session)
+    assert all(np.isfinite(entry["loss"]) for entry in whole.metrics())
+
+    class Killed(RuntimeError):
+        pass
+
+    def die(line):
+        if line.startswith("epoch 1/"):
+            raise Killed
+
+    folder = home / f"killed-{precision}"
+    with pytest.raises(Killed):
+        train(recipe(*sets), folder, Session(session.plugins, "cpu", say=die))
+    assert same(weights(whole), weights(train(recipe(*sets), folder, session, resume=True)))
+
+
+def test_micro_batches_with_clipping_train(home, session, recipe):
+    run = train(recipe("train.micro_batch=4", "train.epochs=5"), home / "micro", session)
+    losses = [entry["loss"] for entry in run.metrics()]
+    assert losses[-1] < losses[0]
+
+
+def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_the_run_says_so(
+    monkeypatch, home, session, finished, recipe
+):
+    def compiler(model):
+        raise RuntimeError("no compiler on this machine")
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    lines = []
+    run = train(recipe("train.compile=true"), home / "compiled", Session(session.plugins, "cpu", say=lines.append))
+    plain, _ = finished
+    assert same(weights(plain), weights(run))
+    notes = [line for line in lines if line.startswith("train.compile = true")]
+    assert len(notes) == 1 and "no compiler on this machine" in notes[0]
+    assert run.metrics()[0]["notes"] == notes
+    assert any("no compiler on this machine" in line for line in rehearse(recipe("train.compile=true"), session))
+
+
+def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(home, session, recipe):
+    with pytest.raises(TrainingError, match=r"Raise train\.micro_batch"):
+        train(recipe("train.micro_batch=1"), home / "single", session)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def trained_with_faults(monkeypatch, recipe, folder, session, *, faults):
+    """A run whose n-th backward passes run out of memory; also every batch that a step ended up with."""
+    import gisegkit.engine.step as module
+
+    calls, batches, backward, split = [0], {}, torch.Tensor.backward, module.split
+
+    def failing(self, *args, **keywords):
+        backward(self, *args, **keywords)
+        calls[0] += not isinstance(self, FakeTensor)  # those belong to the prediction of memory
+        if calls[0] in faults:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    def recording(batch, size, **keywords):
+        key = tuple(batch.rows.tolist())
+        content = (batch.images.sum().item(), [(weight, target.nansum().item()) for weight, target in batch.targets])
+        assert batches.setdefault((len(state_of(folder)), key), content) == content, "a repetition saw other data"
+        return split(batch, size, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "backward", failing)
+        patch.setattr(module, "split", recording)
+        lines = []
+
+        def say(line):
+            lines.append(line)
+            session.say(line)
+
+        run = train(recipe, folder, Session(session.plugins, "cpu", say=say))
+    return run, list(batches.items()), lines
+
+
+def state_of(folder):
+    file = folder / "metrics.jsonl"
+    return file.read_text().splitlines() if file.is_file() else []
+
+
+@pytest.fixture(scope="module")
+def faultless(home, session, recipe):
+    """The tiny recipe without a fault."""
+    with pytest.MonkeyPatch.context() as patch:
+        return trained_with_faults(patch, recipe(), home / "faultless", session, faults=())
+
+
+@pytest.mark.parametrize("fault", range(1, 10))
+def test_memory_that_runs_out_at_any_step_changes_neither_data_nor_draws_nor_steps(
+    monkeypatch, home, session, recipe, faultless, fault
+):
+    plain, expected, _ = faultless
+    run, seen, lines = trained_with_faults(monkeypatch, recipe(), home / f"fault-{fault}", session, faults=(fault,))
+    assert len(expected) == 9, "three steps in each of three epochs"
+    assert seen == expected
+    notes = [line for line in lines if line.startswith("memory ran out")]
+    epoch, step = (fault - 1) // 3 + 1, (fault - 1) % 3 + 1
+    assert len(notes) == 1 and f"epoch {epoch}, step {step}:" in notes[0]
+    assert run.metrics()[epoch - 1]["notes"] == notes
+    clean, faulty = plain.state(), run.state()
+    assert faulty["schedule"]["last_epoch"] == clean["schedule"]["last_epoch"] == 9
+    assert faulty["optimizer"]["state"][0]["step"] == 9
+
+
+def test_a_resumed_run_keeps_the_micro_batch_that_memory_left(monkeypatch, home, session, recipe):
+    settings = recipe("train.epochs=2")
+    whole, _, _ = trained_with_faults(monkeypatch, settings, home / "fault-whole", session, faults=(1,))
+    assert whole.state()["recomputing"] is True  # 8 is the whole batch; a healthy one, so recomputing comes first
+
+    class Killed(Exception):
+        pass
+
+    def die(line):
+        if line.startswith("epoch 1/"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained_with_faults(
+            monkeypatch, settings, home / "fault-killed", Session(session.plugins, "cpu", say=die), faults=(1,)
+        )
+    resumed = train(settings, home / "fault-killed", session, resume=True)
+    assert same(weights(whole), weights(resumed))
+    assert resumed.state()["recomputing"] is True
+
+
+def test_memory_that_runs_out_in_the_optimizer_is_no_step_to_repeat(monkeypatch, home, session, recipe):
+    step = torch.optim.Adam.step
+
+    def failing(self, *args, **keywords):
+        if len(self.param_groups[0]["params"]) > 1:  # not the trial on a single weight that planning makes
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(self, *args, **keywords)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", failing)
+    with pytest.raises(TrainingError, match=r"optimizer updated the weights, at epoch 1, step 1.*--resume"):
+        train(recipe(), home / "optimizer-fault", session)
+
+
+def test_the_plan_is_kept_and_a_small_budget_is_met(home, session, recipe):
+    lines = []
+    speaking = Session(session.plugins, "cpu", say=lines.append)
+    run = train(recipe("train.epochs=1", "train.memory=64GiB"), home / "planned", speaking)
+    plan = run.environment()["memory"]
+    assert plan["micro_batch"] == 8 and plan["predicted"] < plan["budget"]
+    assert sum(plan["parts"].values()) == plan["predicted"]
+    assert any(line.startswith("memory: all 8 slices at once: ") for line in lines)
+    fixed = plan["predicted"] - plan["parts"]["activations"] - plan["parts"]["workspace"]
+    budget = fixed + (plan["predicted"] - fixed) // 2
+    small = train(recipe("train.epochs=1", f"train.memory={budget}B"), home / "small-memory", speaking)
+    planned = small.environment()["memory"]
+    assert planned["predicted"] <= budget
+    assert planned["checkpointing"] or planned["micro_batch"] < 8
+
+
+def test_a_budget_that_nothing_fits_is_refused_with_ways_out(home, session, recipe):
+    with pytest.raises(TrainingError, match=r"(?s)predicted to take .*train\.memory.*What would help.*encoder.*--set"):
+        train(recipe("train.memory=200KB"), home / "no-memory", session)
+    assert not (home / "no-memory").exists()
+
+
+# --- losses by epoch ------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_may_begin_and_end_and_each_is_logged_by_name(home, session, recipe):
+    run = train(recipe("loss.0.end_epoch=2", "loss.1.start_epoch=2", "loss.1.weight=2.0"), home / "schedule", session)
+    entries = run.metrics()
+    assert [list(entry["losses"]) for entry in entries] == [["bce"], ["bce", "tversky"], ["tversky"]]
+    assert entries[0]["loss"] == pytest.approx(0.5 * entries[0]["losses"]["bce"])
+    assert entries[1]["loss"] == pytest.approx(
+        0.5 * entries[1]["losses"]["bce"] + 2.0 * entries[1]["losses"]["tversky"]
+    )
+    assert entries[2]["loss"] == pytest.approx(2.0 * entries[2]["losses"]["tversky"])
+    history = (run.trackers / "history.csv").read_text().splitlines()
+    assert "loss/bce" in history[0] and "loss/tversky" in history[0]
+
+
+# --- exclusive classes ----------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_is_refused_on_classes_that_may_overlap(home, session, recipe):
+    with pytest.raises(ComponentError, match=r"tiny\.toml.*'ce'.*'phantom' \(large_bowel, .*may overlap; use bce"):
+        train(recipe("loss.1.name=ce"), home / "overlaps", session)
+    assert not (home / "overlaps").exists()
+
+
+def test_cross_entropy_trains_on_label_files_and_its_masks_exclude_one_another(home, session, tmp_path):
+    """Two classes and a background in one label file: softmax in training and in prediction."""
+    import cv2
+
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        labels = np.zeros((32, 32), np.uint8)
+        labels[4 + number : 14 + number, 3:15] = 1
+        labels[10:20, 15 + number : 25 + number] = 2
+        image = (labels * 90 + rng.integers(0, 30, labels.shape)).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), image)
+        cv2.imwrite(str(tmp_path / "masks" / f"{number}.png"), labels)
+    text = f"""
+name = "exclusive"
+[dataset]
+name = "folder"
+root = "{tmp_path.as_posix()}"
+labels = {{square = 1, block = 2}}
+background = [0]
+[input]
+size = [32, 32]
+normalize = "dtype"
+[split]
+group = "slice"
+folds = 1
+[model]
+name = "unet"
+encoder = "tu-test_resnet"
+weights = "none"
+decoder_channels = [32, 16, 16, 8, 8]
+[[loss]]
+name = "ce"
+[optimizer]
+name = "adam"
+lr = 1e-2
+[train]
+epochs = 100
+batch_size = 6
+validate_every = 100
+"""
+    (tmp_path / "exclusive.toml").write_text(text)
+    chosen = load_recipe(tmp_path / "exclusive.toml", registries=session.plugins.registries)
+    run, scores = run_recipe(chosen, tmp_path / "out", session)
+    assert scores["scores"]["dice"] > 0.8
+    rows = (run.predictions / "submission.csv").read_text().splitlines()[1:]
+    pixels = {}
+    for row in rows:
+        name, _, runs = row.split(",")
+        starts, lengths = np.array(runs.split(), dtype=int).reshape(-1, 2).T
+        own = {pixel for start, length in zip(starts, lengths, strict=True) for pixel in range(start, start + length)}
+        assert not own & pixels.setdefault(name, set())
+        pixels[name] |= own
+    assert all(pixels.values())
+
+
+# --- weights --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_starts_from_another_runs_weights_and_says_what_matched(home, session, recipe, finished):
+    first, _ = finished
+    lines = []
+    start = f"train.init_from={first.path.as_posix()}"
+    run = train(
+        recipe(start, "train.epochs=1", "optimizer.lr=1e-12"),
+        home / "continued",
+        Session(session.plugins, "cpu", say=lines.append),
+    )
+    report = next(line for line in lines if "tensors loaded" in line)
+    assert f"of the run {first.path.as_posix()}" in report and "random" not in report
+    for name, value in weights(first, "best.pt").items():
+        if value.is_floating_point() and "running" not in name:
+            assert torch.allclose(value, weights(run)[name], atol=1e-6), name
+
+
+def test_another_network_is_not_continued(home, session, recipe, finished):
+    start = f"train.init_from={finished[0].path.as_posix()}"
+    with pytest.raises(RunError, match="is no run folder"):
+        train(recipe("train.init_from=nowhere"), home / "from-nowhere", session)
+    other = ("model.name=r2unet", "model.width=4", "model.depth=3")
+    with pytest.raises(ComponentError, match=r"init_from: nothing in .*finished.* fits this network"):
+        train(recipe(start, *other), home / "from-another", session)
+    assert not (home / "from-another").exists()
+
+
+def test_a_run_may_go_on_in_smaller_pieces(home, session, recipe):
+    class Killed(Exception):
+        pass
+
+    def die(line):
+        if line.startswith("epoch 1/"):
+            raise Killed
+
+    folder = home / "recut"
+    with pytest.raises(Killed):
+        train(recipe(), folder, Session(session.plugins, "cpu", say=die))
+    assert RunDir.open(folder).state()["micro_batch"] == 8
+    lines = []
+    run = train(recipe("train.micro_batch=4"), folder, Session(session.plugins, "cpu", say=lines.append), resume=True)
+    assert run.state()["micro_batch"] == 4
+    assert "batches are cut anew, into micro-batches of 4 (were 8)" in lines
