@@ -39,6 +39,7 @@ HOMES = {
     "segmentation_models_pytorch": ("components/models/encoders.py", "components/models/networks.py"),
     "albumentations": ("components/augmentation/albumentations_",),
     "click": ("cli/",),
+    "jinja2": ("report/",),
     "pluggy": ("registry/hookspecs.py", "plugins.py"),
 }
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from gisegkit.report.drawing import (
+    DEMO,
     INK,
     LINE,
     MARGIN,
@@ -38,7 +39,6 @@ from gisegkit.report.outlines import (
     ignored_item,
     stretch,
 )
-from gisegkit.report.preview import DEMO
 from gisegkit.types import IGNORE
 
 if TYPE_CHECKING:

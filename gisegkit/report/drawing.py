@@ -25,6 +25,8 @@ MARGIN = 16
 HANGING = 12
 """How far the second and every further line of a paragraph is indented."""
 
+DEMO = "DEMO: synthetic phantoms, not real data"
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FINER = 4  # letters are drawn this much larger and averaged down: OpenCV's own small letters are ragged
 

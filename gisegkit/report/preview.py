@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from gisegkit.report.drawing import (
+    DEMO,
     INK,
     LINE,
     MARGIN,
@@ -53,8 +54,6 @@ TILE = 360
 """Width of a slice in the picture, in pixels; no slice is drawn higher than 1.5 times that."""
 
 COLUMNS = 4
-
-DEMO = "DEMO: synthetic phantoms, not real data"
 
 
 @dataclass(frozen=True)

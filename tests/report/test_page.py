@@ -190,6 +190,3 @@ def test_tables_of_other_shapes_are_shown():
 def test_few_epochs_make_a_page(metrics):
     reader = Reader(page(metrics=metrics))
     assert ("Training" in reader.text) == bool(metrics)
-
-
-# --- curves ---------------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talk
     assert result.scores["changes"] == [change] and any(change in line for line in lines)
     used = load_recipe(result.files.recipe, registries=session.plugins.registries)
     assert used.as_dict() == recipe.as_dict()
-    assert change.replace(">", "&gt;").replace('"', "&quot;") in result.files.report.read_text()
+    assert change.replace(">", "&gt;").replace('"', "&#34;") in result.files.report.read_text()
     assert {path.name for path in result.files.folder.iterdir()} == {
         *("scores.json", "recipe.toml", "preview.png", "report.html"),
         *("by_class.csv", "by_scan.csv", "by_slice.csv"),
