@@ -7,63 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
-from gisegkit.report.drawing import (
-    DEMO,
-    INK,
-    LINE,
-    MARGIN,
-    MUTED,
-    Color,
-    Item,
-    banner,
-    blank,
-    flow,
-    paragraph,
-    put_text,
-    shorten,
-    stack,
-    text_width,
-)
-from gisegkit.report.outlines import (
-    THICK,
-    black_and_white,
-    borders,
-    class_items,
-    color_of,
-    dashes,
-    enlarge,
-    hatch,
-    ignored_item,
-    stretch,
-)
+from gisegkit.report.drawing import MARGIN, MUTED, paragraph, sheet, side_by_side, tile
+from gisegkit.report.outlines import DASHED, DOTTED, SOLID, Line, black_and_white, legend, outlined
 from gisegkit.types import IGNORE
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from gisegkit.report.outlines import Points
+    from gisegkit.report.drawing import Picture
     from gisegkit.types import AnyArray, MaskArray
 
-    Picture = NDArray[np.uint8]
-
 SIDE = 240
-"""Side of a square slice in the picture, in pixels; others have about the same area, as far as the bounds allow."""
+"""Side of a square slice in the picture; others have about the same area, as far as the bounds allow."""
 
 WIDEST, HIGHEST, NARROWEST = 480, 400, 200
-"""A tile is at most so wide and high; a narrower slice stands in the middle of a tile of the least width."""
-
-LINE_WIDTH = 1600
-"""As many slices as fit into this width stand side by side, one at least."""
-
-BETWEEN = 8
-BROKEN = (None, (6, 5), (1, 3))
-"""Dash and gap of the first, second and every further target's line, in pixels; the first is solid."""
+"""Bounds of a tile; a narrower slice is in the middle of a tile of the least width."""
 
 FAINTEST = 0.35
-"""How strong the line of a target of weight 0 is, as a share of that of the largest weight."""
+"""Strength of the line of a target of weight 0, as a share of that of the largest weight."""
 
 
 @dataclass(frozen=True)
@@ -102,75 +63,44 @@ def draw_batch(
     """All slices under a heading, notes and a legend.
 
     Args:
-        samples: the slices, one at least.
+        samples: the slices, at least one.
         classes: names of the K classes.
         demo: whether a banner says that the data are synthetic.
-        heading: one line above everything.
-        notes: what holds for the whole batch, a line each.
+        heading: printed above everything.
+        notes: what holds for all slices, one paragraph each.
 
     Returns:
         ``[H, W, 3]`` RGB.
     """
-    blocks = [_block(sample) for sample in samples]
-    wide = blocks[0].shape[1] + 2 * MARGIN
-    columns = min(len(blocks), max(1, (LINE_WIDTH - MARGIN) // wide))
-    columns = -(-len(blocks) // -(-len(blocks) // columns))  # as evenly filled lines as can be
-    width = max(columns * wide + MARGIN, min(text_width(heading, 0.75) + 3 * MARGIN, LINE_WIDTH))
-    parts = [banner(DEMO, width)] if demo else []
-    parts += [blank(MARGIN, width), _bold(heading, width, scale=0.75, margin=MARGIN)]
-    parts += [paragraph(note, width, scale=0.48, color=MUTED, margin=MARGIN) for note in notes]
-    parts += [blank(6, width), flow(_legend(samples, classes), width)]
-    for start in range(0, len(blocks), columns):
-        line = [np.concatenate([block, blank(len(block), MARGIN)], axis=1) for block in blocks[start : start + columns]]
-        parts += [stack(line, width), blank(MARGIN, width)]
-    return np.concatenate(parts)
-
-
-def _bold(text: str, width: int, *, scale: float, margin: int) -> Picture:
-    row = blank(round(45 * scale), width)
-    text = shorten(text, width - 2 * margin, scale)
-    put_text(row, text, (margin, round(29 * scale)), scale, INK, bold=True)
-    return row
-
-
-def _legend(samples: Sequence[Sample], classes: Sequence[str]) -> list[Item]:
-    stages = [stage for sample in samples for stage in sample.stages]
-    weights = [weight for weight, _ in max((stage.targets for stage in stages), key=len)]
-    items = []
-    for order, weight in enumerate(weights if len(weights) > 1 else []):
-        sample = blank(16, 44)
-        line = np.array([[[x, 8]] for x in range(44)], dtype=np.int32)
-        _lay(sample, [[line]], order, weight / max(weights), [INK])
-        items.append(Item(f"masks of weight {weight:.2f}", INK, sample))
-    if any((mask == IGNORE).any() for stage in stages for _, mask in stage.targets):
-        items.append(ignored_item())
-    return items + class_items(classes)
-
-
-# --- one slice ------------------------------------------------------------------------------------------------------
+    targets = [stage.targets for sample in samples for stage in sample.stages]
+    weights = [weight for weight, _ in max(targets, key=len)]
+    keys = [(f"masks of weight {weight:.2f}", line) for weight, line in zip(weights, lines(weights), strict=True)]
+    ignored = any((mask == IGNORE).any() for stage in targets for _, mask in stage)
+    return sheet(
+        [_block(sample) for sample in samples],
+        gap=2 * MARGIN,
+        demo=demo,
+        heading=heading,
+        notes=notes,
+        legend=legend(keys if len(keys) > 1 else [], classes, ignored=ignored),
+    )
 
 
 def _block(sample: Sample) -> Picture:
-    """The stages of a slice side by side, its title above, what was drawn for it below."""
+    """The stages of a slice side by side, with its title above and what was drawn for it below."""
     limits = black_and_white(np.concatenate([stage.image.reshape(-1) for stage in sample.stages]))
-    tiles = [_tile(stage, limits) for stage in sample.stages]
-    height, width = max(map(len, tiles)), tiles[0].shape[1] + BETWEEN
-    row = blank(height, len(tiles) * width - BETWEEN)
-    for index, tile in enumerate(tiles):
-        row[: len(tile), index * width : index * width + tile.shape[1]] = tile
+    row = side_by_side([_stage(stage, limits) for stage in sample.stages], gap=MARGIN // 2)
     width = row.shape[1]
     texts = [paragraph(text, width, color=MUTED) for text in sample.drawn]
-    return np.concatenate([_bold(sample.title, width, scale=0.5, margin=0), row, *texts])
+    return np.concatenate([paragraph(sample.title, width, scale=0.5, bold=True), row, *texts])
 
 
-def _tile(stage: Stage, limits: tuple[float, float]) -> Picture:
-    picture = outlined(stage, limits)
-    pad = max(0, NARROWEST - picture.shape[1])
-    sides = [np.full((len(picture), wide, 3), LINE, dtype=np.uint8) for wide in (pad // 2, pad - pad // 2)]
-    picture = np.concatenate([sides[0], picture, sides[1]], axis=1)
+def _stage(stage: Stage, limits: tuple[float, float]) -> Picture:
+    picture = outlined_stage(stage, limits)
+    width = max(NARROWEST, picture.shape[1])
     weights = [f"{weight:.2f}" for weight, _ in stage.targets]
     name = f"{stage.name}: {' / '.join(weights)}" if len(weights) > 1 else stage.name
-    return np.concatenate([picture, blank(4, picture.shape[1]), paragraph(name, picture.shape[1])])
+    return tile(picture, width, paragraph(name, width))
 
 
 def tile_size(height: int, width: int) -> tuple[int, int]:
@@ -179,42 +109,20 @@ def tile_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def outlined(stage: Stage, limits: tuple[float, float]) -> Picture:
-    """A slice at the size in which it is shown, its masks as lines: the first target solid, the others broken.
+def lines(weights: Sequence[float]) -> list[Line]:
+    """Lines of targets with these weights: the first solid, the others broken, and the weaker the less they weigh."""
+    kinds = [SOLID, DASHED, *[DOTTED] * len(weights)]
+    shares = [FAINTEST + (1 - FAINTEST) * weight / max(weights) for weight in weights]
+    return [Line(kind.dash, share) for kind, share in zip(kinds, shares, strict=False)]
 
-    A line is the weaker the less its target weighs.
+
+def outlined_stage(stage: Stage, limits: tuple[float, float]) -> Picture:
+    """The slice at the size in which it is shown, with its masks as lines; the strongest is on top.
 
     Args:
         stage: the slice.
         limits: the values that become black and white.
     """
-    size = tile_size(*stage.image.shape[:2])
-    way = cv2.INTER_AREA if size[0] < stage.image.shape[0] else cv2.INTER_CUBIC
-    picture = cv2.resize(stretch(stage.image, limits), size[::-1], interpolation=way).astype(np.uint8)
-    masks = [enlarge(mask, size) for _, mask in stage.targets]
-    hatch(picture, np.any([(mask == IGNORE).any(axis=-1) for mask in masks], axis=0))
-    weights = [weight for weight, _ in stage.targets]
-    for order in sorted(range(len(masks)), key=lambda order: weights[order]):  # the strongest on top
-        colors = [color_of(index) for index in range(masks[order].shape[-1])]
-        _lay(picture, borders(masks[order] == 1), order, weights[order] / max(weights), colors)
-    return picture
-
-
-def _lay(picture: Picture, border: list[list[Points]], order: int, share: float, colors: Sequence[Color]) -> None:
-    """Draw each class's paths into a picture, in place, over a darkened rim that sets them off bright tissue.
-
-    Args:
-        order: the target's place among the others; decides between solid and broken.
-        share: its weight over the largest one; decides how strong the line is.
-    """
-    broken = BROKEN[min(order, len(BROKEN) - 1)]
-    lines = [paths if broken is None else dashes(paths, *broken) for paths in border]
-    thick = 1 if broken is None else THICK  # a broken line needs more to look as strong as a solid one
-    halo, drawn = np.zeros(picture.shape[:2], dtype=np.uint8), picture.copy()
-    for paths in lines:
-        cv2.polylines(halo, paths, broken is None, 255, thick + 1)
-    drawn[halo > 0] = drawn[halo > 0] // 2
-    for paths, color in zip(lines, colors, strict=True):
-        cv2.polylines(drawn, paths, broken is None, color, thick)
-    strength = FAINTEST + (1 - FAINTEST) * share
-    picture[:] = np.rint(strength * drawn + (1 - strength) * picture.astype(np.float64)).astype(np.uint8)
+    weights, masks = zip(*stage.targets, strict=True)
+    layers = sorted(zip(lines(weights), masks, strict=True), key=lambda layer: layer[0].strength)
+    return outlined(stage.image, tile_size(*stage.image.shape[:2]), layers, limits)

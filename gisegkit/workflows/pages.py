@@ -17,7 +17,7 @@ from gisegkit.runs.outputs import Evaluation, read_scores, read_table
 
 
 def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:
-    """The chosen slices of a scan for the preview; copies, since a view would keep the whole scan in memory."""
+    """The chosen slices of a scan for the preview; copies, since a view would keep the entire scan in memory."""
     ids = data.dataset.table["id"]
     return [
         Panel(
@@ -32,7 +32,7 @@ def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:
 
 
 def write_preview(file: Path, panels: list[Panel], classes: Sequence[str], recipe: Recipe, *, heading: str) -> None:
-    """The picture of slices with truth and prediction."""
+    """Write the picture of slices with truth and prediction."""
     picture = encode_png(draw(panels, classes, demo=recipe.demo, heading=heading))
     write(file, lambda handle: handle.write(picture))
 
@@ -45,7 +45,7 @@ def _text(file: Path) -> str:
 
 
 def write_report(run: RunDir, files: Evaluation) -> None:
-    """The page about a run, of one evaluation of it; nothing where that has no scores yet."""
+    """Write the page about one evaluation of a run; nothing is written if that has no scores yet."""
     scores = read_scores(files.folder)
     if scores is None:
         return

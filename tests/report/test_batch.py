@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gisegkit.report.batch import HIGHEST, LINE_WIDTH, NARROWEST, SIDE, WIDEST, Sample, Stage, draw_batch, outlined
+from gisegkit.report.batch import HIGHEST, NARROWEST, SIDE, WIDEST, Sample, Stage, draw_batch, outlined_stage
 from gisegkit.report.batch import tile_size as size_of
-from gisegkit.report.drawing import AMBER, BACKGROUND
-from gisegkit.report.outlines import PALETTE, color_of
+from gisegkit.report.drawing import AMBER, BACKGROUND, SHEET_WIDTH
+from gisegkit.report.outlines import color_of
 
 NAMES = ("before augmentation", "after augmentation", "after batch transforms")
 FLAT = np.full((60, 60), 0.5)
@@ -45,21 +45,12 @@ def draw(samples, *, classes=("organ",), demo=False, heading="run: epoch 1, batc
 # --- one slice ------------------------------------------------------------------------------------------------------
 
 
-def test_the_only_target_is_a_solid_line_on_its_outermost_pixels():
-    picture = outlined(Stage("a", FLAT, ((1.0, square(10, 30, 20, 50)),)), (0, 1))
-    scale = SIDE // 60
-    expected = np.zeros((SIDE, SIDE), dtype=bool)
-    expected[10 * scale : 30 * scale, 20 * scale : 50 * scale] = True
-    expected[10 * scale + 1 : 30 * scale - 1, 20 * scale + 1 : 50 * scale - 1] = False
-    np.testing.assert_array_equal(where(picture, PALETTE[0]), expected)
-
-
 def test_the_second_target_is_broken_and_the_heavier_one_stronger():
     """Two squares side by side; how far a line differs from the tissue tells its strength."""
     left, right = square(10, 50, 5, 25), square(10, 50, 35, 55)
 
     def contrast(first: float, second: float):
-        picture = outlined(Stage("a", FLAT, ((first, left), (second, right))), (0, 1)).astype(float)
+        picture = outlined_stage(Stage("a", FLAT, ((first, left), (second, right))), (0, 1)).astype(float)
         tissue = picture[5, 5]
         edge = np.abs(picture - tissue).max(axis=-1)
         return edge[10 * 4, 5 * 4 : 25 * 4], edge[10 * 4, 35 * 4 : 55 * 4]
@@ -74,14 +65,13 @@ def test_the_second_target_is_broken_and_the_heavier_one_stronger():
     assert even[0].max() == pytest.approx(even[1].max())
 
 
-def test_pixels_ignored_in_any_target_are_hatched():
-    ignored = square(10, 30, 20, 50) * 255
-    plain = outlined(Stage("a", FLAT, ((1.0, np.zeros_like(ignored)),)), (0, 1))
-    picture = outlined(Stage("a", FLAT, ((0.7, np.zeros_like(ignored)), (0.3, ignored))), (0, 1))
-    changed = (picture != plain).any(axis=-1)
-    assert changed[40:120, 80:200].mean() == pytest.approx(0.25, abs=0.02)
-    changed[40:120, 80:200] = False
-    assert not changed.any()
+def test_a_third_and_a_fourth_target_are_drawn_as_well():
+    masks = [square(10, 50, left, left + 10) for left in (2, 16, 30, 44)]
+    tissue = outlined_stage(Stage("a", FLAT, ((1.0, np.zeros_like(masks[0])),)), (0, 1))
+    picture = outlined_stage(Stage("a", FLAT, tuple(zip((0.4, 0.3, 0.2, 0.1), masks, strict=True))), (0, 1))
+    difference = np.abs(picture.astype(float) - tissue).max(axis=-1)
+    strongest = [difference[:, 4 * left - 4 : 4 * left + 44].max() for left in (2, 16, 30, 44)]
+    assert strongest == sorted(strongest, reverse=True) and strongest[-1] > 20
 
 
 def test_the_stages_of_a_slice_share_black_and_white():
@@ -94,9 +84,7 @@ def test_the_stages_of_a_slice_share_black_and_white():
     assert bright.max() > 250 and dark.max() == pytest.approx(127, abs=3)
 
 
-@pytest.mark.parametrize(
-    ("height", "width"), [(64, 64), (224, 224), (64, 224), (32, 1024), (256, 64), (1024, 32), (1, 1), (310, 360)]
-)
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (64, 224), (32, 1024), (1024, 32), (1, 1)])
 def test_a_tile_keeps_the_aspect_ratio_and_its_bounds(height, width):
     rows, columns = size_of(height, width)
     assert 1 <= rows <= HIGHEST and 1 <= columns <= WIDEST
@@ -104,16 +92,17 @@ def test_a_tile_keeps_the_aspect_ratio_and_its_bounds(height, width):
     assert rows in (HIGHEST, SIDE) or columns in (WIDEST, SIDE) or rows * columns == pytest.approx(SIDE**2, rel=0.02)
 
 
-# --- the whole ------------------------------------------------------------------------------------------------------
+# --- the sheet ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(64, 64), (64, 224), (32, 1024), (256, 64)])
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
-@pytest.mark.parametrize("stages", [2, 3])
+@pytest.mark.parametrize(
+    ("size", "count", "stages"),
+    [((64, 64), 1, 2), ((64, 64), 16, 3), ((64, 224), 2, 3), ((32, 1024), 3, 3), ((256, 64), 5, 3), ((256, 64), 2, 2)],
+)
 def test_everything_fits_at_every_size_and_number(size, count, stages):
     samples = [sample(*size, stages=stages, targets=2, number=number + 1) for number in range(count)]
     picture = draw(samples)
-    assert picture.shape[1] <= LINE_WIDTH
+    assert picture.shape[1] <= SHEET_WIDTH
     assert (picture[:, -8:] == BACKGROUND).all() and (picture[:, :8] == BACKGROUND).all(), "nothing reaches the edge"
     tile = max(size_of(*size)[1], NARROWEST)
     block = stages * tile + (stages - 1) * 8
@@ -122,12 +111,6 @@ def test_everything_fits_at_every_size_and_number(size, count, stages):
     gaps = [16 + column * (block + 32) + block for column in range(across)]
     for gap in gaps:
         assert (picture[110:, gap + 2 : gap + 14] == BACKGROUND).all(), "no text runs into the next slice"
-
-
-def test_more_slices_make_more_lines():
-    heights = [len(draw([sample(number=number + 1) for number in range(count)])) for count in (2, 4, 6, 16)]
-    line = heights[1] - heights[0]
-    assert np.diff(heights).tolist() == [line, line, 5 * line]
 
 
 def test_long_texts_take_more_lines_instead_of_being_cut():
@@ -154,16 +137,6 @@ def test_the_legend_tells_weights_only_where_targets_are_mixed():
         assert where(legend(targets), color_of(0)).any() and where(legend(targets), color_of(1)).any()
 
 
-def test_the_demo_banner_is_above_everything_and_only_in_a_demo():
-    real, demo = draw([sample()]), draw([sample()], demo=True)
-    np.testing.assert_array_equal(demo[40:], real)
-    assert where(demo[:40], AMBER).mean() > 0.5
-    assert not where(real, AMBER).any()
-
-
-def test_colour_images_keep_their_colours():
-    image = np.zeros((60, 60, 3))
-    image[:, :30, 0] = image[:, 30:, 2] = 1
-    stage = Stage("a", image, ((1.0, np.zeros((60, 60, 1), dtype=np.uint8)),))
-    picture = outlined(stage, (0, 1))
-    assert picture[100, 50].tolist() == [255, 0, 0] and picture[100, 200].tolist() == [0, 0, 255]
+def test_only_a_demo_says_so():
+    assert where(draw([sample()], demo=True), AMBER).any()
+    assert not where(draw([sample()]), AMBER).any()
