@@ -74,6 +74,17 @@ def test_a_third_and_a_fourth_target_are_drawn_as_well():
     assert strongest == sorted(strongest, reverse=True) and strongest[-1] > 20
 
 
+@pytest.mark.parametrize("weights", [(0.9, 0.1), (0.1, 0.9)])
+def test_the_heaviest_target_is_on_top(weights):
+    """Two classes on the same pixels."""
+    both = square(10, 50, 10, 50, classes=2)
+    masks = both * np.array([1, 0], dtype=np.uint8), both * np.array([0, 1], dtype=np.uint8)
+    picture = outlined_stage(Stage("a", FLAT, tuple(zip(weights, masks, strict=True))), (0, 1))
+    heaviest = weights.index(0.9)
+    edge = where(picture, color_of(heaviest))[40, 40:200]
+    assert edge.all() if heaviest == 0 else 0.4 < edge.mean() < 0.95
+
+
 def test_the_stages_of_a_slice_share_black_and_white():
     """A stage twice as bright looks brighter."""
     nothing = ((1.0, np.zeros((60, 60, 1), dtype=np.uint8)),)

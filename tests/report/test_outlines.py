@@ -176,6 +176,12 @@ def test_a_weaker_line_lets_the_slice_show_through():
     assert 0.3 < difference.mean() / np.abs(plain[line].astype(float) - np.array(PALETTE[0])).mean() < 0.9
 
 
+def test_a_dark_rim_sets_a_line_off_bright_tissue():
+    bright = np.full((90, 90, 3), 200, dtype=np.uint8)
+    picture = outlined(bright, SIZE, [(SOLID, square(20, 50, 30, 60))], limits=(0, 200))
+    assert picture[[78, 79, 81, 82], 180].tolist() == [[255] * 3, [127] * 3, [127] * 3, [255] * 3]
+
+
 def test_the_last_of_several_lines_is_on_top_and_no_rim_darkens_a_line():
     first, last = square(20, 50, 30, 60), square(20, 50, 30, 60).repeat(2, axis=2)
     last[..., 0] = 0
@@ -192,11 +198,10 @@ def test_empty_masks_leave_the_slice_as_it_is():
     assert picture.max() == 255
 
 
-@pytest.mark.parametrize("both", [False, True])
-def test_pixels_that_any_mask_ignores_are_hatched_once_and_not_outlined(both):
+@pytest.mark.parametrize("shares", [(0, 1), (1, 0), (1, 1)])
+def test_pixels_that_any_mask_ignores_are_hatched_once_and_not_outlined(shares):
     ignored = square(20, 50, 30, 60) * 255
-    other = ignored if both else np.zeros_like(ignored)
-    picture = outlined(GRAY, SIZE, [(SOLID, other), (DASHED, ignored)])
+    picture = outlined(GRAY, SIZE, [(SOLID, ignored * shares[0]), (DASHED, ignored * shares[1])])
     plain = outlined(GRAY, SIZE, [])
     hatched = plain.copy()
     hatch(hatched, np.kron(ignored[..., 0] > 0, np.ones((4, 4), dtype=bool)))

@@ -89,13 +89,16 @@ def test_as_many_rows_as_there_are_and_only_from_those_given(scans, count, data)
 
 @pytest.mark.parametrize("height", [90, 61])
 def test_the_prediction_is_dashed_and_the_truth_solid_on_top(height):
-    truth, prediction = square(20, 50, 30, 60)[:height], square(25, 55, 30, 60)[:height] == 1
+    truth, prediction = np.zeros((2, height, 90, 2), dtype=np.uint8)
+    truth[20:50, 30:60, 0] = prediction[20:50, 30:60, 1] = 1
+    prediction = prediction == 1
     image = GRAY[:height]
     size = (4 * height, TILE)
     np.testing.assert_array_equal(
         outlined_panel(Panel("a", image, prediction, truth)),
         outlined(image, size, [(DASHED, prediction), (SOLID, truth)]),
     )
+    assert where(outlined_panel(Panel("a", image, prediction, truth)), color_of(0))[80, 120:240].all()
     np.testing.assert_array_equal(
         outlined_panel(Panel("a", image, prediction, None)), outlined(image, size, [(DASHED, prediction)])
     )
