@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from gisegkit.build.demo import demo_settings
-from gisegkit.build.ready import Session, get_ready, score_all
+from gisegkit.build.session import Session
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe, read_document
 from gisegkit.recipe.sections import Recipe
@@ -68,8 +68,8 @@ def train(name: str, out: Path) -> None:
 def untrained_dice(name: str) -> float:
     """Dice of the network as it starts, on the same validation slices."""
     plugins = load_plugins()
-    ready = get_ready(demo(name, plugins), Session(plugins, "cpu"), training=True)
-    return score_all(ready, ready.data.validation, silent).scores()["dice"]
+    experiment = Session(plugins, "cpu").experiment(demo(name, plugins))
+    return experiment.score(experiment.split.validation, silent).scores()["dice"]
 
 
 def demo(name: str, plugins) -> Recipe:  # noqa: ANN001 - a script's own helper

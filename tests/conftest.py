@@ -297,7 +297,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def session():
     """A session on the CPU with the built-in components."""
-    from gisegkit.build.ready import Session
+    from gisegkit.build.session import Session
 
     return Session(load_plugins(selection="none"), device="cpu")
 
@@ -315,9 +315,10 @@ def recipe(home, session):
 @pytest.fixture(scope="session")
 def finished(home, session, recipe):
     """A run of the tiny recipe and its scores."""
-    from gisegkit.workflows.train import run_recipe
+    from gisegkit.workflows.run import run_recipe
 
-    return run_recipe(recipe(), home / "finished", session)
+    run, evaluated, _ = run_recipe(session.experiment(recipe()), home / "finished")
+    return run, dict(evaluated.scores)
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
         ("engine/fit.py", "from gisegkit.runs.folder import RunDir", False),
         ("report/page.py", "try:\n    import gisegkit.engine.fit\nexcept ImportError: ...", False),
         ("engine/fit.py", "from gisegkit.report import page", True),
-        ("runs/folder.py", "from gisegkit.build.parts import build_model", False),
+        ("runs/folder.py", "from gisegkit.build.network import build_network", False),
         ("workflows/train.py", "import click", False),
         ("cli/run.py", "import click", True),
         ("plugins.py", "import gisegkit.components", True),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gisegkit.build.ready import Session
+from gisegkit.build.session import Session
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.workflows.train import rehearse
+from gisegkit.workflows.check import smoke_test
 
 PLUGINS = load_plugins(selection="none")
 
@@ -126,7 +126,7 @@ def test_one_line_swaps_a_part_and_the_recipe_trains(cache, tmp_path, base, line
     assert len(changed) == (line != swapped)
     (tmp_path / "swap.toml").write_text(text)
     recipe = load_recipe(tmp_path / "swap.toml", registries=PLUGINS.registries)
-    lines = rehearse(recipe, Session(PLUGINS, "cpu"))
+    lines = smoke_test(Session(PLUGINS, "cpu").experiment(recipe))
     assert lines[-1].startswith("one batch of 2: loss ")
     assert "nan" not in lines[-1].split(";")[0]
 

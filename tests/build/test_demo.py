@@ -10,7 +10,7 @@ from gisegkit.build.demo import MODEL, ORIGIN, SMALL, demo_settings, load_demo, 
 from gisegkit.errors import RecipeError
 from gisegkit.recipe.load import load_recipe, read_document
 from gisegkit.registry.kinds import Component, Owner
-from gisegkit.workflows.train import rehearse
+from gisegkit.workflows.check import smoke_test
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 PHANTOM = '"""Toys."""\n\ndef f(*, cases: int = 1, days: int = 1, slices: int = 8): ...\n'
@@ -183,7 +183,7 @@ def run_demo(tmp_path, registries, session):
     def run(text: str, *overrides: str):
         (tmp_path / "mine.toml").write_text(text)
         recipe, lines = load_demo(tmp_path / "mine.toml", registries, (*QUICK, *overrides))
-        assert rehearse(recipe, session)[-1].startswith("one batch of 2: loss ")
+        assert smoke_test(session.experiment(recipe))[-1].startswith("one batch of 2: loss ")
         return recipe, lines
 
     return run

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gisegkit.build.parts import build_postprocess
+from gisegkit.build.experiment import Experiment
 from gisegkit.components.postprocess import MinArea
 from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
@@ -429,7 +429,7 @@ def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
         plugins.registries[component.kind].add(component)
     chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
     with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
-        build_postprocess(chosen, plugins.registries)
+        _ = Experiment(chosen, plugins.registries).decision
 
 
 class Late:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from gisegkit.data.files import read_bytes
 from gisegkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def stamped(file: str) -> list[Any]:
     # Taken first: a file that is written while it is read differs from its stamp, and is looked at again next time.
     before = stamp(file) or [0, 0, 0]
     try:
-        return [*before, digest(Path(file).read_bytes())]
+        return [*before, digest(read_bytes(file))]
     except FileNotFoundError:
         return [0, 0, 0, ""]
     except OSError as error:

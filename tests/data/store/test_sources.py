@@ -45,6 +45,7 @@ def test_a_source_is_a_file_that_can_be_read(tmp_path, monkeypatch):
     def forbidden(path):
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.png").touch()
     monkeypatch.setattr(Path, "read_bytes", forbidden)
     with pytest.raises(DataError, match=r"a\.png: cannot be read \(Permission denied\)"):
         stamped(str(tmp_path / "a.png"))
