@@ -61,8 +61,8 @@ def test_every_hook_has_a_heading_with_its_arguments():
         assert f"### {name}({argument})" in text
 
 
-def test_every_command_is_in_the_readme():
-    text = (ROOT / "README.md").read_text()
+def test_every_command_is_on_its_page():
+    text = (DOCS / "commands.md").read_text()
     for name in cli.commands:
         assert f"`giseg {name} " in text or f"`giseg {name}`" in text, name
 
@@ -97,8 +97,8 @@ def test_recipes_on_pages_load(page, tmp_path):
 
 
 def test_the_plugin_of_the_page_installs_is_found_passes_its_test_and_trains(tmp_path):
-    """docs/plugins.md from its first line to its last command, in folders of its own; pip really installs it."""
-    for name, text in files_of(DOCS / "plugins.md").items():
+    """docs/first-plugin.md from its first line to its last command, in folders of its own; pip really installs it."""
+    for name, text in files_of(DOCS / "first-plugin.md").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     site = tmp_path / "site"
