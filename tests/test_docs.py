@@ -10,10 +10,14 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from gisegkit.cli import cli
+from gisegkit.components.datasets.folder import Folder
+from gisegkit.data.slices import SliceReader
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
@@ -23,6 +27,10 @@ from gisegkit.registry.kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("plugins/*/README.md")]
+GENERATED = ("benchmarks.md", "components.md")
+LONGEST = 250
+"""Characters of a line of prose."""
 
 
 def files_of(page: Path) -> dict[str, str]:
@@ -75,15 +83,41 @@ def test_components_page_is_up_to_date():
     assert (DOCS / "components.md").read_text() == module.page(), "run: python docs/make_components.py"
 
 
-@pytest.mark.parametrize(
-    "page", [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
-)
+def prose_of(page: Path) -> str:
+    """A page without its blocks of code, in which lines begin with # and brackets mean something else."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), target
+    links = re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", prose_of(page))
+    for target, anchor in links:
+        if target.startswith("http"):
+            continue
+        other = page.parent / target if target else page
+        assert other.exists(), target
+        assert not anchor or anchor in anchors_of(other), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", ["augmentation.md", "recipes.md", "tutorial.md"])
+def test_every_page_is_in_the_index():
+    linked = set(re.findall(r"\]\((\w[\w-]*\.md)\)", (DOCS / "README.md").read_text()))
+    assert linked == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_one_sentence_a_line(page):
+    """Roughly: no line of prose is long, but those of tables and generated pages."""
+    lines = [] if page.name in GENERATED else prose_of(page).splitlines()
+    assert [line for line in lines if len(line) > LONGEST and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("page", ["../README.md", "augmentation.md", "recipes.md", "tutorial.md"])
 def test_recipes_on_pages_load(page, tmp_path):
     registries = load_plugins(selection="none").registries
     recipes = {name: text for name, text in files_of(DOCS / page).items() if name.endswith(".toml")}
@@ -164,9 +198,21 @@ def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, 
 
 
 def test_every_option_of_a_command_on_a_page_exists():
-    pages = "\n".join(page.read_text() for page in [*sorted(DOCS.glob("*.md")), ROOT / "README.md"])
+    pages = "\n".join(page.read_text() for page in PAGES)
     for name, rest in re.findall(r"giseg ([a-z-]+)((?: [^\s`|]+)*)", pages):
         command = cli.commands.get(name)
         if command is not None:
             there = {option for parameter in command.params for option in parameter.opts} | {"--help"}
             assert {word for word in rest.split() if re.fullmatch(r"--[a-z-]+", word)} <= there, (name, rest)
+
+
+def test_a_window_of_hounsfield_units_reaches_the_network_as_the_page_says(tmp_path):
+    """docs/intensities.md: files written by its code, read by the data set folder with normalize = "dtype"."""
+    code: dict[str, Any] = {}
+    exec(compile(files_of(DOCS / "intensities.md")["window.py"], "window.py", "exec"), code)
+    (tmp_path / "images").mkdir()
+    hounsfield = np.array([[-1000.0, -160.0], [40.0, 3000.0]])
+    code["save"](hounsfield, tmp_path / "images" / "a.png")
+    dataset = Folder(root=str(tmp_path), classes=["liver"])
+    stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="dtype").read(0)
+    np.testing.assert_allclose(stack[:, :, 0], [[0, 0], [0.5, 1]], atol=1 / 65535)
