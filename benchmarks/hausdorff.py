@@ -4,7 +4,7 @@ python benchmarks/hausdorff.py [--scans 20]
 
 Whole scans of 144 x 266 x 266 and 3 classes, one after another; every value is compared with scipy's. scipy stops its
 inner loop early where errors are large, and hardly ever where they are mild and scattered. It wants coordinates: taking
-them of a whole volume, as published code does, is most of its time where errors are large. So both are measured there a
+them of a whole scan, as published code does, is most of its time where errors are large. So both are measured there a
 second time with each class's box cut out for them outside the clock.
 """
 

@@ -108,8 +108,11 @@ class Dropped:
     slices: int
 
 
-COLUMNS = ("id", "volume", "position", "group", "height", "width", "labelled", "empty")
+COLUMNS = ("id", "scan", "position", "case", "height", "width", "labelled", "empty")
 """The columns that every dataset's table has; see Dataset."""
+
+FORMER_COLUMNS = {"volume": "scan", "group": "case"}
+"""What columns were called before 0.2, with their names now; also the named groups of the dataset ``folder``."""
 
 
 SPACING = ("spacing_z", "spacing_y", "spacing_x")
@@ -124,12 +127,12 @@ class Dataset(Protocol):
     """What a ``[dataset]`` component returns: a table of slices and readers for one row of it.
 
     Attributes:
-        table: one row a slice, sorted by (volume, position), index 0..N-1, with the columns
-            ``id`` (str, unique; the submission's id), ``volume`` (str; one scan), ``position`` (int; the slice's
-            number in its scan, gaps allowed), ``group`` (str; rows of one group never lie on both sides of a
-            split: the case), ``height`` and ``width`` (int, pixels), ``labelled`` (bool), ``empty`` (bool; no
-            pixel of any class; False where not labelled). It may have those of ``SPACING``, in mm and above 0, the
-            same in all slices of a scan, for metrics that measure in mm.
+        table: one row a slice, sorted by (scan, position), index 0..N-1, with the columns
+            ``id`` (str, unique; the submission's id), ``scan`` (str; the scan that it belongs to), ``position`` (int;
+            the slice's number in its scan, gaps allowed), ``case`` (str; slices of one case are never on both sides of
+            a split, unless ``[split] group`` says so), ``height`` and ``width`` (int, pixels), ``labelled`` (bool),
+            ``empty`` (bool; no pixel of any class; False if not labelled). It may have the columns of ``SPACING``, in
+            mm and above 0, the same in all slices of a scan, for metrics that measure in mm.
         classes: names of the K classes, in the order of the masks' last axis.
         exclusive: True where a pixel has at most one class (a label file), False where classes may overlap.
         dropped: what was left out of the table, and why.

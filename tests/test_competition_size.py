@@ -39,7 +39,7 @@ def test_a_set_is_made_once_and_is_the_competitions(script, tmp_path):
     chosen = [script.Scan(1, 1, 8), script.Scan(2, 0, 9)]
     folder = script.make(tmp_path / "set", chosen, processes=1)
     table = UWMGI(root=str(folder), exclude="none").table
-    assert table.groupby("volume").size().tolist() == [8, 9]
+    assert table.groupby("scan").size().tolist() == [8, 9]
     assert table["labelled"].all() and table[["height", "width"]].drop_duplicates().to_numpy().tolist() == [
         [266, 266],
         [310, 360],

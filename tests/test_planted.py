@@ -328,13 +328,13 @@ class SkipsNothing(Dice):
 class UnknownStage:
     stage = "mask"
 
-    def __call__(self, volume):
-        return volume
+    def __call__(self, scan):
+        return scan
 
 
 class NoStage:
-    def __call__(self, volume):
-        return volume
+    def __call__(self, scan):
+        return scan
 
 
 class Still(torch.optim.SGD):
@@ -372,9 +372,9 @@ class Right:
         self.table = pd.DataFrame(
             {
                 "id": [f"p{row // 3}_{row % 3}" for row in rows],
-                "volume": [f"p{row // 3}" for row in rows],
+                "scan": [f"p{row // 3}" for row in rows],
                 "position": [row % 3 for row in rows],
-                "group": [f"p{row // 3}" for row in rows],
+                "case": [f"p{row // 3}" for row in rows],
                 "height": self.height,
                 "width": self.width,
                 "labelled": True,
@@ -416,10 +416,10 @@ class Unsorted(Right):
         self.table = self.table.iloc[::-1].reset_index(drop=True)
 
 
-class NoGroup(Right):
+class NoCase(Right):
     def __init__(self):
         super().__init__()
-        self.table = self.table.drop(columns="group")
+        self.table = self.table.drop(columns="case")
 
 
 class SquareMaskSwapped(MaskSwapped):
@@ -436,10 +436,10 @@ class RandomReader(Right):
         return np.random.randint(0, 255, (self.height, self.width)).astype(np.uint8)
 
 
-class GroupBySlice(Right):
+class CaseBySlice(Right):
     def __init__(self):
         super().__init__()
-        self.table["group"] = self.table["id"]
+        self.table["case"] = self.table["id"]
 
 
 @dataclass(frozen=True)
@@ -502,12 +502,12 @@ PLANTED = [
     Planted(AxesSwapped, "dataset", r"the image of slice p0_0 is \[56, 40\]"),
     Planted(MaskSwapped, "dataset", r"the mask of slice p0_0 is \[56, 40, 3\]"),
     Planted(ClassesFirst, "dataset", r"the mask of slice p0_0 is \[3, 40, 56\]; gisegkit wants \[H, W, K\]"),
-    Planted(Unsorted, "dataset", "not sorted by volume and position"),
-    Planted(NoGroup, "dataset", "no column group"),
+    Planted(Unsorted, "dataset", "not sorted by scan and position"),
+    Planted(NoCase, "dataset", "no column case"),
     Planted(SquareMaskSwapped, "dataset", ""),  # nothing but the picture tells; giseg show draws it
     Planted(Bright, "dataset", "its masks hold 0 and 255; gisegkit wants 0 and 1, and 255 means 'ignore this pixel'"),
     Planted(RandomReader, "dataset", "is another one when it is read again"),
-    Planted(GroupBySlice, "dataset", r"scan p0 has slices of 3 groups \(p0_0, p0_1, p0_2\)"),
+    Planted(CaseBySlice, "dataset", r"scan p0 has slices of 3 cases \(p0_0, p0_1, p0_2\)"),
     Planted(Raises, "tracker", "report of epoch 1: it raises RuntimeError: server down", ""),  # may write to a server
     Planted(Still, "optimizer", "20 steps change no parameter"),
     Planted(UnknownStage, "postprocess", "stage is 'mask', not 'probabilities' or 'masks'"),
@@ -569,7 +569,7 @@ def test_a_planted_mistake_is_found(planted, registries, tmp_path):
     if before:
         assert re.search(SAYS, before)
         assert f"{planted.kind} '{planted.target.__name__.lower()}'" in before
-        assert "giseg-planted 1.0" in before or planted.target is GroupBySlice  # which is the data's own contradiction
+        assert "giseg-planted 1.0" in before or planted.target is CaseBySlice  # which is the data's own contradiction
 
 
 def test_the_counts():

@@ -33,9 +33,6 @@ Rows = NDArray[np.int64]
 
 NOTHING = Prepared(made=0, slices=0, size=0)
 
-GROUPS = {"case": "group", "scan": "volume", "slice": "id"}
-"""The table's column behind each value of ``[split] group``."""
-
 
 @dataclass(frozen=True)
 class Data:
@@ -161,7 +158,7 @@ def drawn(recipe: Recipe, dataset: Dataset) -> tuple[Rows, Rows]:
         dataset.table,
         folds=split.folds,
         fold=split.fold,
-        group=GROUPS[split.group],
+        group=split.group,
         stratify=split.stratify,
         subset=split.subset,
         seed=split.seed,

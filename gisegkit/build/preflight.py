@@ -53,7 +53,7 @@ def look(recipe: Recipe, registries: Registries) -> Found:
         ComponentError: if a loss for exclusive classes meets classes that may overlap.
     """
     from gisegkit.build.dataset import build_dataset, stack_warnings
-    from gisegkit.data.folds import WORDS, split_rows
+    from gisegkit.data.folds import split_rows
     from gisegkit.data.spacing import refuse_unmeasured
 
     dataset = build_dataset(recipe, registries)
@@ -65,12 +65,11 @@ def look(recipe: Recipe, registries: Registries) -> Found:
     if not labelled.any():
         raise DataError(f"{recipe.dataset.place}: no slice is labelled, so there is nothing to train or score on")
     split = recipe.split
-    column = next(column for column, word in WORDS.items() if word == split.group)
     train, validation = split_rows(
         dataset.table,
         folds=split.folds,
         fold=split.fold,
-        group=column,
+        group=split.group,
         stratify=split.stratify,
         subset=split.subset,
         seed=split.seed,

@@ -28,7 +28,7 @@ FOLDS = 5
 @click.option(
     "--test-cases", type=click.IntRange(0), default=1, show_default=True, help="Patients without labels, in test/."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other patients.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other cases.")
 def command(out: Path, cases: int, days: int, slices: int, test_cases: int, seed: int) -> None:
     """Write a deterministic phantom data set in the competition's format."""
     from gisegkit.data.phantom.writer import write_phantom

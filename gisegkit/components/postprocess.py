@@ -27,13 +27,13 @@ class MinArea:
     def __init__(self, *, pixels: Annotated[int, AtLeast(1)]) -> None:
         self.pixels = pixels
 
-    def __call__(self, volume: BoolArray) -> BoolArray:
+    def __call__(self, scan: BoolArray) -> BoolArray:
         """``[D, H, W, K]`` bool to the same; the input stays as it is."""
-        result = volume.copy()
-        depth, _, _, classes = volume.shape
+        result = scan.copy()
+        depth, _, _, classes = scan.shape
         for d, k in np.ndindex(depth, classes):
-            if volume[d, :, :, k].any():
-                result[d, :, :, k] = self._clean(volume[d, :, :, k])
+            if scan[d, :, :, k].any():
+                result[d, :, :, k] = self._clean(scan[d, :, :, k])
         return result
 
     def _clean(self, mask: BoolArray) -> BoolArray:

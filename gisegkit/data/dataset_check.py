@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gisegkit.errors import GisegError
-from gisegkit.types import COLUMNS, IGNORE, AnyArray, Dataset
+from gisegkit.types import COLUMNS, FORMER_COLUMNS, IGNORE, AnyArray, Dataset
 
 SHOWN = 3
 """Names and values that a message lists."""
@@ -43,13 +43,16 @@ def breaches(dataset: Dataset) -> list[str]:
         return [f"its table is a {type(table).__name__}, not a pandas.DataFrame"]
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
-        return [f"its table has no column {', '.join(missing)}"]
+        former = [
+            f"{old} is now {new}" for old, new in FORMER_COLUMNS.items() if new in missing and old in table.columns
+        ]
+        return [f"its table has no column {', '.join(missing)}" + (f" ({', '.join(former)})" if former else "")]
     classes = list(dataset.classes)
     return list(filter(None, [*_wrong_types(table), _wrong_classes(classes), _wrong_order(table)]))
 
 
 def _wrong_types(table: pd.DataFrame) -> Iterator[str]:
-    for column in ("id", "volume", "group"):
+    for column in ("id", "scan", "case"):
         wrong = [value for value in table[column].unique() if not isinstance(value, str) or not value]
         if wrong:
             yield (
@@ -79,7 +82,7 @@ def _wrong_classes(classes: list[str]) -> str:
 def _wrong_order(table: pd.DataFrame) -> str:
     if table.index.tolist() != list(range(len(table))):
         return "the index of its table is not 0 to N-1; reset_index(drop=True) makes it so"
-    keys = list(zip(table["volume"].tolist(), table["position"].tolist(), strict=True))
+    keys = list(zip(table["scan"].tolist(), table["position"].tolist(), strict=True))
     try:
         unsorted = [number for number in range(1, len(keys)) if keys[number - 1] > keys[number]]
     except TypeError:  # of types that do not compare, and that _wrong_types tells
@@ -87,7 +90,7 @@ def _wrong_order(table: pd.DataFrame) -> str:
     if not unsorted:
         return ""
     name = table["id"].iat[unsorted[0]]
-    return f"its table is not sorted by volume and position: {name} is the first slice that comes too late"
+    return f"its table is not sorted by scan and position: {name} is the first slice that comes too late"
 
 
 def contradictions(dataset: Dataset) -> list[str]:
@@ -97,17 +100,17 @@ def contradictions(dataset: Dataset) -> list[str]:
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):
         problems.append(f"ids must be unique, and {_listed(twice)} {'is' if len(twice) == 1 else 'are'} there twice")
-    groups = table.groupby("volume", sort=False)["group"].nunique()
+    groups = table.groupby("scan", sort=False)["case"].nunique()
     for scan in groups.index[groups > 1][:SHOWN]:
-        cases = table["group"][table["volume"] == scan].unique()
+        cases = table["case"][table["scan"] == scan].unique()
         problems.append(
-            f"scan {scan} has slices of {len(cases)} groups ({_listed(cases)}), and one scan belongs to one case: a "
+            f"scan {scan} has slices of {len(cases)} cases ({_listed(cases)}), and one scan belongs to one case: a "
             "split would put parts of it on both sides; give each case's scan a name of its own"
         )
-    sizes = table.groupby("volume", sort=False)[["height", "width"]].nunique().max(axis=1)
+    sizes = table.groupby("scan", sort=False)[["height", "width"]].nunique().max(axis=1)
     if (sizes > 1).any():
         scan = sizes.index[sizes > 1][0]
-        problems.append(f"scan {scan} has slices of different sizes; give each size a volume of its own")
+        problems.append(f"scan {scan} has slices of different sizes; make each size a scan of its own")
     return problems
 
 

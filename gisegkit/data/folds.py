@@ -28,8 +28,8 @@ SHOWN = 5
 """How many ids a refusal names of each kind."""
 
 
-WORDS = {"group": "case", "volume": "scan", "id": "slice"}
-"""What a recipe calls the values of a table's column, in ``[split] group``."""
+COLUMNS = {"case": "case", "scan": "scan", "slice": "id"}
+"""The table's column for each value of ``[split] group``."""
 
 
 def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, seed: int) -> Rows:
@@ -38,7 +38,7 @@ def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, 
     Args:
         table: a dataset's table, N rows.
         folds: number of folds; with 1 every labelled slice is in fold 0.
-        group: the column whose values are never torn apart: ``group`` (the case), ``volume`` (a scan) or ``id``.
+        group: what stays together in one fold: all slices of a ``case``, of a ``scan``, or each ``slice`` by itself.
         stratify: ``empty`` keeps the share of empty slices alike in all folds, as far as groups allow; with fewer
             empty (or non-empty) slices than folds there is nothing to keep. ``none`` looks at sizes alone.
         seed: another seed gives other folds.
@@ -54,12 +54,12 @@ def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, 
     if folds == 1:
         assigned[labelled] = 0
         return assigned
-    codes = np.unique(table[group].to_numpy(dtype=str)[labelled], return_inverse=True)[1]
+    codes = np.unique(table[COLUMNS[group]].to_numpy(dtype=str)[labelled], return_inverse=True)[1]
     count = int(codes.max()) + 1 if len(codes) else 0
     if count < folds:
         raise DataError(
-            f"{folds} folds need {folds} {WORDS[group]}s at least, but the labelled slices have {count} "
-            f"(split.group = {WORDS[group]!r}): {_remedy(group, count)}"
+            f"{folds} folds need at least {folds} {group}s, but the labelled slices have {count} "
+            f"(split.group = {group!r}): {_remedy(group, count)}"
         )
     empty = table["empty"].to_numpy(dtype=bool)[labelled]
     assigned[labelled] = _assign(codes, empty, folds, stratify == "empty", seed)
@@ -69,7 +69,7 @@ def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, 
 def _remedy(group: str, count: int) -> str:
     """What a recipe can say where there are fewer groups than folds."""
     fewer = f"set split.folds = {count}, " if count > 1 else ""
-    finer = "a finer split.group (which lets slices of one case train and validate), " if group != "id" else ""
+    finer = "a finer split.group (which lets slices of one case train and validate), " if group != "slice" else ""
     return f"{fewer}{finer}or split.folds = 1, which trains and validates on all"
 
 

@@ -183,7 +183,7 @@ class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
         self.source = source
         self.rows = [int(row) for row in rows]
         self.labelled = source.dataset.table["labelled"].to_numpy(dtype=bool)
-        self._volumes = source.dataset.table["volume"].to_numpy()
+        self._scans = source.dataset.table["scan"].to_numpy()
         self._last = self.rows[0] if self.rows else 0
 
     def __len__(self) -> int:
@@ -192,7 +192,7 @@ class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
     def __getitem__(self, position: int) -> tuple[AnyArray, MaskArray | None, int]:
         row = self.rows[position]
         store = self.source.reader.store
-        if store is not None and self._volumes[row] != self._volumes[self._last]:
+        if store is not None and self._scans[row] != self._scans[self._last]:
             store.release(self._last)
         self._last = row
         mask = self.source.truth(row) if self.labelled[row] else None

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from gisegkit.errors import DataError, did_you_mean
+from gisegkit.types import FORMER_COLUMNS
 
-NAMED = ("volume", "position", "group")
+NAMED = ("scan", "position", "case")
 """Groups of a pattern that have a meaning."""
 
 SEPARATORS = r"[ _.\-]+"
@@ -71,16 +72,16 @@ def likely_cases(names: Sequence[str]) -> Cases | None:
 def _pattern(head: list[str], place: int) -> str:
     """The expression for everything but the position: case, and scan where more parts follow."""
     described = [re.escape(part) if index % 2 else r"[^ _.\-]+" for index, part in enumerate(head)]
-    case = "(?P<group>" + "".join(described[: place + 1]) + ")"
+    case = "(?P<case>" + "".join(described[: place + 1]) + ")"
     rest = "".join(described[place + 1 :])
-    return f"(?P<volume>{case}{rest})" if rest else case
+    return f"(?P<scan>{case}{rest})" if rest else case
 
 
 def _tells_apart(pattern: str, names: Sequence[str]) -> bool:
     """Whether the expression gives every name its own scan and position."""
     expression = re.compile(pattern)
     found = [expression.fullmatch(name) for name in names]
-    keys = {(match.groupdict().get("volume", match["group"]), int(match["position"])) for match in found if match}
+    keys = {(match.groupdict().get("scan", match["case"]), int(match["position"])) for match in found if match}
     return len(keys) == len(names)
 
 
@@ -101,7 +102,7 @@ def case_notes(names: list[str]) -> tuple[str, ...]:
 
 
 def arrange(images: Mapping[str, Path], pattern: str) -> pd.DataFrame:
-    """The table's columns that names tell, sorted by volume and position.
+    """The table's columns that names tell, sorted by scan and position.
 
     Args:
         images: the files by name.
@@ -118,43 +119,43 @@ def arrange(images: Mapping[str, Path], pattern: str) -> pd.DataFrame:
         if found is None:
             raise DataError(f"{images[name]}: dataset.pattern = {pattern!r} does not describe the name {name!r}")
         parts = found.groupdict()
-        volume = _volume(found, name)
-        position = parts.get("position", str(counts[volume]))
+        scan = _scan(found, name)
+        position = parts.get("position", str(counts[scan]))
         if position is None or not position.isdecimal():
             raise DataError(f"{images[name]}: dataset.pattern finds no whole number as position in {name!r}")
-        counts[volume] += 1
-        rows.append((name, volume, int(position), parts.get("group") or volume))
-    table = pd.DataFrame(rows, columns=["id", "volume", "position", "group"])
-    table = table.sort_values(["volume", "position"], ignore_index=True, kind="stable")
-    twice = table.duplicated(["volume", "position"], keep=False)
+        counts[scan] += 1
+        rows.append((name, scan, int(position), parts.get("case") or scan))
+    table = pd.DataFrame(rows, columns=["id", "scan", "position", "case"])
+    table = table.sort_values(["scan", "position"], ignore_index=True, kind="stable")
+    twice = table.duplicated(["scan", "position"], keep=False)
     if twice.any():
         first = table[twice].iloc[0]
         names = " and ".join(table["id"][twice].tolist()[:2])
         raise DataError(
-            f"dataset.pattern = {pattern!r} gives {names} the same volume and position ({first['volume']}, "
-            f"{first['position']}); put what tells them apart into (?P<volume>...) or (?P<group>...), or rename one"
+            f"dataset.pattern = {pattern!r} gives {names} the same scan and position ({first['scan']}, "
+            f"{first['position']}); put what tells them apart into (?P<scan>...) or (?P<case>...), or rename one"
         )
-    cases = table.groupby("volume", sort=False)["group"].unique()
+    cases = table.groupby("scan", sort=False)["case"].unique()
     mixed = cases[cases.map(len) > 1]
     if len(mixed):
         raise DataError(
             f"dataset.pattern = {pattern!r} puts slices of the cases {' and '.join(mixed.iloc[0][:2])} into the scan "
-            f"{mixed.index[0]}; a scan is of one case, so put the case into (?P<volume>...) too"
+            f"{mixed.index[0]}; a scan is of one case, so put the case into (?P<scan>...) too"
         )
     return table
 
 
-def _volume(found: re.Match[str], name: str) -> str:
+def _scan(found: re.Match[str], name: str) -> str:
     """The scan of a name. Other cases may have one of the same name: the case is put before it, if not in it already.
 
     That depends on the pattern alone: a scan is called the same in whatever data it lies.
     """
     parts = found.groupdict()
-    volume, group = parts.get("volume"), parts.get("group")
-    if not volume or not group:
-        return volume or group or name
-    within = found.start("volume") <= found.start("group") and found.end("group") <= found.end("volume")
-    return volume if within else f"{group}/{volume}"
+    scan, case = parts.get("scan"), parts.get("case")
+    if not scan or not case:
+        return scan or case or name
+    within = found.start("scan") <= found.start("case") and found.end("case") <= found.end("scan")
+    return scan if within else f"{case}/{scan}"
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -164,13 +165,13 @@ def _compile(pattern: str) -> re.Pattern[str]:
         raise DataError(f"dataset.pattern = {pattern!r} is no regular expression: {error}") from error
     for name in expression.groupindex:
         if name not in NAMED:
-            hint = did_you_mean(name, NAMED)
-            raise DataError(
-                f"dataset.pattern: the group {name!r} has no meaning; valid is {', '.join(NAMED)}; {hint}".rstrip("; ")
-            )
+            now = FORMER_COLUMNS.get(name)
+            hint = f"write (?P<{now}>...), its name now" if now else did_you_mean(name, NAMED)
+            valid = f"valid are {', '.join(NAMED)}; {hint}".rstrip("; ")
+            raise DataError(f"dataset.pattern: the named group {name!r} has no meaning; {valid}")
     if pattern and not expression.groupindex:
         raise DataError(
-            f"dataset.pattern = {pattern!r} names no group; write (?P<volume>...), (?P<position>...) or (?P<group>...)"
+            f"dataset.pattern = {pattern!r} has no named group; write (?P<scan>...), (?P<position>...) or (?P<case>...)"
         )
     return expression
 

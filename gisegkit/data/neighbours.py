@@ -17,13 +17,13 @@ def lonely(table: pd.DataFrame, *, slices: int, stride: int, edge: str) -> BoolA
     """The slices whose stack holds no other slice of their scan.
 
     Args:
-        table: a dataset's, N rows sorted by volume and position.
+        table: a dataset's, N rows sorted by scan and position.
         slices, stride, edge: as of ``SliceReader``.
 
     Returns:
         ``[N]``; all False where a stack is a single slice anyway.
     """
-    codes = np.unique(table["volume"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+    codes = np.unique(table["scan"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
     positions = table["position"].to_numpy(dtype=np.int64)
     reach = slices // 2 * stride
     alone = np.full(len(table), reach > 0)
@@ -43,7 +43,7 @@ def neighbour_warnings(table: pd.DataFrame, *, slices: int, stride: int, edge: s
     """A line where slices have no neighbour within the reach of their stack; nothing where all have one.
 
     Args:
-        table: a dataset's, sorted by volume and position.
+        table: a dataset's, sorted by scan and position.
         slices, stride, edge: as of ``SliceReader``.
     """
     alone = lonely(table, slices=slices, stride=stride, edge=edge)
@@ -65,7 +65,7 @@ def neighbour_warnings(table: pd.DataFrame, *, slices: int, stride: int, edge: s
             f"warning: input.slices = {slices}, but {int(alone.sum())} of {len(table)} slices have no neighbour at a "
             f"distance of {distance} in their scan, {first!r} first; there {copies}"
         )
-    if table["volume"].nunique() == len(table):
+    if table["scan"].nunique() == len(table):
         yield (
             "  every slice is a scan of its own: say what scan and number are in the files' names (dataset.pattern of "
             "a folder), or set input.slices = 1"

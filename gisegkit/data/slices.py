@@ -55,7 +55,7 @@ class SliceReader:
         store: slices that are prepared already; the others are read from the dataset.
 
     Raises:
-        DataError: if slices is even, a word is unknown, or the dataset's table is not sorted by volume and position.
+        DataError: if slices is even, a word is unknown, or the dataset's table is not sorted by scan and position.
     """
 
     def __init__(
@@ -224,13 +224,13 @@ class SliceReader:
 
 def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyArray]:
     """For each row the first and the last row of its scan."""
-    volumes = dataset.table["volume"].to_numpy(dtype=str)
-    changes = np.flatnonzero(volumes[1:] != volumes[:-1]) + 1
+    scans = dataset.table["scan"].to_numpy(dtype=str)
+    changes = np.flatnonzero(scans[1:] != scans[:-1]) + 1
     starts = np.concatenate([[0], changes]).astype(np.int64)
-    ends = np.concatenate([changes, [len(volumes)]]).astype(np.int64) - 1
-    rising = (np.diff(positions) > 0) | (volumes[1:] != volumes[:-1])
-    if len(np.unique(volumes)) != len(starts) or not rising.all():
-        raise DataError("the dataset's table must be sorted by volume and position, with no position twice in a scan")
+    ends = np.concatenate([changes, [len(scans)]]).astype(np.int64) - 1
+    rising = (np.diff(positions) > 0) | (scans[1:] != scans[:-1])
+    if len(np.unique(scans)) != len(starts) or not rising.all():
+        raise DataError("the dataset's table must be sorted by scan and position, with no position twice in a scan")
     lengths = ends - starts + 1
     return np.repeat(starts, lengths), np.repeat(ends, lengths)
 

@@ -51,7 +51,7 @@ def refuse_unmeasured(metrics: Mapping[str, Metric], table: pd.DataFrame, *, pla
         there = [column for column in columns if column in table.columns]
         lowest = table[there].min(skipna=False)
         spacing_for(name, metric, {column: float(lowest[column]) for column in there}, place=place)
-        kinds = table.drop_duplicates(["volume", *there])["volume"]
+        kinds = table.drop_duplicates(["scan", *there])["scan"]
         if len(mixed := kinds[kinds.duplicated()]):
             scan = mixed.iloc[0]
             raise DataError(f"{place}: scan {scan} has slices of different spacing, and metric {name!r} measures in mm")

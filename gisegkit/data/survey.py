@@ -54,7 +54,7 @@ def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
             if not_finite(image):
                 found.defects.append(not_finite_line(dataset, row))
             else:
-                volume = str(table["volume"].iat[row])
+                scan = str(table["scan"].iat[row])
                 key = (image.shape[0], image.shape[1], str(image.dtype))
                 top = float(image.max())
                 if not image.any():
@@ -64,7 +64,7 @@ def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
                         f"{table['id'].iat[row]}: no value is above 0, so that input.normalize = '..._max' makes it "
                         "black; use '..._percentile'"
                     )
-                maxima[volume] = (key, max(top, maxima.get(volume, (key, top))[1]))
+                maxima[scan] = (key, max(top, maxima.get(scan, (key, top))[1]))
         if bool(table["labelled"].iat[row]):
             try:
                 _count(found, read_mask(dataset, row), dataset.classes)
@@ -100,11 +100,11 @@ def describe(dataset: Dataset, found: Survey | None) -> Iterator[str]:
     labelled = table["labelled"].to_numpy(dtype=bool)
     empty = table["empty"].to_numpy(dtype=bool) & labelled
     yield (
-        f"{count(table['group'].nunique(), 'case')}, {count(table['volume'].nunique(), 'scan')}, "
+        f"{count(table['case'].nunique(), 'case')}, {count(table['scan'].nunique(), 'scan')}, "
         f"{count(len(table), 'slice')}: "
         f"{int(labelled.sum())} labelled, {int((~labelled).sum())} not"
     )
-    lengths = table.groupby("volume").size()
+    lengths = table.groupby("scan").size()
     yield f"slices a scan: {_spread([int(length) for length in lengths])}"
     sizes = Counter(zip(table["height"].tolist(), table["width"].tolist(), strict=True))
     yield "sizes (height x width): " + ", ".join(f"{h} x {w}: {times}" for (h, w), times in sorted(sizes.items()))

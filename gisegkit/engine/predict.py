@@ -30,7 +30,7 @@ class Postprocess(Protocol):
 
     stage: str
 
-    def __call__(self, volume: AnyArray) -> AnyArray: ...
+    def __call__(self, scan: AnyArray) -> AnyArray: ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Scan:
         truth: ``[D, H, W, K]`` uint8 with IGNORE, None where the scan is not labelled.
     """
 
-    volume: str
+    name: str
     rows: list[int]
     prediction: BoolArray
     truth: MaskArray | None
@@ -114,16 +114,16 @@ class Scan:
 class _Open:
     """A scan whose slices are still coming in; they are copied into place, so that nothing is held twice."""
 
-    volume: str
+    name: str
     rows: list[int]
     values: AnyArray
     truth: MaskArray | None
 
     @classmethod
-    def like(cls, volume: str, depth: int, values: AnyArray, mask: MaskArray | None) -> _Open:
+    def like(cls, name: str, depth: int, values: AnyArray, mask: MaskArray | None) -> _Open:
         """An empty scan of so many slices as the one that is given."""
         truth = None if mask is None else np.empty((depth, *mask.shape), mask.dtype)
-        return cls(volume, [], np.empty((depth, *values.shape), values.dtype), truth)
+        return cls(name, [], np.empty((depth, *values.shape), values.dtype), truth)
 
     def add(self, row: int, values: AnyArray, mask: MaskArray | None) -> None:
         if mask is None or self.truth is None:
@@ -135,7 +135,7 @@ class _Open:
 
     def close(self, decide: Decision) -> Scan:
         decided = decide.finish(self.values) if decide.by_slice else decide(self.values)
-        return Scan(self.volume, self.rows, decided, self.truth)
+        return Scan(self.name, self.rows, decided, self.truth)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def predict_scans(
         progress: shown per batch under ``label``.
     """
     table = source.dataset.table
-    ordered_rows = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by volume and position
+    ordered_rows = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by scan and position
     loader = evaluation_loader(
         EvaluationSet(source, ordered_rows), batch_size=batch_size, workers=workers, pin=device.pin
     )
@@ -194,8 +194,8 @@ def predict_scans(
     model.eval()
     batches = _predicted(model, progress(loader, label, len(loader)), device, decide, channels_last=channels_last)
     slices = ordered(invert, batches, threads=device.threads, ahead=2)
-    volumes = table["volume"].to_numpy()
-    whole = _whole(slices, volumes, Counter(map(str, volumes[ordered_rows])))
+    names = table["scan"].to_numpy()
+    whole = _whole(slices, names, Counter(map(str, names[ordered_rows])))
     scans = ordered(lambda scan: scan.close(decide), whole, threads=min(1, device.threads), ahead=1)
     try:
         with closing(slices), closing(scans):
@@ -216,14 +216,14 @@ def _predicted(
         yield _Slices(loaded.rows, loaded.masks, device.hand_over(probabilities.permute(0, 2, 3, 1)))
 
 
-def _whole(batches: Iterable[_Native], volumes: AnyArray, depths: Mapping[str, int]) -> Generator[_Open]:
+def _whole(batches: Iterable[_Native], names: AnyArray, depths: Mapping[str, int]) -> Generator[_Open]:
     """The slices of each scan together; a scan is forgotten here once it is handed over."""
     current: list[_Open] = []  # one at most
     for batch in batches:
         for row, values, mask in batch:
             if not current:
-                volume = str(volumes[row])
-                current.append(_Open.like(volume, depths[volume], values, mask))
+                name = str(names[row])
+                current.append(_Open.like(name, depths[name], values, mask))
             current[0].add(row, values, mask)
             if len(current[0].rows) == len(current[0].values):
                 yield current.pop()

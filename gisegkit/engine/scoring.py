@@ -33,12 +33,12 @@ class ScanValues:
     """The values of one scan: metric name to part name to ``[D, K]`` or ``[K]``, NaN where undefined.
 
     Attributes:
-        volume: the scan's name.
+        name: the scan's name.
         place: columns of the tables that say where the scan belongs.
         pixels: of the truth, ``[D, K]``.
     """
 
-    volume: str
+    name: str
     place: Mapping[str, str]
     ids: tuple[str, ...]
     pixels: NDArray[np.int64]
@@ -83,13 +83,13 @@ class Scoreboard:
         Raises:
             DataError: if the scan was recorded before.
         """
-        if values.volume in self._scans:
-            raise DataError(f"scan {values.volume} is scored twice; a scan must be added whole, once")
-        self._scans[values.volume] = values
+        if values.name in self._scans:
+            raise DataError(f"scan {values.name} is scored twice; a scan must be added whole, once")
+        self._scans[values.name] = values
 
     def measure(
         self,
-        volume: str,
+        scan: str,
         ids: Sequence[str],
         prediction: BoolArray,
         truth: MaskArray,
@@ -100,11 +100,11 @@ class Scoreboard:
         """The values of one whole scan; changes nothing, so that several threads may call it at once.
 
         Args:
-            volume: the scan's name.
+            scan: the scan's name.
             ids: of its D slices.
             prediction: ``[D, H, W, K]`` bool.
             truth: ``[D, H, W, K]`` uint8: 0, 1, or IGNORE, which counts as absent in prediction and truth.
-            case: the patient, where known; the tables by scan and by slice then have a column for it.
+            case: the case, if known; the tables by scan and by slice then have a column for it.
             spacing: mm by column of ``SPACING``, for metrics that measure in mm.
 
         Raises:
@@ -114,17 +114,17 @@ class Scoreboard:
         expected = (len(ids), *truth.shape[1:3], len(self.classes))
         if prediction.shape != truth.shape or truth.shape != expected:
             raise DataError(
-                f"scan {volume}: prediction {prediction.shape} and truth {truth.shape} must both be "
+                f"scan {scan}: prediction {prediction.shape} and truth {truth.shape} must both be "
                 f"[D, H, W, K] with {len(ids)} slices and {len(self.classes)} classes"
             )
         positive = truth.view(bool)  # a byte that is 0 or 1
         if truth.size and truth.max() > 1:
             positive, other = truth == 1, truth > 1
             if (truth[other] != IGNORE).any():
-                raise DataError(f"scan {volume}: the truth has values other than 0, 1 and {IGNORE}")
+                raise DataError(f"scan {scan}: the truth has values other than 0, 1 and {IGNORE}")
             prediction = prediction & ~other
         values = {
-            name: metric(prediction, positive, **spacing_for(name, metric, spacing or {}, place=f"scan {volume}"))
+            name: metric(prediction, positive, **spacing_for(name, metric, spacing or {}, place=f"scan {scan}"))
             for name, metric in self.metrics.items()
         }
         shapes = ((len(ids), len(self.classes)), (len(self.classes),))
@@ -134,8 +134,8 @@ class Scoreboard:
                     raise ComponentError(
                         f"metric {name!r}: part {part!r} has shape {array.shape}, not [D, K] = {shapes[0]} or [K]"
                     )
-        place = {"volume": volume} if case is None else {"volume": volume, "case": case}
-        return ScanValues(volume, place, tuple(ids), count(positive), values)
+        place = {"scan": scan} if case is None else {"scan": scan, "case": case}
+        return ScanValues(scan, place, tuple(ids), count(positive), values)
 
     def scores(self) -> dict[str, float]:
         """Scores of the whole set: ``name``, ``name/<part>`` where a metric has several parts, ``name/<class>``."""
@@ -151,8 +151,8 @@ class Scoreboard:
         """Wide tables to open in a spreadsheet, a column for each metric and part; undefined values are NaN.
 
         Returns:
-            by_class: a row a class, and one for all. by_scan: volume, case, class (and all), number of slices.
-            by_slice: volume, case, id, class, pixels of the truth; only what metrics compute for slices.
+            by_class: a row a class, and one for all. by_scan: scan, case, class (and all), number of slices.
+            by_slice: scan, case, id, class, pixels of the truth; only what metrics compute for slices.
         """
         scans = list(self._scans.values())
         return {
@@ -215,14 +215,14 @@ def score_scans(scans: Iterable[Scan], board: Scoreboard, dataset: Dataset, *, t
     Raises:
         DataError: if a scan is not labelled; there is nothing to score it against.
     """
-    ids, cases = dataset.table["id"].to_numpy(), dataset.table["group"].to_numpy()
+    ids, cases = dataset.table["id"].to_numpy(), dataset.table["case"].to_numpy()
 
     def measure(scan: Scan) -> tuple[Scan, ScanValues]:
         if scan.truth is None:
-            raise DataError(f"scan {scan.volume} has slices without labels, so it cannot be scored; predict it instead")
+            raise DataError(f"scan {scan.name} has slices without labels, so it cannot be scored; predict it instead")
         names, case = [str(ids[row]) for row in scan.rows], str(cases[scan.rows[0]])
         spacing = spacing_at(dataset.table, int(scan.rows[0]))
-        return scan, board.measure(scan.volume, names, scan.prediction, scan.truth, case=case, spacing=spacing)
+        return scan, board.measure(scan.name, names, scan.prediction, scan.truth, case=case, spacing=spacing)
 
     with closing(ordered(measure, scans, threads=threads, ahead=threads)) as measured:
         for scan, values in measured:

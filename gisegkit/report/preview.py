@@ -93,16 +93,16 @@ def pick_rows(table: pd.DataFrame, rows: Sequence[int] | NDArray[np.intp], *, co
     """
     candidates = np.unique(np.asarray(rows, dtype=np.intp))
     is_empty = table["empty"].to_numpy(dtype=bool)[candidates]
-    volumes = table["volume"].to_numpy()
+    scans = table["scan"].to_numpy()
     annotated, empty = candidates[~is_empty], candidates[is_empty]
     empties = max(min(1, len(empty), count), min(count - len(annotated), len(empty)))
-    chosen = _spread(annotated, volumes, count - empties) + _spread(empty, volumes, empties)
+    chosen = _spread(annotated, scans, count - empties) + _spread(empty, scans, empties)
     return sorted(chosen)
 
 
-def _spread(rows: NDArray[np.intp], volumes: AnyArray, count: int) -> list[int]:
+def _spread(rows: NDArray[np.intp], scans: AnyArray, count: int) -> list[int]:
     """``count`` of the rows: as equal a share from each scan as there is, evenly spaced within it."""
-    names, scan = np.unique(volumes[rows].astype(str), return_inverse=True)
+    names, scan = np.unique(scans[rows].astype(str), return_inverse=True)
     groups = [rows[scan == index] for index in range(len(names))]
     if len(groups) > count:
         groups = [groups[index] for index in _evenly(len(groups), count)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from gisegkit.errors import RunError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FORMAT = 3
+"""The version of a run folder, in ``environment.json``; before 3, tables had other columns and recipes other keys."""
 
 ENTRY: Mapping[str, tuple[type, ...]] = {
     "epoch": (int,),
@@ -107,3 +111,39 @@ def read_split(file: Path) -> pd.DataFrame:
     if len(twice):
         raise RunError(f"{file}: slice {twice.iloc[0]!r} comes twice; the file is damaged")
     return table
+
+
+def check_format(folder: Path) -> None:
+    """Check that this gisegkit reads the run folder.
+
+    A missing or damaged ``environment.json`` is no reason to refuse: whoever needs the file says so.
+
+    Raises:
+        RunError: if another version made it, in a format that is not read here.
+    """
+    try:
+        environment = read_table(folder / "environment.json")
+    except RunError:
+        return
+    found, versions = environment.get("format", 1), environment.get("versions")
+    if found != FORMAT:
+        made = versions.get("gisegkit") if isinstance(versions, dict) else None
+        maker = f"gisegkit {made}" if made else "another gisegkit"
+        raise RunError(
+            f"{folder} was made by {maker} in format {found}, and this gisegkit reads format {FORMAT}: use "
+            "the revision that made it, or train again with a recipe of today"
+        )
+
+
+def jsonable(value: Any) -> Any:
+    """The value with NaN and infinities as null, numpy numbers as plain ones, paths as text."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gisegkit.data.atomic_files import make_folder, reason, remove_leftovers, write, write_text
 from gisegkit.data.folds import split_digest
 from gisegkit.errors import RunError
-from gisegkit.runs.files import read_metrics, read_split, read_table
+from gisegkit.runs.files import FORMAT, check_format, jsonable, read_metrics, read_split, read_table
 from gisegkit.runs.locks import LOCK, locked
 from gisegkit.types import EpochReport
 
@@ -101,7 +100,7 @@ class RunDir:
         run = cls(path)
         for name in START:  # of an earlier start that was killed
             (path / name).unlink(missing_ok=True)
-        run.write_json("environment.json", environment)
+        run.write_json("environment.json", {"format": FORMAT, **environment})
         if split is not None:
             run.write_split(split)
         if demo:
@@ -116,7 +115,7 @@ class RunDir:
         """An existing run folder.
 
         Raises:
-            RunError: if there is none.
+            RunError: if there is none, or another version of gisegkit made it, in a format that this one does not read.
         """
         run = cls(path)
         if not run.recipe.is_file():
@@ -125,6 +124,7 @@ class RunDir:
             )
             remedy = f"; runs there: {', '.join(near)}" if near else ""
             raise RunError(f"{path} is no run folder: it has no recipe.toml{remedy}")
+        check_format(path)
         return run
 
     @contextlib.contextmanager
@@ -284,17 +284,3 @@ def _only_a_start(folder: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
         return not rest or "versions" in json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     return False
-
-
-def jsonable(value: Any) -> Any:
-    """The value with NaN and infinities as null, numpy numbers as plain ones, paths as text."""
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    if isinstance(value, bool | str | int) or value is None:
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    number = float(value)
-    return number if math.isfinite(number) else None

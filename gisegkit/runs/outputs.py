@@ -22,19 +22,20 @@ from gisegkit.recipe.differences import Difference, differences
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
-from gisegkit.runs.folder import RunDir, jsonable
+from gisegkit.runs.files import jsonable
+from gisegkit.runs.folder import RunDir
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 2
-"""The version of ``scores.json``; 2 says what was scored, with which settings."""
+FORMAT = 3
+"""The version of ``scores.json`` and its tables; 2 called the column ``scan`` ``volume``."""
 
 NEEDED = {"part": str, "slices": int, "expected": int, "scans": int, "epoch": int, "scores": dict, "conventions": dict,
           "parts": dict, "demo": bool, "name": str, "training": dict}  # fmt: skip
 """What ``scores.json`` must hold to be read again."""
 
-TEXT_COLUMNS = ("volume", "case", "id", "class")
+TEXT_COLUMNS = ("scan", "case", "id", "class")
 """The columns of an evaluation's tables that are no numbers."""
 
 NEUTRAL = (

@@ -109,21 +109,21 @@ def case_sums(
     run: Evaluated,
     metric: str,
     combine: Callable[[Mapping[str, float]], float],
-    volumes: Collection[str] | None = None,
+    scans: Collection[str] | None = None,
 ) -> CaseSums:
     """A run's score, case by case in the order of their names.
 
     Args:
-        volumes: the scans to take; default all.
+        scans: the scans to take; default all.
     """
-    chosen = run.slices if volumes is None else run.slices[run.slices["volume"].isin(volumes)]
+    chosen = run.slices if scans is None else run.slices[run.slices["scan"].isin(scans)]
     cases = sorted(chosen["case"].unique())
     parts = run.content["parts"][metric]
     sums, counts = [], []
     for part in parts:
         column = column_of(metric, part, parts)
         table = run.slices if column in run.slices.columns else run.scans
-        table = table if volumes is None else table[table["volume"].isin(volumes)]
+        table = table if scans is None else table[table["scan"].isin(scans)]
         groups = table.groupby("case")[column]
         sums.append(groups.sum().reindex(cases, fill_value=0.0).to_numpy(dtype=np.float64))
         counts.append(groups.count().reindex(cases, fill_value=0).to_numpy(dtype=np.float64))
@@ -207,13 +207,13 @@ def check_comparable(first: Evaluated, other: Evaluated, metric: str) -> None:
         )
 
 
-def common_volumes(first: Evaluated, other: Evaluated) -> set[str]:
+def common_scans(first: Evaluated, other: Evaluated) -> set[str]:
     """The scans that both runs scored with the same slices.
 
     Raises:
         RunError: if a slice has another case or another truth in the other run: the data are not the same.
     """
-    keys = ["volume", "id", "class"]
+    keys = ["scan", "id", "class"]
     both = first.slices.merge(other.slices, on=keys, suffixes=("", "_other"))
     different = both[(both["case"] != both["case_other"]) | (both["true_pixels"] != both["true_pixels_other"])]
     if len(different):
@@ -224,5 +224,5 @@ def common_volumes(first: Evaluated, other: Evaluated) -> set[str]:
             f"of {row['class']}, in {other.label} it is of case {row['case_other']} and has "
             f"{row['true_pixels_other']:.0f}; evaluate both with the same data: giseg evaluate RUN --root DATA"
         )
-    members, others = (dict(list(run.slices.groupby("volume")["id"].agg(frozenset).items())) for run in (first, other))
-    return {str(volume) for volume, ids in members.items() if others.get(volume) == ids}
+    members, others = (dict(list(run.slices.groupby("scan")["id"].agg(frozenset).items())) for run in (first, other))
+    return {str(scan) for scan, ids in members.items() if others.get(scan) == ids}

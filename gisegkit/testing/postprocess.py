@@ -25,11 +25,11 @@ def check_postprocess(step: Any, *, classes: int = 2, size: tuple[int, int] = (2
     expect(stage in STAGES, f"stage is {stage!r}, not {' or '.join(map(repr, STAGES))}, so it would never be called")
     random = np.random.default_rng(0).random((3, *size, classes), dtype=np.float32)
     for values in (random, np.zeros_like(random)):
-        volume = values >= 0.5 if stage == "masks" else values
-        kept = volume.copy()
-        result, again = (call(f"a scan {form(volume)}", step, volume) for _ in range(2))
-        expect(np.array_equal(volume, kept), "it changes its input in place")
-        same = isinstance(result, np.ndarray) and result.shape == volume.shape and result.dtype == volume.dtype
-        expect(same, f"{form(volume)} becomes {form(result)}")
+        scan = values >= 0.5 if stage == "masks" else values
+        kept = scan.copy()
+        result, again = (call(f"a scan {form(scan)}", step, scan) for _ in range(2))
+        expect(np.array_equal(scan, kept), "it changes its input in place")
+        same = isinstance(result, np.ndarray) and result.shape == scan.shape and result.dtype == scan.dtype
+        expect(same, f"{form(scan)} becomes {form(result)}")
         expect(bool(np.isfinite(result).all()), "it returns values that are not finite")
         expect(np.array_equal(result, again), "the same scan gives two results")

@@ -31,7 +31,7 @@ from gisegkit.runs.scored import (
     check_comparable,
     check_sums,
     combiner,
-    common_volumes,
+    common_scans,
     number,
     read_run,
     shared_metric,
@@ -78,10 +78,10 @@ def compare(
     rows = [_row(run, name, case_sums(run, name, combine), resamples, seed, bounds) for run in runs]
     comparisons, notes = [], [note for run in runs for note in _about(run)]
     for run in runs[1:]:
-        volumes = common_volumes(runs[0], run)
+        scans = common_scans(runs[0], run)
         differing = recipe_differences(runs[0].recipe, run.recipe)
-        notes += _about_pair(runs[0], run, volumes, differing)
-        first, second = (case_sums(item, name, combine, volumes) for item in (runs[0], run))
+        notes += _about_pair(runs[0], run, scans, differing)
+        first, second = (case_sums(item, name, combine, scans) for item in (runs[0], run))
         found = _compare(first, second, resamples, seed, bounds)
         comparisons.append(replace(found, differences=tuple(map(str, differing))))
     adjusted = holm([item.p for item in comparisons])
@@ -216,12 +216,12 @@ def _about(run: Evaluated) -> list[str]:
     return notes
 
 
-def _about_pair(first: Evaluated, other: Evaluated, volumes: set[str], differing: Sequence[Difference]) -> list[str]:
+def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: Sequence[Difference]) -> list[str]:
     notes = []
-    scored = [run.slices["volume"].nunique() for run in (first, other)]
-    if scored != [len(volumes)] * 2:
+    scored = [run.slices["scan"].nunique() for run in (first, other)]
+    if scored != [len(scans)] * 2:
         notes.append(
-            f"{other.label} is compared with {first.label} on the {count(len(volumes), 'scan')} that both scored with "
+            f"{other.label} is compared with {first.label} on the {count(len(scans), 'scan')} that both scored with "
             f"the same slices ({first.label} scored {scored[0]}, {other.label} {scored[1]}); give both recipes the "
             "same [split] to compare them on all."
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gisegkit.engine.bootstrap import FEWEST, LEVEL, Interval
-from gisegkit.runs.folder import jsonable
+from gisegkit.runs.files import jsonable
 from gisegkit.runs.scored import Evaluated
 
 

@@ -77,7 +77,7 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None 
         "slices": len(part.rows),
         "expected": part.expected,
         "trained_on": part.trained,
-        "scans": int(ready.data.dataset.table["volume"].iloc[part.rows].nunique()),
+        "scans": int(ready.data.dataset.table["scan"].iloc[part.rows].nunique()),
         "epoch": weights["epoch"],
         "weights": weights.get("digest", ""),
         "changes": [str(item) for item in changed],

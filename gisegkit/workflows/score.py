@@ -18,7 +18,7 @@ from gisegkit.data.submission import check_runs, missing_rows, read_rows, read_s
 from gisegkit.engine.scoring import ScanValues, Scoreboard
 from gisegkit.engine.threaded_map import ordered, thread_count
 from gisegkit.errors import DataError, SubmissionError
-from gisegkit.runs.folder import jsonable
+from gisegkit.runs.files import jsonable
 from gisegkit.types import SPACING, Metric, Progress, silent
 
 if TYPE_CHECKING:
@@ -112,33 +112,33 @@ def score_submission(
         raise SubmissionError(f"{submission} has no rows, so there is nothing to score")
     predicted: Runs = dict(zip(zip(rows["id"], rows["class"], strict=True), rows["predicted"], strict=True))
     touched = set(rows["id"])
-    volumes = {volume: ids for volume, ids in true.volumes.items() if not touched.isdisjoint(ids)}
-    missing = list(_missing(predicted, volumes, true.classes))
+    scans = {scan: ids for scan, ids in true.scans.items() if not touched.isdisjoint(ids)}
+    missing = list(_missing(predicted, scans, true.classes))
     if missing:
         raise SubmissionError(report(submission, missing) + "\na scan is scored whole: give each of its slices a row")
-    true.check(volumes)
+    true.check(scans)
     board = Scoreboard(metrics, true.classes)
     beside = spacing is None and any(getattr(metric, "spacing_columns", ()) for metric in metrics.values())
 
-    def measure(scan: tuple[str, list[str]]) -> ScanValues:
-        volume, ids = scan
-        size = true.size(volume)
+    def measure(item: tuple[str, list[str]]) -> ScanValues:
+        scan, ids = item
+        size = true.size(scan)
         prediction = _masks(predicted, ids, true.classes, size, submission).view(bool)
         masks = _masks(true.runs, ids, true.classes, size, truth)
-        mm = _spacing_beside(truth.parent, volume) if beside else spacing
-        return board.measure(volume, ids, prediction, masks, spacing=mm)
+        mm = _spacing_beside(truth.parent, scan) if beside else spacing
+        return board.measure(scan, ids, prediction, masks, spacing=mm)
 
     threads = thread_count()
-    with closing(ordered(measure, volumes.items(), threads=threads, ahead=threads)) as measured:
-        for values in progress(measured, "score", len(volumes)):
+    with closing(ordered(measure, scans.items(), threads=threads, ahead=threads)) as measured:
+        for values in progress(measured, "score", len(scans)):
             board.record(values)
-    slices = sum(len(ids) for ids in volumes.values())
-    return SubmissionScores(submission, truth, board, len(volumes), slices, len(true.volumes) - len(volumes))
+    slices = sum(len(ids) for ids in scans.values())
+    return SubmissionScores(submission, truth, board, len(scans), slices, len(true.scans) - len(scans))
 
 
-def _missing(runs: Runs, volumes: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Iterator[str]:
+def _missing(runs: Runs, scans: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Iterator[str]:
     """A line for each slice that lacks rows."""
-    for ids in volumes.values():
+    for ids in scans.values():
         for slice_id in ids:
             if labels := [label for label in classes if (slice_id, label) not in runs]:
                 yield missing_rows(slice_id, labels, classes)
@@ -153,7 +153,7 @@ class Truth:
         runs: run lengths by id and class.
         lines: the line of the file of each.
         sizes: of each slice by id, None where unknown.
-        volumes: ids of each scan's slices, in the order of their numbers.
+        scans: ids of each scan's slices, in the order of their numbers.
     """
 
     path: Path
@@ -161,27 +161,27 @@ class Truth:
     runs: Runs
     lines: dict[tuple[str, str], int]
     sizes: dict[str, Size | None]
-    volumes: dict[str, list[str]]
+    scans: dict[str, list[str]]
 
-    def check(self, volumes: Mapping[str, Sequence[str]]) -> None:
+    def check(self, scans: Mapping[str, Sequence[str]]) -> None:
         """Refuse scans whose true masks are not whole and right.
 
         Raises:
             DataError: with every problem.
         """
         problems = []
-        unknown = [slice_id for ids in volumes.values() for slice_id in ids if self.sizes[slice_id] is None]
+        unknown = [slice_id for ids in scans.values() for slice_id in ids if self.sizes[slice_id] is None]
         if unknown:
             raise DataError(
                 f"{self.path}: the size of {unknown[0]} is not known ({len(unknown)} slices in all): give the file the "
                 f"columns width and height, or put it beside the scans, "
                 f"{self.path.parent / 'train'}/<case>/<scan>/scans/slice_<number>_<width>_<height>_...png"
             )
-        for volume, ids in volumes.items():
+        for scan, ids in scans.items():
             sizes = {self.sizes[slice_id] for slice_id in ids}
             if len(sizes) > 1:
-                problems.append(f"scan {volume} has slices of different sizes (height, width): {_listed(sizes)}")
-            problems += _missing(self.runs, {volume: ids}, self.classes)
+                problems.append(f"scan {scan} has slices of different sizes (height, width): {_listed(sizes)}")
+            problems += _missing(self.runs, {scan: ids}, self.classes)
             for slice_id in ids:
                 problems += self._problems(slice_id)
         if problems:
@@ -199,11 +199,11 @@ class Truth:
                 problems.append(str(error))
         return problems
 
-    def size(self, volume: str) -> Size:
+    def size(self, scan: str) -> Size:
         """Height and width of a scan that was checked."""
-        size = self.sizes[self.volumes[volume][0]]
+        size = self.sizes[self.scans[scan][0]]
         if size is None:
-            raise DataError(f"{self.path}: the size of scan {volume} is not known")
+            raise DataError(f"{self.path}: the size of scan {scan} is not known")
         return size
 
 
@@ -224,20 +224,20 @@ def read_truth(path: Path) -> Truth:
     if problems:
         raise DataError(report(path, problems))
     ids = list(dict.fromkeys(table["id"]))
-    volumes: dict[str, list[str]] = {}
+    scans: dict[str, list[str]] = {}
     for slice_id in ids:
-        volumes.setdefault(slice_id.rpartition(SLICE)[0] or slice_id, []).append(slice_id)
-    for members in volumes.values():
+        scans.setdefault(slice_id.rpartition(SLICE)[0] or slice_id, []).append(slice_id)
+    for members in scans.values():
         members.sort(key=_number)
     named = {"width", "height"} <= set(table.columns)
-    found = _sizes_in(path, table) if named else _sizes_beside(path.parent, volumes)
+    found = _sizes_in(path, table) if named else _sizes_beside(path.parent, scans)
     return Truth(
         path=path,
         classes=tuple(dict.fromkeys(table["class"])),
         runs=dict(zip(keys, table["segmentation"], strict=True)),
         lines=lines,
         sizes={slice_id: found.get(slice_id) for slice_id in ids},
-        volumes=volumes,
+        scans=scans,
     )
 
 
@@ -251,26 +251,26 @@ def _sizes_in(path: Path, table: pd.DataFrame) -> dict[str, Size]:
     return sizes
 
 
-def _sizes_beside(root: Path, volumes: Mapping[str, object]) -> dict[str, Size]:
+def _sizes_beside(root: Path, scans: Mapping[str, object]) -> dict[str, Size]:
     """Sizes from the names of the scans' files in the competition's tree; width stands before height there."""
     sizes: dict[str, Size] = {}
-    for volume in volumes:
-        for name in _names_beside(root, volume):
-            sizes[f"{volume}{SLICE}{name[1]}"] = int(name[3]), int(name[2])
+    for scan in scans:
+        for name in _names_beside(root, scan):
+            sizes[f"{scan}{SLICE}{name[1]}"] = int(name[3]), int(name[2])
     return sizes
 
 
-def _spacing_beside(root: Path, volume: str) -> dict[str, float]:
+def _spacing_beside(root: Path, scan: str) -> dict[str, float]:
     """The spacing of a scan in the competition's tree; empty where its files are not there or do not tell."""
-    name = next(_names_beside(root, volume), None)
+    name = next(_names_beside(root, scan), None)
     if name is None or name[4] is None:
         return {}
     return dict(zip(SPACING, (THICKNESS, float(name[5]), float(name[4])), strict=True))
 
 
-def _names_beside(root: Path, volume: str) -> Iterator[re.Match[str]]:
+def _names_beside(root: Path, scan: str) -> Iterator[re.Match[str]]:
     for part in ("train", "test"):
-        for file in (root / part / volume.partition("_")[0] / volume / "scans").glob("slice_*"):
+        for file in (root / part / scan.partition("_")[0] / scan / "scans").glob("slice_*"):
             if name := SCAN_FILE.match(file.name):
                 yield name
 

@@ -32,9 +32,9 @@ class Discs:
         self.table = pd.DataFrame(
             {
                 "id": [f"s{row}" for row in rows],
-                "volume": [f"v{row // 2}" for row in rows],
+                "scan": [f"v{row // 2}" for row in rows],
                 "position": [row % 2 for row in rows],
-                "group": [f"v{row // 2}" for row in rows],
+                "case": [f"v{row // 2}" for row in rows],
                 "height": 40,
                 "width": 30,
                 "labelled": True,
@@ -276,8 +276,8 @@ class Loud(nn.Module):
 class Broken:
     stage = "probabilities"
 
-    def __call__(self, volume):
-        return volume[:, :, 1:]
+    def __call__(self, scan):
+        return scan[:, :, 1:]
 
 
 def failing(*, in_channels, classes):
@@ -411,14 +411,14 @@ def test_everything_wrong_is_told_at_once_and_the_cause_is_chained(check):
     assert isinstance(caught.value.__cause__.__cause__, AttributeError)
 
 
-def test_a_dataset_with_two_groups_in_a_scan_is_refused_whoever_brings_it(check, monkeypatch):
+def test_a_dataset_with_two_cases_in_a_scan_is_refused_whoever_brings_it(check, monkeypatch):
     def table(self, *arguments, **keywords):
         built(self, *arguments, **keywords)
-        self.table.loc[3, "group"] = "other"
+        self.table.loc[3, "case"] = "other"
 
     built = Discs.__init__
     monkeypatch.setattr(Discs, "__init__", table)
-    with pytest.raises(DataError, match=r"scan v1 has slices of 2 groups \(v1, other\)"):
+    with pytest.raises(DataError, match=r"scan v1 has slices of 2 cases \(v1, other\)"):
         check()
 
 
@@ -460,10 +460,8 @@ class LateReader(Discs):
 
     def __init__(self):
         super().__init__()
-        tables = [
-            self.table.assign(**{c: self.table[c] + f"_{n}" for c in ("id", "volume", "group")}) for n in range(5)
-        ]
-        self.table = pd.concat(tables).sort_values(["volume", "position"], ignore_index=True)
+        tables = [self.table.assign(**{c: self.table[c] + f"_{n}" for c in ("id", "scan", "case")}) for n in range(5)]
+        self.table = pd.concat(tables).sort_values(["scan", "position"], ignore_index=True)
 
     def image(self, row):
         if self.table["id"].iat[row] == "s5_2":

@@ -171,7 +171,7 @@ VARIANTS = {
     "another fold": ("[optimizer]", "[split]\nfolds = 4\nfold = 3\n[optimizer]"),
     "by scan": ("[optimizer]", '[split]\ngroup = "scan"\nsubset = "annotated"\n[optimizer]'),
     "another run's weights": ("[optimizer]", '[train]\ninit_from = "runs/nowhere"\n[optimizer]'),
-    "keys of the dataset": ("labels = {liver = 1, spleen = 2}", 'classes = ["liver"]\npattern = "(?P<group>.+)"'),
+    "keys of the dataset": ("labels = {liver = 1, spleen = 2}", 'classes = ["liver"]\npattern = "(?P<case>.+)"'),
     "unlabelled": ("[optimizer]", '[predict]\npart = "validation"\n[optimizer]'),
 }
 

@@ -48,9 +48,9 @@ class Table:
         height = [20 if sizes == "equal" or row % 2 else 24 for row in rows]
         columns = {
             "id": [f"s{row}" for row in rows],
-            "volume": [f"v{row // 2}" for row in rows],
+            "scan": [f"v{row // 2}" for row in rows],
             "position": [row % 2 for row in rows],
-            "group": [f"g{row // 2}" for row in rows],
+            "case": [f"g{row // 2}" for row in rows],
             "height": height,
             "width": 16,
             "labelled": [row < labelled for row in rows],
@@ -84,7 +84,7 @@ def test_data(recipe, registries):
     data = build_data(recipe(), registries)
     assert data.channels == 3
     assert sorted([*data.train, *data.validation]) == list(range(6))
-    groups = data.dataset.table["group"]
+    groups = data.dataset.table["case"]
     assert not set(groups[data.train]) & set(groups[data.validation])
     assert len(data.unlabelled) == 0
 
@@ -116,8 +116,8 @@ def test_sizes_within_a_scan_must_agree(recipe, registries):
 
 
 def test_a_table_without_a_column_is_a_component_error(recipe, registries):
-    with pytest.raises(ComponentError, match="no column group"):
-        build_dataset(recipe("dataset.column=group"), registries)
+    with pytest.raises(ComponentError, match="no column case"):
+        build_dataset(recipe("dataset.column=case"), registries)
 
 
 def test_initial_weights_derive_from_the_seed(recipe, registries):

@@ -71,7 +71,7 @@ def test_a_root_that_is_not_there_is_found(load_flight, registries, tmp_path):
     ("sets", "kind", "message"),
     [
         (("train.monitor=dice/stomac",), RecipeError, "did you mean 'dice/stomach'"),
-        (("split.folds=9",), DataError, "9 folds need 9 cases"),
+        (("split.folds=9",), DataError, "9 folds need at least 9 cases"),
         (("loss.0.name=ce",), ComponentError, "may overlap"),
         (("dataset.name=folder", "dataset.classes=['a']", "dataset.root=nowhere"), DataError, "nowhere"),
     ],

@@ -21,9 +21,9 @@ class Good:
         self.table = pd.DataFrame(
             {
                 "id": [f"s{row:02}" for row in rows],
-                "volume": [f"v{row // 4}" for row in rows],
+                "scan": [f"v{row // 4}" for row in rows],
                 "position": [row % 4 for row in rows],
-                "group": [f"g{row // 4}" for row in rows],
+                "case": [f"g{row // 4}" for row in rows],
                 "height": 10,
                 "width": 12,
                 "labelled": [row < 10 for row in rows],
@@ -57,10 +57,16 @@ def with_column(name, values):
     return dataset
 
 
+def test_former_names_of_columns_are_told_with_the_new_ones():
+    dataset = Good()
+    dataset.table = dataset.table.rename(columns={"scan": "volume", "case": "group"})
+    assert problems(dataset) == ["its table has no column scan, case (volume is now scan, group is now case)"]
+
+
 TABLES = {
     "ids of numbers": (with_column("id", range(12)), "column 'id' holds 0 (int); it wants text"),
     "ids that are missing": (with_column("id", ["a", None, *"cdefghijkl"]), "column 'id' holds nan (float)"),
-    "groups that are missing": (with_column("group", [np.nan] * 12), "column 'group' holds nan (float)"),
+    "cases that are missing": (with_column("case", [np.nan] * 12), "column 'case' holds nan (float)"),
     "labelled as text": (
         with_column("labelled", ["yes"] * 12),
         "column 'labelled' holds 'yes' (str); it wants True or",
@@ -71,9 +77,9 @@ TABLES = {
         with_column("id", [*"abcdef"] * 2),
         "ids must be unique, and a, b, c and 3 more are there twice",
     ),
-    "scans of two groups": (with_column("group", [f"g{row}" for row in range(12)]), "scan v0 has slices of 4 groups"),
+    "scans of two cases": (with_column("case", [f"g{row}" for row in range(12)]), "scan v0 has slices of 4 cases"),
     "sizes": (with_column("width", [*range(12, 24)]), "scan v0 has slices of different sizes"),
-    "order": (with_column("position", [*range(12)][::-1]), "not sorted by volume and position: s01 is the first"),
+    "order": (with_column("position", [*range(12)][::-1]), "not sorted by scan and position: s01 is the first"),
 }
 
 

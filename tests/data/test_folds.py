@@ -19,8 +19,8 @@ def make_table(cases, slices, *, seed=0, unlabelled=0, empty=0.57):
         for day in range(1 + int(rng.integers(3))):
             rows += [(f"case{case}", f"case{case}_day{day}", n, True) for n in range(slices)]
     rows += [("hidden", "hidden_day0", n, False) for n in range(unlabelled)]
-    table = pd.DataFrame(rows, columns=["group", "volume", "position", "labelled"])
-    table["id"] = table["volume"] + "_" + table["position"].astype(str)
+    table = pd.DataFrame(rows, columns=["case", "scan", "position", "labelled"])
+    table["id"] = table["scan"] + "_" + table["position"].astype(str)
     table["empty"] = table["labelled"] & (rng.random(len(table)) < empty)
     return table
 
@@ -28,11 +28,12 @@ def make_table(cases, slices, *, seed=0, unlabelled=0, empty=0.57):
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(1, 9), st.integers(1, 7), st.integers(2, 5), st.integers(0, 9), st.floats(0, 1),
-    st.sampled_from(["empty", "none"]), st.sampled_from(["group", "volume", "id"]),
+    st.sampled_from(["empty", "none"]), st.sampled_from(["case", "scan", "slice"]),
 )  # fmt: skip
 def test_no_group_on_both_sides_and_every_slice_validated_once(cases, slices, folds, seed, empty, stratify, group):
     table = make_table(cases, slices, seed=seed, unlabelled=3, empty=empty)
-    assume(table.loc[table["labelled"], group].nunique() >= folds)
+    column = "id" if group == "slice" else group
+    assume(table.loc[table["labelled"], column].nunique() >= folds)
     validated = []
     for fold in range(folds):
         train, validation = split_rows(
@@ -40,13 +41,13 @@ def test_no_group_on_both_sides_and_every_slice_validated_once(cases, slices, fo
         )
         assert len(train)
         assert len(validation)
-        assert not set(table[group].iloc[train]) & set(table[group].iloc[validation])
+        assert not set(table[column].iloc[train]) & set(table[column].iloc[validation])
         assert sorted([*train, *validation]) == np.flatnonzero(table["labelled"]).tolist()
         validated += validation.tolist()
     assert sorted(validated) == np.flatnonzero(table["labelled"]).tolist()
 
 
-@pytest.mark.parametrize("group", ["group", "volume", "id"])
+@pytest.mark.parametrize("group", ["case", "scan", "slice"])
 @pytest.mark.parametrize("stratify", ["empty", "none"])
 def test_deterministic_and_seeded(group, stratify):
     table = make_table(12, 6)
@@ -60,12 +61,12 @@ def test_deterministic_and_seeded(group, stratify):
 def test_stratified_by_empty_slices():
     """Half of the cases are all empty: groups alone put them anywhere, stratified folds share them."""
     table = make_table(20, 10)
-    table["empty"] = table["group"].isin([f"case{n}" for n in range(10)])
+    table["empty"] = table["case"].isin([f"case{n}" for n in range(10)])
 
     def spread(stratify):
         shares = []
         for seed in range(5):
-            fold = assign_folds(table, folds=5, group="group", stratify=stratify, seed=seed)
+            fold = assign_folds(table, folds=5, group="case", stratify=stratify, seed=seed)
             by_fold = [table["empty"][fold == number].mean() for number in range(5)]
             shares.append(np.ptp(by_fold))
         return np.mean(shares)
@@ -75,7 +76,7 @@ def test_stratified_by_empty_slices():
 
 def test_slices_as_groups_are_stratified_to_the_slice():
     table = make_table(4, 25, empty=0.4)
-    fold = assign_folds(table, folds=5, group="id", stratify="empty", seed=0)
+    fold = assign_folds(table, folds=5, group="slice", stratify="empty", seed=0)
     counts = [int(table["empty"][fold == number].sum()) for number in range(5)]
     assert max(counts) - min(counts) <= 1
 
@@ -83,21 +84,21 @@ def test_slices_as_groups_are_stratified_to_the_slice():
 def test_folds_are_about_equally_large():
     table = make_table(30, 8)
     for stratify in ("empty", "none"):
-        sizes = np.bincount(assign_folds(table, folds=5, group="group", stratify=stratify, seed=3))
+        sizes = np.bincount(assign_folds(table, folds=5, group="case", stratify=stratify, seed=3))
         assert sizes.max() < 1.5 * sizes.min()
 
 
 def test_one_fold_trains_and_validates_on_all_labelled():
     table = make_table(1, 5, unlabelled=4)
-    everything = {"folds": 1, "fold": 0, "group": "group", "stratify": "empty", "seed": 0}
+    everything = {"folds": 1, "fold": 0, "group": "case", "stratify": "empty", "seed": 0}
     train, validation = split_rows(table, subset="all", **everything)
     assert train.tolist() == validation.tolist() == np.flatnonzero(table["labelled"]).tolist()
-    assert assign_folds(table, folds=1, group="group", stratify="empty", seed=0).tolist()[-4:] == [-1] * 4
+    assert assign_folds(table, folds=1, group="case", stratify="empty", seed=0).tolist()[-4:] == [-1] * 4
 
 
 def test_annotated_concerns_training_alone():
     table = make_table(6, 10, unlabelled=2)
-    options = {"folds": 3, "fold": 1, "group": "group", "stratify": "empty", "seed": 0}
+    options = {"folds": 3, "fold": 1, "group": "case", "stratify": "empty", "seed": 0}
     train, validation = split_rows(table, subset="all", **options)
     annotated, same = split_rows(table, subset="annotated", **options)
     assert validation.tolist() == same.tolist()
@@ -109,28 +110,28 @@ def test_fewer_groups_than_folds_says_how_many_and_what_to_do():
     table = make_table(3, 4, unlabelled=2)  # the unlabelled case is no group to split
     with pytest.raises(
         DataError,
-        match=r"5 cases at least, but .* have 3 \(split.group = .case.\): set split\.folds = 3, .*folds = 1",
+        match=r"at least 5 cases, but .* have 3 \(split.group = .case.\): set split\.folds = 3, .*folds = 1",
     ):
-        split_rows(table, folds=5, fold=0, group="group", stratify="empty", subset="all", seed=0)
+        split_rows(table, folds=5, fold=0, group="case", stratify="empty", subset="all", seed=0)
 
 
 def test_no_label_at_all():
     table = make_table(2, 3)
     table["labelled"] = table["empty"] = False
     with pytest.raises(DataError, match="have 0"):
-        assign_folds(table, folds=2, group="group", stratify="empty", seed=0)
+        assign_folds(table, folds=2, group="case", stratify="empty", seed=0)
 
 
 def test_fold_out_of_range():
     with pytest.raises(DataError, match=r"split\.fold = 3.*0 to 2"):
-        split_rows(make_table(4, 3), folds=3, fold=3, group="group", stratify="none", subset="all", seed=0)
+        split_rows(make_table(4, 3), folds=3, fold=3, group="case", stratify="none", subset="all", seed=0)
 
 
 # --- a split that was drawn before ----------------------------------------------------------------------------------
 
 
 def drawn(table, **changed):
-    options = {"folds": 3, "fold": 0, "group": "group", "stratify": "none", "subset": "all", "seed": 0} | changed
+    options = {"folds": 3, "fold": 0, "group": "case", "stratify": "none", "subset": "all", "seed": 0} | changed
     return split_rows(table, **options)
 
 

@@ -26,9 +26,9 @@ class Slices:
         self.table = pd.DataFrame(
             {
                 "id": [f"s{row}" for row in rows],
-                "volume": [f"v{row // 4}" for row in rows],
+                "scan": [f"v{row // 4}" for row in rows],
                 "position": [row % 4 for row in rows],
-                "group": [f"g{row // 4}" for row in rows],
+                "case": [f"g{row // 4}" for row in rows],
                 "height": [20 if row < 4 else 24 for row in rows],
                 "width": [16] * 11,
                 "labelled": [row < 8 for row in rows],

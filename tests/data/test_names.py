@@ -36,8 +36,8 @@ def test_names_that_look_like_cases_get_a_pattern_that_fits(names, cases, scans)
     assert (found.names[0], found.names[-1]) == cases
     table = arrange({name: Path(name) for name in names}, found.pattern)
     assert sorted(table["id"]) == sorted(names)
-    assert sorted(table["group"].unique()) == sorted(found.names)
-    assert table["volume"].nunique() == scans
+    assert sorted(table["case"].unique()) == sorted(found.names)
+    assert table["scan"].nunique() == scans
     (note,) = case_notes(names)
     assert f"{len(found.names)} cases ({cases[0]} ... {cases[1]})" in note
     assert re.search(r"dataset\.pattern = '(.*)'$", note)[1] == found.pattern and "'" not in found.pattern
@@ -64,11 +64,11 @@ def test_other_names_are_left_alone(names):
 # --- scans ---
 
 
-SEPARATE = r"(?P<group>p\d+)_(?P<volume>s\d+)_(?P<position>\d+)"
+SEPARATE = r"(?P<case>p\d+)_(?P<scan>s\d+)_(?P<position>\d+)"
 
 
 def rows(names, pattern):
-    return arrange({name: Path(name) for name in names}, pattern)[["id", "volume", "position", "group"]].values.tolist()
+    return arrange({name: Path(name) for name in names}, pattern)[["id", "scan", "position", "case"]].values.tolist()
 
 
 def test_scans_of_two_cases_stay_two_though_they_have_one_name():
@@ -80,21 +80,21 @@ def test_scans_of_two_cases_stay_two_though_they_have_one_name():
 
 
 def test_a_scan_that_holds_its_case_is_called_as_it_is():
-    found = rows(["c1_d0_7", "c2_d0_7"], r"(?P<volume>(?P<group>c\d)_d\d)_(?P<position>\d)")
+    found = rows(["c1_d0_7", "c2_d0_7"], r"(?P<scan>(?P<case>c\d)_d\d)_(?P<position>\d)")
     assert [row[1] for row in found] == ["c1_d0", "c2_d0"]
 
 
 @pytest.mark.parametrize(
     ("names", "pattern", "message"),
     [
-        (["a1_1", "a2_1"], r"(?P<group>a)\d_(?P<position>\d)", r"a1_1 and a2_1 .*\(a, 1\); put what tells them apart"),
+        (["a1_1", "a2_1"], r"(?P<case>a)\d_(?P<position>\d)", r"a1_1 and a2_1 .*\(a, 1\); put what tells them apart"),
         (
             ["p1_s1_1x", "p1_s1_1y"], SEPARATE + ".",
-            r"p1_s1_1x and p1_s1_1y the same volume and position \(p1/s1, 1\).*\(\?P<group>",
+            r"p1_s1_1x and p1_s1_1y the same scan and position \(p1/s1, 1\).*\(\?P<case>",
         ),
         (
-            ["ab_1", "ab_2"], r"(?P<volume>(?:(?P<group>a)(?=b_1)|a)b)_(?P<position>\d)",
-            r"slices of the cases a and ab into the scan ab; .*put the case into \(\?P<volume>",
+            ["ab_1", "ab_2"], r"(?P<scan>(?:(?P<case>a)(?=b_1)|a)b)_(?P<position>\d)",
+            r"slices of the cases a and ab into the scan ab; .*put the case into \(\?P<scan>",
         ),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ class Slices:
 
     def __init__(self, *scans):
         rows = [(f"s{v}_{p}", f"s{v}", p) for v, scan in enumerate(scans) for p in scan]
-        self.table = pd.DataFrame(rows, columns=["id", "volume", "position"])
+        self.table = pd.DataFrame(rows, columns=["id", "scan", "position"])
 
 
 SCANS = ([1, 2, 3], [1], [1, 3, 5], [2, 6, 10, 11], [0, 100])
@@ -52,6 +52,6 @@ def test_what_is_told():
 
 def test_a_table_of_the_competitions_size():
     rows = 40_000
-    table = pd.DataFrame({"id": np.arange(rows).astype(str), "volume": [f"v{i // 100:04d}" for i in range(rows)]})
+    table = pd.DataFrame({"id": np.arange(rows).astype(str), "scan": [f"v{i // 100:04d}" for i in range(rows)]})
     table["position"] = np.arange(rows) % 100
     assert not lonely(table, slices=5, stride=2, edge="zero").any()

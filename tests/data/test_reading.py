@@ -22,7 +22,7 @@ from gisegkit.workflows.predict import predict
 from gisegkit.workflows.train import train
 
 SIZE = (16, 12)
-PATTERN = r"(?P<volume>v\d)_(?P<position>\d)"
+PATTERN = r"(?P<scan>v\d)_(?P<position>\d)"
 BAD = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "fill": 1e300}
 LAYOUTS = {"off": None, "native": Layout(), "size": Layout(SIZE, "fit", "linear"), "area": Layout(SIZE, "fit", "area")}
 
@@ -221,7 +221,7 @@ class Plugin:
 
     def __init__(self, image=None, mask=None):
         self._image, self._mask = image, mask
-        columns = {"id": "s3", "volume": "v", "position": 0, "group": "g", "height": 4, "width": 5}
+        columns = {"id": "s3", "scan": "v", "position": 0, "case": "g", "height": 4, "width": 5}
         self.table = pd.DataFrame([columns | {"labelled": True, "empty": False}])
 
     def image(self, row):

@@ -25,8 +25,8 @@ class Scans:
 
     def __init__(self, *scans, images=None):
         rows = [(f"v{number}", position) for number, positions in enumerate(scans) for position in positions]
-        self.table = pd.DataFrame(rows, columns=["volume", "position"])
-        self.table["id"] = [f"{volume}_{position}" for volume, position in rows]
+        self.table = pd.DataFrame(rows, columns=["scan", "position"])
+        self.table["id"] = [f"{scan}_{position}" for scan, position in rows]
         self.images = images
         self.reads = []
 
@@ -34,8 +34,8 @@ class Scans:
         self.reads.append(row)
         if self.images is not None:
             return self.images[row]
-        volume, position = self.table["volume"][row], self.table["position"][row]
-        return np.full((2, 3), 100 * int(volume[1:]) + position, dtype=np.float32)
+        scan, position = self.table["scan"][row], self.table["position"][row]
+        return np.full((2, 3), 100 * int(scan[1:]) + position, dtype=np.float32)
 
 
 def stack(dataset, row, **options):
@@ -220,7 +220,7 @@ def test_unsorted_tables_are_refused(scans):
 
 def test_a_scan_in_two_pieces_is_refused():
     dataset = Scans([1], [1], [2])
-    dataset.table["volume"] = ["a", "b", "a"]
+    dataset.table["scan"] = ["a", "b", "a"]
     with pytest.raises(DataError, match="sorted"):
         stack(dataset, 0)
 

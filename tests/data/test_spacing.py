@@ -16,7 +16,7 @@ MM = {"spacing_z": 3.0, "spacing_y": 1.5, "spacing_x": 1.25}
 
 
 def table(**columns):
-    return pd.DataFrame({"volume": ["a", "a", "b"], **columns})
+    return pd.DataFrame({"scan": ["a", "a", "b"], **columns})
 
 
 def test_of_a_row_are_the_columns_that_are_there():

@@ -22,9 +22,9 @@ class Tiny:
         self.table = pd.DataFrame(
             {
                 "id": ["s0", "s1", "s2", "s3", "s4"],
-                "volume": ["v0", "v0", "v1", "v1", "v2"],
+                "scan": ["v0", "v0", "v1", "v1", "v2"],
                 "position": [0, 1, 0, 1, 0],
-                "group": ["g0", "g0", "g1", "g1", "g2"],
+                "case": ["g0", "g0", "g1", "g1", "g2"],
                 "height": 4,
                 "width": [5, 5, 5, 5, 6],
                 "labelled": [True, True, True, True, False],

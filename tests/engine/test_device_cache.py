@@ -54,9 +54,9 @@ class Scans:
         self.table = pd.DataFrame(
             {
                 "id": [f"{name}{position}" for name, position in places],
-                "volume": [name for name, _ in places],
+                "scan": [name for name, _ in places],
                 "position": [position for _, position in places],
-                "group": [name for name, _ in places],
+                "case": [name for name, _ in places],
                 "height": [{"a": 17, "b": 30, "c": 21}[name] for name, _ in places],
                 "width": [{"a": 23, "b": 26, "c": 15}[name] for name, _ in places],
                 "labelled": [row != 8 for row in range(len(places))],

@@ -34,16 +34,16 @@ class Squares:
 
     def __init__(self):
         lengths = [("a", 5, (40, 30)), ("b", 1, (33, 47)), ("c", 3, (40, 30))]
-        rows = [(volume, position, size) for volume, count, size in lengths for position in range(count)]
+        rows = [(name, position, size) for name, count, size in lengths for position in range(count)]
         self.table = pd.DataFrame(
             {
-                "id": [f"{volume}{position}" for volume, position, _ in rows],
-                "volume": [volume for volume, _, _ in rows],
+                "id": [f"{name}{position}" for name, position, _ in rows],
+                "scan": [name for name, _, _ in rows],
                 "position": [position for _, position, _ in rows],
-                "group": [volume for volume, _, _ in rows],
+                "case": [name for name, _, _ in rows],
                 "height": [size[0] for _, _, size in rows],
                 "width": [size[1] for _, _, size in rows],
-                "labelled": [volume != "c" for volume, _, _ in rows],
+                "labelled": [name != "c" for name, _, _ in rows],
                 "empty": False,
             }
         )
@@ -87,7 +87,7 @@ def scans(source, rows, batch_size=4, decide=None, **options):
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
 def test_scans_come_whole_in_order_at_native_size(source, batch_size):
     result = scans(source, range(9), batch_size)
-    assert [(scan.volume, scan.rows) for scan in result] == [("a", [0, 1, 2, 3, 4]), ("b", [5]), ("c", [6, 7, 8])]
+    assert [(scan.name, scan.rows) for scan in result] == [("a", [0, 1, 2, 3, 4]), ("b", [5]), ("c", [6, 7, 8])]
     assert [scan.prediction.shape for scan in result] == [(5, 40, 30, 1), (1, 33, 47, 1), (3, 40, 30, 1)]
     assert [scan.truth is None for scan in result] == [False, False, True]
 
@@ -128,16 +128,16 @@ def test_no_scan_is_held_once_it_is_handed_over(source):
     class Watch:
         stage = "probabilities"
 
-        def __call__(self, volume):
+        def __call__(self, name):
             assert all(other() is None for other in held), "the probabilities of the scan before are gone"
-            held.append(weakref.ref(volume))
-            return volume
+            held.append(weakref.ref(name))
+            return name
 
     stream = predict_scans(
         Bright(), source, range(9), decide=Decision(0.5, (Watch(),)), device=pick_device("cpu"), batch_size=2
     )
     for _ in stream:
-        assert all(volume() is None for volume in held)
+        assert all(name() is None for name in held)
     assert len(held) == 3
 
 
@@ -154,8 +154,8 @@ def test_decision_applies_steps_before_and_after_the_threshold():
     class Halve:
         stage = "probabilities"
 
-        def __call__(self, volume):
-            return volume / 2
+        def __call__(self, name):
+            return name / 2
 
     probabilities = np.zeros((1, 8, 8, 1), np.float32)
     probabilities[0, :3, :3] = 1.0
@@ -218,14 +218,14 @@ def test_threads_change_nothing(source, batch_size):
         def __init__(self):
             self.count = 0
 
-        def __call__(self, volume):
+        def __call__(self, name):
             self.count += 1
-            volume[: self.count, 0, 0] = True
-            return volume
+            name[: self.count, 0, 0] = True
+            return name
 
     expected = scans(source, range(9), batch_size, Decision(0.5, (Marked(),)))
     found = list(beside(source, decide=Decision(0.5, (Marked(),)), batch_size=batch_size))
-    assert [(scan.volume, scan.rows) for scan in found] == [(scan.volume, scan.rows) for scan in expected]
+    assert [(scan.name, scan.rows) for scan in found] == [(scan.name, scan.rows) for scan in expected]
     for a, b in zip(found, expected, strict=True):
         assert np.array_equal(a.prediction, b.prediction)
         assert (a.truth is None and b.truth is None) or np.array_equal(a.truth, b.truth)
@@ -267,14 +267,14 @@ def test_an_error_in_a_thread_reaches_the_caller(source):
     class Broken:
         stage = "probabilities"
 
-        def __call__(self, volume):
-            if len(volume) == 1:
+        def __call__(self, name):
+            if len(name) == 1:
                 raise ValueError("one slice is no scan")
-            return volume
+            return name
 
     model = Bright().train()
     stream = beside(source, model, Decision(0.5, (Broken(),)))
-    assert next(stream).volume == "a"
+    assert next(stream).name == "a"
     with pytest.raises(ValueError, match="one slice is no scan"):
         next(stream)
     assert model.training
@@ -354,9 +354,9 @@ class Keep:
     def __init__(self, stage):
         self.stage, self.seen = stage, []
 
-    def __call__(self, volume):
-        self.seen.append((volume.dtype.name, volume.shape))
-        return volume
+    def __call__(self, name):
+        self.seen.append((name.dtype.name, name.shape))
+        return name
 
 
 VALUES = 40 * 64 * 64 * 4
@@ -418,7 +418,7 @@ def test_a_step_of_an_unknown_stage_is_refused_and_not_left_out(stage):
 
 def test_a_step_without_a_stage_is_refused():
     with pytest.raises(ComponentError, match="stage = None"):
-        Decision(0.5, (lambda volume: volume,))
+        Decision(0.5, (lambda name: name,))
 
 
 def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
@@ -437,5 +437,5 @@ class Late:
 
     stage = "mask"
 
-    def __call__(self, volume):
-        return volume
+    def __call__(self, name):
+        return name

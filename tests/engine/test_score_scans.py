@@ -29,13 +29,13 @@ class Count:
 
 
 class Named:
-    table = pd.DataFrame({"id": ["a0", "a1", "b0"], "group": ["one", "one", "two"]})
+    table = pd.DataFrame({"id": ["a0", "a1", "b0"], "case": ["one", "one", "two"]})
 
 
-def scan(volume, rows, truth):
+def scan(name, rows, truth):
     prediction = np.zeros((len(rows), 6, 8, 1), bool)
     prediction[:, :4] = True
-    return Scan(volume, rows, prediction, truth)
+    return Scan(name, rows, prediction, truth)
 
 
 def truth(depth):
@@ -73,7 +73,7 @@ def test_a_scan_is_scored_while_the_next_one_is_made():
         yield scan("b", [2], truth(1))
 
     board, plain = Scoreboard({"count": Patient()}, ["square"]), Scoreboard({"count": Count()}, ["square"])
-    assert [found.volume for found in score_scans(scans(), board, Named(), threads=4)] == ["a", "b"]
+    assert [found.name for found in score_scans(scans(), board, Named(), threads=4)] == ["a", "b"]
     assert len(seen) == 2 and threading.main_thread() not in seen
     list(score_scans(scans(), plain, Named()))
     assert board.scores() == plain.scores()
@@ -94,7 +94,7 @@ def test_scans_are_scored_at_once_and_kept_in_order():
     board = Scoreboard({"count": Patient()}, ["square"])
     scans = [scan("a", [0, 1], truth(2)), scan("b", [2], truth(1))]
     assert list(score_scans(scans, board, Named(), threads=2)) == scans
-    assert board.tables()["by_scan"]["volume"].unique().tolist() == ["a", "b"]
+    assert board.tables()["by_scan"]["scan"].unique().tolist() == ["a", "b"]
 
 
 def test_ignored_pixels_count_in_no_score():

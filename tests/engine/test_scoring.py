@@ -42,8 +42,8 @@ def blank(depth):
     return np.zeros((depth, 2, 2, 2), dtype=bool), np.zeros((depth, 2, 2, 2), dtype=np.uint8)
 
 
-def ids(volume, depth):
-    return [f"{volume}_{d}" for d in range(depth)]
+def ids(scan, depth):
+    return [f"{scan}_{d}" for d in range(depth)]
 
 
 def test_means_run_over_all_defined_values_of_the_set():
@@ -58,8 +58,8 @@ def test_means_run_over_all_defined_values_of_the_set():
 
 def test_parts_have_scores_of_their_own_and_the_metric_combines_their_means():
     metric = Given(
-        {"slices": [[1.0, 0.0], [0.0, 0.0]], "volumes": [3.0, 5.0]},
-        {"slices": [[1.0, 1.0]], "volumes": [4.0, math.nan]},
+        {"slices": [[1.0, 0.0], [0.0, 0.0]], "scans": [3.0, 5.0]},
+        {"slices": [[1.0, 1.0]], "scans": [4.0, math.nan]},
     )
     board = Scoreboard({"m": metric}, CLASSES)
     board.record(board.measure("a", ids("a", 2), *blank(2)))
@@ -67,12 +67,12 @@ def test_parts_have_scores_of_their_own_and_the_metric_combines_their_means():
     expected = {
         "m": 3 / 6 + 12 / 3,
         "m/slices": 3 / 6,
-        "m/volumes": 12 / 3,
+        "m/scans": 12 / 3,
         "m/liver": 2 / 3 + 7 / 2,
         "m/spleen": 1 / 3 + 5,
     }
     assert board.scores() == pytest.approx(expected)
-    assert list(board.scores()) == ["m", "m/slices", "m/volumes", "m/liver", "m/spleen"]
+    assert list(board.scores()) == ["m", "m/slices", "m/scans", "m/liver", "m/spleen"]
 
 
 def test_undefined_is_nan():
@@ -130,15 +130,15 @@ def test_tables():
     assert by_class.loc["spleen", "dice"] == scores["dice/spleen"]
 
     by_slice = tables["by_slice"]
-    assert by_slice.columns.tolist() == ["volume", "id", "class", "true_pixels", "dice", "uwmgi_score/dice"]
+    assert by_slice.columns.tolist() == ["scan", "id", "class", "true_pixels", "dice", "uwmgi_score/dice"]
     assert len(by_slice) == 5 * 2
     assert by_slice["dice"].mean() == pytest.approx(scores["dice"])
     assert by_slice["id"].tolist()[:4] == ["a_0", "a_0", "a_1", "a_1"]
 
     by_scan = tables["by_scan"]
-    assert by_scan.columns.tolist() == ["volume", "class", "slices", *columns]
-    assert by_scan[["volume", "class", "slices"]].to_numpy().tolist() == [
-        [volume, label, depth] for volume, depth in (("a", 3), ("b", 2)) for label in ("liver", "spleen", "all")
+    assert by_scan.columns.tolist() == ["scan", "class", "slices", *columns]
+    assert by_scan[["scan", "class", "slices"]].to_numpy().tolist() == [
+        [scan, label, depth] for scan, depth in (("a", 3), ("b", 2)) for label in ("liver", "spleen", "all")
     ]
     alone = Scoreboard({"uwmgi_score": UWMGIScore()}, CLASSES)
     alone.record(alone.measure("b", ids("b", 2), *scan(2, 1)))
@@ -152,7 +152,7 @@ def test_tables_say_whose_scan_it_is_where_that_is_known():
     truth[0, :2] = IGNORE
     board.record(board.measure("day1", ids("day1", 3), prediction, truth, case="patient"))
     tables = board.tables()
-    assert tables["by_scan"].columns.tolist() == ["volume", "case", "class", "slices", "dice"]
+    assert tables["by_scan"].columns.tolist() == ["scan", "case", "class", "slices", "dice"]
     assert tables["by_scan"]["case"].unique().tolist() == tables["by_slice"]["case"].unique().tolist() == ["patient"]
     expected = [(truth[d, :, :, k] == 1).sum() for d in range(3) for k in range(2)]
     assert tables["by_slice"]["true_pixels"].tolist() == expected

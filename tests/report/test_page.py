@@ -87,7 +87,7 @@ def page(**changes: Any) -> str:
         },
         "tables": {
             "by_class": pd.DataFrame({"class": ["stomach"], "dice": [0.71239], "slices": [33]}),
-            "by_scan": pd.DataFrame({"volume": ["a", "b", "c"], "dice": [0.9, float("nan"), 0.1]}),
+            "by_scan": pd.DataFrame({"scan": ["a", "b", "c"], "dice": [0.9, float("nan"), 0.1]}),
         },
         "preview": b"\x89PNG picture",
     }
@@ -163,9 +163,7 @@ def test_scans_are_listed_lowest_first_and_at_most_fifty():
     text = Reader(page()).text
     assert "lowest dice first; 3 of 3 rows" in text
     assert "c|0.1000|a|0.9000|b|–" in text
-    many = pd.DataFrame(
-        {"volume": [f"scan{i:03}." for i in range(80)], "size": 2.5, "dice": [i / 80 for i in range(80)]}
-    )
+    many = pd.DataFrame({"scan": [f"scan{i:03}." for i in range(80)], "size": 2.5, "dice": [i / 80 for i in range(80)]})
     text = Reader(page(tables={"by_scan": many})).text
     assert "50 of 80 rows" in text
     assert text.count("scan0") == 50
@@ -174,7 +172,7 @@ def test_scans_are_listed_lowest_first_and_at_most_fifty():
 
 
 def test_scans_are_listed_worst_first_also_where_lower_is_better():
-    table = pd.DataFrame({"volume": ["a.", "b.", "c."], "hd95": [2.5, 20.5, None]})
+    table = pd.DataFrame({"scan": ["a.", "b.", "c."], "hd95": [2.5, 20.5, None]})
     scores = {"conventions": {"hd95": "in mm", "dice": "of masks"}, "higher_is_better": {"hd95": False, "dice": True}}
     text = Reader(page(tables={"by_scan": table}, scores=scores)).text
     assert "highest hd95 first; 3 of 3 rows" in text
@@ -182,8 +180,8 @@ def test_scans_are_listed_worst_first_also_where_lower_is_better():
 
 
 def test_tables_of_other_shapes_are_shown():
-    counts = pd.DataFrame({"volume": ["a", "b"], "slices": [24.0, None], "flag": [True, False]})
-    text = Reader(page(tables={"by_class": counts, "by_scan": counts[["volume"]]})).text
+    counts = pd.DataFrame({"scan": ["a", "b"], "slices": [24.0, None], "flag": [True, False]})
+    text = Reader(page(tables={"by_class": counts, "by_scan": counts[["scan"]]})).text
     assert "a|24|True|b|–|False" in text, "a count beside a gap is still a whole number"
     assert Reader(page(tables={})).count("table") == 4, "scores, and environment, versions, plugins"
 

@@ -16,7 +16,7 @@ from gisegkit.report.preview import TILE, Panel, draw, encode_png, outlined, pic
 
 def table_of(scans: dict[str, list[bool]]) -> pd.DataFrame:
     """A dataset's table from the emptiness of each scan's slices."""
-    return pd.DataFrame([{"volume": name, "empty": empty} for name, slices in scans.items() for empty in slices])
+    return pd.DataFrame([{"scan": name, "empty": empty} for name, slices in scans.items() for empty in slices])
 
 
 def square(top: int, bottom: int, left: int, right: int, *, size: int = 90, classes: int = 1) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_rows_come_evenly_from_every_scan_with_one_empty_slice_among_them():
     assert picked == sorted(picked)
     chosen = table.iloc[picked]
     assert chosen["empty"].sum() == 1
-    assert chosen[~chosen["empty"]].groupby("volume").size().to_dict() == {"a": 3, "b": 3, "c": 3}
+    assert chosen[~chosen["empty"]].groupby("scan").size().to_dict() == {"a": 3, "b": 3, "c": 3}
 
 
 def test_rows_are_spread_within_a_scan():

@@ -12,7 +12,8 @@ import torch
 
 from gisegkit.data.folds import split_digest
 from gisegkit.errors import RunError
-from gisegkit.runs.folder import RunDir, jsonable, write, write_text
+from gisegkit.runs.files import FORMAT, jsonable
+from gisegkit.runs.folder import RunDir, write, write_text
 from gisegkit.types import EpochReport
 
 FACTS = {"classes": ["a"], "channels": 1, "split": "0" * 64}
@@ -31,7 +32,7 @@ def new(path, *, demo=False):
 def test_create_and_open(tmp_path):
     run = new(tmp_path / "a" / "run")
     assert RunDir.open(run.path).recipe.read_text() == 'name = "x"\n'
-    assert run.environment() == {"device": "cpu"}
+    assert run.environment() == {"format": FORMAT, "device": "cpu"}
     assert not (run.path / "DEMO.txt").exists()
 
 

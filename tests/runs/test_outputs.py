@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gisegkit.errors import RecipeError, RunError
-from gisegkit.runs.outputs import read_scores, read_table, refuse_settings_without_effect
+from gisegkit.runs.outputs import FORMAT, read_scores, read_table, refuse_settings_without_effect
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def folder(write_run):
 
 def test_scores_are_read_back(folder):
     content = read_scores(folder)
-    assert content["part"] == "validation" and content["format"] == 2
+    assert content["part"] == "validation" and content["format"] == FORMAT
     assert read_scores(folder / "nowhere") is None
 
 
@@ -27,9 +27,9 @@ def test_scores_are_read_back(folder):
     [
         (lambda text: text[: len(text) // 2], "cannot be read"),
         (lambda text: "[1, 2]", "written by another gisegkit"),
-        (lambda text: text.replace('"format": 2', '"format": 1'), "its format is 1"),
+        (lambda text: text.replace('"format": 3', '"format": 2'), "its format is 2"),
         (lambda text: text.replace('"slices"', '"slice"'), "lacks slices"),
-        (lambda text: json.dumps({"format": 2}), "lacks part, slices"),
+        (lambda text: json.dumps({"format": FORMAT}), "lacks part, slices"),
     ],
 )
 def test_foreign_or_damaged_scores_are_an_error_in_one_line(folder, damage, message):
@@ -42,14 +42,14 @@ def test_foreign_or_damaged_scores_are_an_error_in_one_line(folder, damage, mess
 
 def test_names_are_text_and_the_rest_numbers(tmp_path):
     file = tmp_path / "by_scan.csv"
-    file.write_text("volume,case,class,slices,dice\n001,NA,null,3,0.5\n002,nan,None,4,\n")
+    file.write_text("scan,case,class,slices,dice\n001,NA,null,3,0.5\n002,nan,None,4,\n")
     table = read_table(file)
-    assert table["volume"].tolist() == ["001", "002"] and table["case"].tolist() == ["NA", "nan"]
+    assert table["scan"].tolist() == ["001", "002"] and table["case"].tolist() == ["NA", "nan"]
     assert table["class"].tolist() == ["null", "None"]
     assert table["slices"].tolist() == [3, 4] and pd.isna(table["dice"][1])
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00binary", b"volume,dice\na,not a number\n"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00binary", b"scan,dice\na,not a number\n"])
 def test_a_damaged_table_is_an_error(tmp_path, content):
     file = tmp_path / "by_scan.csv"
     file.write_bytes(content)

@@ -16,7 +16,7 @@ from gisegkit.runs.scored import (
     check_comparable,
     check_sums,
     combiner,
-    common_volumes,
+    common_scans,
     read_run,
     shared_metric,
 )
@@ -46,7 +46,7 @@ def test_the_score_of_all_cases_is_that_of_the_scoreboard(read, metric):
 
 
 @pytest.mark.parametrize(
-    "metric", [UWMGIScore(hausdorff_unit="slice"), UWMGIScore(hausdorff_classes="merged"), Dice(unit="volume")]
+    "metric", [UWMGIScore(hausdorff_unit="slice"), UWMGIScore(hausdorff_classes="merged"), Dice(unit="scan")]
 )
 def test_whatever_the_unit(read, metric):
     run = read("a", metrics={"m": metric})
@@ -74,7 +74,7 @@ def test_cases_are_made_of_all_their_scans(read):
     run = read("a", cases=3)
     sums = case_sums(run, "dice", combine("dice"))
     scores = run.slices.groupby("case")["dice"].agg(["sum", "count"])
-    assert run.slices.groupby("case")["volume"].nunique().tolist() == [1, 2, 1]
+    assert run.slices.groupby("case")["scan"].nunique().tolist() == [1, 2, 1]
     assert sums.sums[0].tolist() == pytest.approx(scores["sum"].tolist())
     assert sums.counts[0].tolist() == scores["count"].tolist()
 
@@ -148,7 +148,7 @@ def test_the_metric_is_one_that_all_have(read):
 
 
 def test_the_metric_is_built_as_the_recipe_says(read, registries):
-    recipe = '[[metric]]\nname = "dice"\nunit = "volume"\n'
+    recipe = '[[metric]]\nname = "dice"\nunit = "scan"\n'
     assert combiner(read("a", recipe=recipe), "dice", registries)({"dice": 0.3}) == 0.3
     with pytest.raises(ComponentError, match="no metric 'gone'"):
         combiner(read("b", metrics={"gone": Dice()}), "gone", registries)
@@ -168,13 +168,13 @@ def test_runs_that_were_not_scored_alike_are_refused(read):
 
 def test_the_same_names_with_another_truth_are_other_data(read):
     with pytest.raises(RunError, match=r"different data\. In a, slice c0_d0_\d .*true pixels"):
-        common_volumes(read("a"), read("b", truth_seed=8))
+        common_scans(read("a"), read("b", truth_seed=8))
 
 
 def test_common_scans_have_the_same_slices(read):
     first, shifted, longer = read("a", cases=4), read("b", cases=4, first=2), read("c", cases=4)
-    assert common_volumes(first, shifted) == {"c2_d0", "c3_d0", "c3_d1"}
-    assert common_volumes(first, read("d", cases=2, first=9)) == set()
+    assert common_scans(first, shifted) == {"c2_d0", "c3_d0", "c3_d1"}
+    assert common_scans(first, read("d", cases=2, first=9)) == set()
     fewer = longer.slices[longer.slices["id"] != "c1_d0_2"]
     object.__setattr__(longer, "slices", fewer)
-    assert common_volumes(first, longer) == {"c0_d0", "c1_d1", "c2_d0", "c3_d0", "c3_d1"}
+    assert common_scans(first, longer) == {"c0_d0", "c1_d1", "c2_d0", "c3_d0", "c3_d1"}

@@ -172,9 +172,9 @@ def test_postprocess_that_changes_its_input_is_found():
     class Clear:
         stage = "masks"
 
-        def __call__(self, volume):
-            volume[:] = False
-            return volume
+        def __call__(self, scan):
+            scan[:] = False
+            return scan
 
     with pytest.raises(ContractError, match="in place"):
         check_postprocess(Clear())

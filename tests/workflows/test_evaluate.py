@@ -86,7 +86,7 @@ def test_the_runs_own_evaluation_holds_the_recipe_and_says_what_was_scored(finis
     [
         ("evaluate.threshold=0.2", "evaluate.threshold: 0.5 -> 0.2"),
         ("postprocess.0.pixels=100", "postprocess.0.pixels: 3 -> 100"),
-        ("metric.1.unit=volume", 'metric.1.unit: "slice" -> "volume"'),
+        ("metric.1.unit=scan", 'metric.1.unit: "slice" -> "scan"'),
         ("input.edge=zero", 'input.edge: "clamp" -> "zero"'),
     ],
 )

@@ -30,7 +30,7 @@ name = "folder"
 root = "{root}"
 labels = {{square = 1, block = 2}}
 background = [0]
-pattern = '(?P<group>p\\d+)_(?P<position>\\d+)'
+pattern = '(?P<case>p\\d+)_(?P<position>\\d+)'
 [input]
 size = [32, 32]
 normalize = "dtype"

@@ -33,9 +33,9 @@ def masks(seed):
     return {name: (rng.random((12, *size, 3)) < rng.random((12, 1, 1, 3)) - 0.3) for name, size in SIZES.items()}
 
 
-def rows(volumes, column, *, sizes=False):
+def rows(scans, column, *, sizes=False):
     out = []
-    for name, mask in volumes.items():
+    for name, mask in scans.items():
         for d, k in np.ndindex(len(mask), 3):
             row = {"id": f"{name}_slice_{d + 1:04d}", "class": CLASSES[k], column: rle.encode(mask[d, :, :, k])}
             out.append(row | ({"width": mask.shape[2], "height": mask.shape[1]} if sizes else {}))
@@ -125,7 +125,7 @@ def test_json(folder):
     assert content["scores"]["dice/stomach"] is None
     assert content["conventions"] == {name: metric.convention for name, metric in metrics().items()}
     assert [row["class"] for row in content["by_class"]] == [*CLASSES, "all"]
-    assert content["by_scan"][-1]["volume"] == "case1_day3"
+    assert content["by_scan"][-1]["scan"] == "case1_day3"
     assert content["by_scan"][-1]["slices"] == 12
     assert (content["scans"], content["slices"], content["scans_not_scored"]) == (1, 12, 2)
 
@@ -290,7 +290,7 @@ def test_metrics_in_mm_take_the_spacing_of_the_scans_beside_the_truth(folder):
     for file in (folder / "train" / "case1").rglob("*.png"):  # 1.5 from column to column, 2 from row to row
         file.rename(file.with_name(file.name.replace("1.50_1.50", "1.50_2.00")))
     found = score_submission(folder / "submission.csv", folder / "train.csv", metrics={"assd": ASSD()})
-    table = found.board.tables()["by_scan"].set_index(["volume", "class"])["assd"]
+    table = found.board.tables()["by_scan"].set_index(["scan", "class"])["assd"]
     for name in SIZES:
         mm = (3.0, 2.0 if name.startswith("case1_") else 1.5, 1.5)
         expected = ASSD()(masks(1)[name], masks(0)[name], spacing=mm)["assd"]

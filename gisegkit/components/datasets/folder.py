@@ -42,11 +42,11 @@ class Folder:
         background: values that belong to no class.
         ignore: values whose pixels count in neither loss nor score, for any class.
         unlabelled: folder of images without masks, for prediction, in root; empty for none.
-        pattern: regular expression for whole file names without suffix, with any of the named groups volume (the scan),
-            position (the slice's number in it) and group (the case), such as "(?P<group>p\\d+)_(?P<position>\\d+)".
-            A volume that does not enclose the group is one of that group alone, and is called GROUP/VOLUME. What is not
-            named: the volume is the group, and without both every image is its own; the position counts names in
-            natural order; the group is the volume.
+        pattern: regular expression that matches each file name without its suffix, with any of the named groups case,
+            scan and position (the slice's number in the scan), such as "(?P<case>p\\d+)_(?P<position>\\d+)".
+            A scan whose name does not contain the case is called CASE/SCAN. Without case, each scan is a case; without
+            scan, each case is a scan; without both, each image is a scan of its own. Without position, slices are in
+            the natural order of their names.
         spacing: mm from a slice to the next, a row to the next and a column to the next, such as [3.0, 1.5, 1.5], or
             the last two alone, for metrics that measure in mm.
 

@@ -32,7 +32,7 @@ SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.pn
 SliceRow = tuple[str, str, int, str, int, int, float, float, str]
 THICKNESS = 3.0
 """mm from a slice to the next; the organisers' description says it, no file does."""
-COLUMNS = ["id", "volume", "position", "group", "height", "width", "spacing_y", "spacing_x", "path"]
+COLUMNS = ["id", "scan", "position", "case", "height", "width", "spacing_y", "spacing_x", "path"]
 
 
 class UWMGI:
@@ -74,7 +74,7 @@ class UWMGI:
         left_out = excluded_scans(exclude)
         _check_root(self.root)
         train, test = (_list_slices(self.root, part) for part in ("train", "test"))
-        table = pd.DataFrame(train + test, columns=COLUMNS).sort_values(["volume", "position"], ignore_index=True)
+        table = pd.DataFrame(train + test, columns=COLUMNS).sort_values(["scan", "position"], ignore_index=True)
         if table.empty:
             raise no_data(
                 self.root, "train/ and test/ hold no slices case1/case1_day0/scans/slice_0001_*.png", put=DOWNLOAD
@@ -86,8 +86,8 @@ class UWMGI:
         runs, known = self._read_runs(table, file=self.root / "train.csv" if len(train) else None)
         table["labelled"] = np.asarray(known.any(axis=1))
         table["empty"] = table["labelled"] & (runs == "").all(axis=1)
-        gone = table["labelled"] & table["volume"].isin(list(left_out))
-        counts = table.loc[gone, "volume"].map(left_out).value_counts(sort=False)
+        gone = table["labelled"] & table["scan"].isin(list(left_out))
+        counts = table.loc[gone, "scan"].map(left_out).value_counts(sort=False)
         self.dropped = tuple(Dropped(str(reason), int(count)) for reason, count in counts.items())
         self.table = table[~gone].reset_index(drop=True)
         self._runs = runs[~gone.to_numpy()]
@@ -160,7 +160,7 @@ class UWMGI:
 
     def _check_headers(self) -> None:
         """Slices of one scan are alike, so that one header a scan tells whether the names are right."""
-        for row in np.flatnonzero(~self.table["volume"].duplicated().to_numpy()):
+        for row in np.flatnonzero(~self.table["scan"].duplicated().to_numpy()):
             header = png_header(self._path(int(row)))
             self._check_size(int(row), header.height, header.width)
 
@@ -227,7 +227,7 @@ class UWMGI:
         in_train = table["path"].str.startswith("train").to_numpy()
         some = np.asarray(known.any(axis=1))
         unlabelled = table[~some & in_train]
-        for scan, count in unlabelled["volume"].value_counts(sort=False).items():
+        for scan, count in unlabelled["scan"].value_counts(sort=False).items():
             self._notes.append(f"{scan}: {count} slices have no rows in train.csv; they count as not labelled")
         partial = table["id"][some & ~np.asarray(known.all(axis=1))]
         for name in partial:
@@ -286,7 +286,7 @@ def _list_slices(root: Path, part: str) -> list[SliceRow]:
 
 
 def _refuse_twice(table: pd.DataFrame) -> None:
-    twice = table.duplicated(["volume", "position"], keep=False)
+    twice = table.duplicated(["scan", "position"], keep=False)
     if twice.any():
         first, second = table[twice]["path"].iloc[:2]
         raise DataError(f"{first} and {second} are the same slice of the same scan; remove one of the two")

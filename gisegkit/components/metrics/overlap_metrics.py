@@ -35,7 +35,7 @@ class Dice:
     bounds = (0.0, 1.0)
 
     def __init__(
-        self, *, unit: Literal["slice", "volume"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
+        self, *, unit: Literal["slice", "scan"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
     ) -> None:
         self.unit = unit
         self.empty = empty
@@ -66,7 +66,7 @@ class IoU:
     bounds = (0.0, 1.0)
 
     def __init__(
-        self, *, unit: Literal["slice", "volume"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
+        self, *, unit: Literal["slice", "scan"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
     ) -> None:
         self.unit = unit
         self.empty = empty
@@ -110,7 +110,7 @@ class UWMGIScore:
         self,
         *,
         dice_empty: Literal["skip", "one", "zero"] = "skip",
-        hausdorff_unit: Literal["volume", "slice"] = "volume",
+        hausdorff_unit: Literal["scan", "slice"] = "scan",
         hausdorff_norm: Literal["per_axis", "diagonal"] = "per_axis",
         hausdorff_empty: Literal["skip", "zero"] = "skip",
         hausdorff_classes: Literal["each", "merged"] = "each",
@@ -120,9 +120,9 @@ class UWMGIScore:
         self.norm = hausdorff_norm
         self.empty = hausdorff_empty
         self.classes = hausdorff_classes
-        where = "3D with slice depth 1, per scan" if hausdorff_unit == "volume" else "2D, per slice"
+        where = "3D with slice depth 1, per scan" if hausdorff_unit == "scan" else "2D, per slice"
         whose = "and class" if hausdorff_classes == "each" else "with all classes merged"
-        root = "√3" if hausdorff_unit == "volume" else "√2"
+        root = "√3" if hausdorff_unit == "scan" else "√2"
         divided = f"size per axis and {root}" if hausdorff_norm == "per_axis" else "diagonal in voxels"
         self.convention = (
             f"0.4 Dice + 0.6 (1 - Hausdorff); {self.dice.convention}; Hausdorff in {where} {whose}, symmetric, "
@@ -140,7 +140,7 @@ class UWMGIScore:
         depth, height, width, classes = prediction.shape
         if self.classes == "merged":
             prediction, truth = _union(prediction), _union(truth)
-        if self.unit == "volume":
+        if self.unit == "scan":
             values = np.array(self._distances(class_boxes(prediction, truth), (depth, height, width)))
         else:
             values = np.array([self._distances(pairs, (height, width)) for pairs in slice_boxes(prediction, truth)])
@@ -166,7 +166,7 @@ def _overlap_convention(unit: str, empty: str) -> str:
 
 
 def _counts(prediction: BoolArray, truth: BoolArray, unit: str) -> tuple[FloatArray, FloatArray]:
-    """Pixels of the intersection, and of prediction plus truth: ``[D, K]`` for slices, ``[K]`` for volumes."""
+    """Pixels of the intersection, and of prediction plus truth: ``[D, K]`` for slices, ``[K]`` for scans."""
     intersection = count(prediction & truth).astype(np.float64)
     pixels = (count(prediction) + count(truth)).astype(np.float64)
     return (intersection, pixels) if unit == "slice" else (intersection.sum(axis=0), pixels.sum(axis=0))

@@ -41,7 +41,7 @@ class _SurfaceMetric:
                 return ONE_EMPTY.get(self.one_empty, diagonal)
             return self._value(*surface_distances(p, t, spacing=spacing))
 
-        if self.unit == "volume":
+        if self.unit == "scan":
             values = np.array([value(p, t) for p, t in class_boxes(prediction, truth)])
         else:
             values = np.array([[value(p, t) for p, t in pairs] for pairs in slice_boxes(prediction, truth)])
@@ -52,7 +52,7 @@ class _SurfaceMetric:
 
     @property
     def spacing_columns(self) -> tuple[str, ...]:
-        return SPACING if self.unit == "volume" else SPACING[1:]
+        return SPACING if self.unit == "scan" else SPACING[1:]
 
     def _value(self, forth: FloatArray, back: FloatArray) -> float:
         """From the distances of each surface's voxels to the other surface; neither is empty."""
@@ -81,7 +81,7 @@ class HD95(_SurfaceMetric):
     def __init__(
         self,
         *,
-        unit: Literal["volume", "slice"] = "volume",
+        unit: Literal["scan", "slice"] = "scan",
         empty: Literal["skip", "zero"] = "skip",
         one_empty: Literal["diagonal", "skip"] = "diagonal",
     ) -> None:
@@ -113,7 +113,7 @@ class ASSD(_SurfaceMetric):
     def __init__(
         self,
         *,
-        unit: Literal["volume", "slice"] = "volume",
+        unit: Literal["scan", "slice"] = "scan",
         empty: Literal["skip", "zero"] = "skip",
         one_empty: Literal["diagonal", "skip"] = "diagonal",
     ) -> None:
@@ -149,7 +149,7 @@ class NSD(_SurfaceMetric):
         self,
         *,
         tolerance: Annotated[float, Above(0)] = 3.0,
-        unit: Literal["volume", "slice"] = "volume",
+        unit: Literal["scan", "slice"] = "scan",
         empty: Literal["skip", "one", "zero"] = "skip",
     ) -> None:
         self.tolerance, self.unit, self.empty = tolerance, unit, empty
@@ -176,4 +176,4 @@ def _distances(unit: str, empty: str, one_empty: str) -> str:
 
 
 def _place(unit: str) -> str:
-    return "in 3D, per scan and class" if unit == "volume" else "in 2D, per slice and class"
+    return "in 3D, per scan and class" if unit == "scan" else "in 2D, per slice and class"

@@ -40,6 +40,16 @@ KNOWN_BAD = frozenset(
 SPACING = "1.50_1.50"  # mm
 
 
+RANGES = {
+    "cases": (1, FIRST_TEST_CASE - 1),
+    "days": (1, 100),
+    "slices": (8, 9999),
+    "seed": (0, 2**63 - 1),
+    "test_cases": (0, 1000),
+}
+"""The smallest and the largest number of each."""
+
+
 def write_phantom(
     out: Path, *, cases: int, days: int, slices: int, seed: int, test_cases: int = 0, progress: Progress = silent
 ) -> Path:
@@ -65,11 +75,9 @@ def write_phantom(
         DataError: a number is out of range.
         RunError: ``out`` is there already and is not an empty folder.
     """
-    _check_range("cases", cases, 1, FIRST_TEST_CASE - 1)
-    _check_range("days", days, 1, 100)
-    _check_range("slices", slices, 8, 9999)
-    _check_range("seed", seed, 0, 2**63 - 1)
-    _check_range("test_cases", test_cases, 0, 1000)
+    numbers = {"cases": cases, "days": days, "slices": slices, "seed": seed, "test_cases": test_cases}
+    for name, number in numbers.items():
+        _check_range(name, number, *RANGES[name])
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out}: is in the way of the phantom; name a folder that does not exist yet, or empty this one")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -305,8 +305,8 @@ class Store:
 
 def _blocks(dataset: Dataset) -> list[AnyArray]:
     """The rows of each shard. Which rows share one never depends on what other scans there are."""
-    volumes = dataset.table["volume"].to_numpy(dtype=str)
-    edges = [0, *(np.flatnonzero(volumes[1:] != volumes[:-1]) + 1).tolist(), len(volumes)]
+    scans = dataset.table["scan"].to_numpy(dtype=str)
+    edges = [0, *(np.flatnonzero(scans[1:] != scans[:-1]) + 1).tolist(), len(scans)]
     blocks: list[AnyArray] = []
     pooled: dict[int, list[AnyArray]] = {}
     for start, stop in itertools.pairwise(edges):
@@ -314,5 +314,5 @@ def _blocks(dataset: Dataset) -> list[AnyArray]:
         if len(rows) >= WHOLE:
             blocks.append(rows)
         else:
-            pooled.setdefault(int(digest(volumes[start]), 16) % POOLS, []).append(rows)
+            pooled.setdefault(int(digest(scans[start]), 16) % POOLS, []).append(rows)
     return blocks + [np.concatenate(pooled[number]) for number in sorted(pooled)]

@@ -60,7 +60,7 @@ def test_label_files(root):
         expected[0, 0] = IGNORE  # for every class
         assert np.array_equal(mask[:, :, k], expected)
     assert not dataset.table["empty"].any()
-    assert dataset.table["group"].tolist() == dataset.table["volume"].tolist() == ["1", "10", "2"]
+    assert dataset.table["case"].tolist() == dataset.table["scan"].tolist() == ["1", "10", "2"]
     assert list(dataset.defects()) == []
 
 
@@ -168,13 +168,13 @@ def names(tmp_path, stems, pattern):
     for stem in stems:
         write(tmp_path / "images" / f"{stem}.png", picture())
     table = Folder(root=str(tmp_path), labels=LABELS, pattern=pattern).table
-    return table[["id", "volume", "position", "group"]].to_numpy().tolist()
+    return table[["id", "scan", "position", "case"]].to_numpy().tolist()
 
 
 def test_pattern_gives_volume_position_and_group(tmp_path):
     found = names(
         tmp_path, ["p1_d0_2", "p1_d0_10", "p1_d3_1", "p2_d0_7"],
-        r"(?P<volume>(?P<group>p\d+)_d\d+)_(?P<position>\d+)",
+        r"(?P<scan>(?P<case>p\d+)_d\d+)_(?P<position>\d+)",
     )  # fmt: skip
     assert found == [
         ["p1_d0_2", "p1_d0", 2, "p1"], ["p1_d0_10", "p1_d0", 10, "p1"], ["p1_d3_1", "p1_d3", 1, "p1"],
@@ -183,7 +183,7 @@ def test_pattern_gives_volume_position_and_group(tmp_path):
 
 
 def test_pattern_without_position_counts_in_natural_order(tmp_path):
-    found = names(tmp_path, ["a-10", "a-9", "b-1"], r"(?P<volume>\w)-.*")
+    found = names(tmp_path, ["a-10", "a-9", "b-1"], r"(?P<scan>\w)-.*")
     assert found == [["a-9", "a", 0, "a"], ["a-10", "a", 1, "a"], ["b-1", "b", 0, "b"]]
 
 
@@ -194,12 +194,17 @@ def test_natural_order():
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        (r"(?P<volume>\w)", "does not describe the name 'a-1'"),
-        (r"(?P<volume>\w", "is no regular expression"),
-        (r"(?P<volum>\w).*", "'volum' has no meaning.*did you mean 'volume'"),
-        (r"\w.*", "names no group"),
+        (r"(?P<scan>\w)", "does not describe the name 'a-1'"),
+        (r"(?P<scan>\w", "is no regular expression"),
+        (r"(?P<scam>\w).*", "'scam' has no meaning.*did you mean 'scan'"),
+        (
+            r"(?P<volume>\w).*",
+            r"'volume' has no meaning; valid are scan, position, case; write \(\?P<scan>...\), its name now",
+        ),
+        (r"(?P<group>\w).*", r"'group' has no meaning.*write \(\?P<case>"),
+        (r"\w.*", "has no named group"),
         (r"(?P<position>\w)-.*", "no whole number as position"),
-        (r"(?P<volume>\w)-(?P<position>\d).*", "a-1 and a-11 the same volume and position"),
+        (r"(?P<scan>\w)-(?P<position>\d).*", "a-1 and a-11 the same scan and position"),
     ],
 )
 def test_wrong_patterns(tmp_path, pattern, message):
@@ -244,7 +249,7 @@ def test_without_a_pattern_cases_in_the_names_are_told(tmp_path):
     assert "3 cases (p00 ... p02)" in note and note in list(dataset.defects())
     pattern = note.rpartition("dataset.pattern = '")[2].removesuffix("'")
     followed = Folder(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
-    assert followed.table["group"].nunique() == 3 and followed.notes == () and list(followed.defects()) == []
+    assert followed.table["case"].nunique() == 3 and followed.notes == () and list(followed.defects()) == []
 
 
 @pytest.mark.parametrize("slices", [1, 3])
@@ -255,12 +260,12 @@ def test_stacks_and_scans_never_mix_cases(tmp_path, slices):
             image = np.full((6, 8), 10 * case + position, np.uint8)
             write(tmp_path / "images" / f"p{case}_s1_{position}.png", image)
             write(tmp_path / "masks" / f"p{case}_s1_{position}.png", label_file())
-    pattern = r"(?P<group>p\d+)_(?P<volume>s\d+)_(?P<position>\d+)"
+    pattern = r"(?P<case>p\d+)_(?P<scan>s\d+)_(?P<position>\d+)"
     dataset = Folder(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
     reader = SliceReader(dataset, slices=slices, stride=1, edge="clamp", normalize="dtype")
-    for row, case in enumerate(dataset.table["group"]):
+    for row, case in enumerate(dataset.table["case"]):
         assert set(np.unique(np.rint(reader.read(row) * 255)) // 10) == {int(case[1:])}
-    assert dataset.table.groupby("volume")["group"].nunique().tolist() == [1, 1]
+    assert dataset.table.groupby("scan")["case"].nunique().tolist() == [1, 1]
 
 
 def test_sizes_differ(root):

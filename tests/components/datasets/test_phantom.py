@@ -52,7 +52,7 @@ def test_every_scan_made_is_used_by_a_recipe_of_the_competition(tmp_path: Path) 
     write_phantom(tmp_path / "ph", cases=13, days=1, slices=8, seed=0)
     for exclude in EXCLUSIONS:
         dataset = UWMGI(root=str(tmp_path / "ph"), exclude=exclude)
-        assert (dataset.table["volume"].nunique(), dataset.dropped) == (13, ())
+        assert (dataset.table["scan"].nunique(), dataset.dropped) == (13, ())
 
 
 def test_exclusive_classes_are_the_same_but_for_pixels_of_several_and_are_prepared_anew() -> None:

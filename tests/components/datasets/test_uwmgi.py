@@ -75,8 +75,8 @@ def test_table(root):
     assert table["id"].tolist()[:4] == [
         "case10_day1_slice_0001", "case10_day1_slice_0002", "case10_day1_slice_0003", "case2_day0_slice_0001",
     ]  # fmt: skip
-    assert table["volume"].unique().tolist() == ["case10_day1", "case2_day0", "case2_day5"]
-    assert table["group"].unique().tolist() == ["case10", "case2"]
+    assert table["scan"].unique().tolist() == ["case10_day1", "case2_day0", "case2_day5"]
+    assert table["case"].unique().tolist() == ["case10", "case2"]
     assert table["position"].tolist() == [1, 2, 3] * 3
     assert (table["height"] == HEIGHT).all()
     assert (table["width"] == WIDTH).all()
@@ -109,7 +109,7 @@ def test_exclusion_is_named_and_counted(root):
     assert len(everything.table) == 12
     assert everything.dropped == ()
     own = UWMGI(root=str(root), exclude=["case2_day5", "case10_day1", "case99_day9"])
-    assert own.table["volume"].unique().tolist() == ["case2_day0", "case7_day0"]
+    assert own.table["scan"].unique().tolist() == ["case2_day0", "case7_day0"]
     assert sum(dropped.slices for dropped in own.dropped) == 6
     assert np.array_equal(own.mask(1), masks_of("case2_day0", 2))  # texts follow their rows
 
@@ -368,8 +368,8 @@ def test_real_sample():
     dataset = UWMGI(root=str(SAMPLE))
     check_dataset(dataset)
     assert len(dataset.table) == 18
-    assert dataset.table["group"].nunique() == 3
-    assert dataset.table["volume"].nunique() == 4
+    assert dataset.table["case"].nunique() == 3
+    assert dataset.table["scan"].nunique() == 4
     assert sorted(set(zip(dataset.table["height"], dataset.table["width"], strict=True))) == [(266, 266), (310, 360)]
     assert list(dataset.defects()) == []
     texts = pd.read_csv(SAMPLE / "train.csv").fillna("").set_index(["id", "class"])["segmentation"]

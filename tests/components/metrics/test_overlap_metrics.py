@@ -23,12 +23,12 @@ VARIANTS = [
         "hausdorff_classes": classes,
     }
     for dice, unit, norm, empty, classes in product(
-        ("skip", "one", "zero"), ("volume", "slice"), ("per_axis", "diagonal"), ("skip", "zero"), ("each", "merged")
+        ("skip", "one", "zero"), ("scan", "slice"), ("per_axis", "diagonal"), ("skip", "zero"), ("each", "merged")
     )
 ]
 
 
-@pytest.mark.parametrize("metric", [Dice(), Dice(unit="volume"), IoU(), IoU(unit="volume", empty="one"), UWMGIScore()])
+@pytest.mark.parametrize("metric", [Dice(), Dice(unit="scan"), IoU(), IoU(unit="scan", empty="one"), UWMGIScore()])
 def test_contract(metric):
     check_metric(metric)
 
@@ -43,7 +43,7 @@ def test_conventions_tell_the_variants_apart():
     conventions += [
         metric(unit=u, empty=e).convention
         for metric in (Dice, IoU)
-        for u in ("slice", "volume")
+        for u in ("slice", "scan")
         for e in ("skip", "one", "zero")
     ]
     assert len(set(conventions)) == len(VARIANTS) + 12
@@ -68,8 +68,8 @@ def test_by_hand(empty, value):
     np.testing.assert_allclose(dice, [[2 * 2 / (4 + 3), value], [0.0, value]])
     iou = IoU(empty=empty)(prediction, truth)["iou"]
     np.testing.assert_allclose(iou, [[2 / (4 + 3 - 2), value], [0.0, value]])
-    np.testing.assert_allclose(Dice(unit="volume", empty=empty)(prediction, truth)["dice"], [2 * 2 / (4 + 4), value])
-    np.testing.assert_allclose(IoU(unit="volume", empty=empty)(prediction, truth)["iou"], [2 / (4 + 4 - 2), value])
+    np.testing.assert_allclose(Dice(unit="scan", empty=empty)(prediction, truth)["dice"], [2 * 2 / (4 + 4), value])
+    np.testing.assert_allclose(IoU(unit="scan", empty=empty)(prediction, truth)["iou"], [2 / (4 + 4 - 2), value])
 
 
 def test_one_empty_is_zero():
@@ -115,9 +115,9 @@ def test_hausdorff_equals_brute_force(seed, shape, share, per_axis):
     for mask in (prediction, truth):
         mask[rng.integers(shape[0]), rng.integers(shape[1]), rng.integers(shape[2]), :] = True
     norm = "per_axis" if per_axis else "diagonal"
-    volume = UWMGIScore(hausdorff_norm=norm)(prediction, truth)["hausdorff"]
+    scan = UWMGIScore(hausdorff_norm=norm)(prediction, truth)["hausdorff"]
     expected = [reference(prediction[..., k], truth[..., k], per_axis=per_axis) for k in range(2)]
-    np.testing.assert_allclose(volume, expected, atol=1e-9)
+    np.testing.assert_allclose(scan, expected, atol=1e-9)
     merged = UWMGIScore(hausdorff_norm=norm, hausdorff_classes="merged")(prediction, truth)["hausdorff"]
     np.testing.assert_allclose(merged, reference(prediction.any(-1), truth.any(-1), per_axis=per_axis), atol=1e-9)
     slices = UWMGIScore(hausdorff_norm=norm, hausdorff_unit="slice")(prediction, truth)["hausdorff"]
@@ -130,7 +130,7 @@ def test_hausdorff_equals_brute_force(seed, shape, share, per_axis):
 
 
 def test_equals_the_public_grader():
-    """The formula of openai/mle-bench's grader: rows' Dice and merged volumes, both-empty skipped, nanmean."""
+    """The formula of openai/mle-bench's grader: rows' Dice and merged scans, both-empty skipped, nanmean."""
     rng = np.random.default_rng(5)
     truth = np.zeros((6, 20, 24, 3), dtype=bool)
     truth[1:4, 5:12, 6:15, 0] = truth[2:5, 9:16, 10:20, 1] = True

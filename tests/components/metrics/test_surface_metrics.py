@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from gisegkit.components.metrics.surface_metrics import ASSD, HD95, NSD
 from gisegkit.testing import check_metric
 
-UNITS = ("volume", "slice")
+UNITS = ("scan", "slice")
 HD95S = [HD95(unit=u, empty=e, one_empty=o) for u, e, o in product(UNITS, ("skip", "zero"), ("diagonal", "skip"))]
 ASSDS = [ASSD(unit=u, empty=e, one_empty=o) for u, e, o in product(UNITS, ("skip", "zero"), ("diagonal", "skip"))]
 NSDS = [NSD(unit=u, empty=e, tolerance=t) for u, e, t in product(UNITS, ("skip", "one", "zero"), (1.0, 2.5))]
@@ -74,9 +74,9 @@ def test_scans_have_surfaces_on_top_and_below():
 def test_empties():
     empty, full = np.zeros((2, 3, 4, 1), dtype=bool), np.ones((2, 3, 4, 1), dtype=bool)
     mm = (3.0, 1.0, 2.0)
-    diagonal = {"volume": math.sqrt(6**2 + 3**2 + 8**2), "slice": math.sqrt(3**2 + 8**2)}
+    diagonal = {"scan": math.sqrt(6**2 + 3**2 + 8**2), "slice": math.sqrt(3**2 + 8**2)}
     for kind, unit in product((HD95, ASSD), UNITS):
-        spacing = mm if unit == "volume" else mm[1:]
+        spacing = mm if unit == "scan" else mm[1:]
         for pair in ((empty, full), (full, empty)):
             (value,) = kind(unit=unit)(*pair, spacing=spacing).values()
             assert value == pytest.approx(np.full(value.shape, diagonal[unit]))
@@ -87,7 +87,7 @@ def test_empties():
         (value,) = kind(unit=unit, empty="zero")(empty, empty, spacing=spacing).values()
         assert (value == 0).all()
     for unit, (empties, expected) in product(UNITS, {"skip": math.nan, "one": 1.0, "zero": 0.0}.items()):
-        metric, spacing = NSD(unit=unit, empty=empties), mm if unit == "volume" else mm[1:]
+        metric, spacing = NSD(unit=unit, empty=empties), mm if unit == "scan" else mm[1:]
         np.testing.assert_array_equal(
             metric(empty, empty, spacing=spacing)["nsd"],
             np.full_like(metric(empty, full, spacing=spacing)["nsd"], expected),

@@ -237,6 +237,6 @@ def test_the_dataset_reads_what_the_generator_drew(tmp_path: Path) -> None:
     assert not dataset.exclusive
     assert sum(dropped.slices for dropped in dataset.dropped) == 0
     for row, of in labelled.iterrows():
-        images, masks = scans[of["volume"]]
+        images, masks = scans[of["scan"]]
         assert np.array_equal(dataset.image(row), images[of["position"] - 1])
         assert np.array_equal(dataset.mask(row).astype(bool), masks[of["position"] - 1])

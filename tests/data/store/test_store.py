@@ -172,7 +172,7 @@ def test_a_slice_that_is_found_empty_later_is_not_the_unlabelled_one_that_was_ke
 
 def test_leaving_a_scan_out_makes_nothing_stale(make):
     everything(make())
-    scan = make().dataset.table["volume"][20]
+    scan = make().dataset.table["scan"][20]
     store = make(exclude=[scan])
     assert everything(store).made == 0 and len(store.dataset.table) == 34
     assert np.array_equal(store.mask(20, "native"), store.dataset.mask(20))
@@ -436,7 +436,7 @@ class Volumes:
         self.root = str(root)
         self.files = files
         names = [f"v{number:03}" for number in range(40)]
-        self.table = pd.DataFrame({"id": names, "volume": ["v"] * 20 + ["w"] * 20, "position": range(40)})
+        self.table = pd.DataFrame({"id": names, "scan": ["v"] * 20 + ["w"] * 20, "position": range(40)})
         self.table = self.table.assign(group="g", height=8, width=8, labelled=True, empty=True)
 
     def image(self, row):
@@ -482,7 +482,7 @@ def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path):
     whole = Store(UWMGI(root=str(data), exclude="none"), name="u", layout=SIZED, home=tmp_path / "cache")
     made = everything(whole)
     assert made.made == 96 and len(whole._blocks) <= 12
-    scan = whole.dataset.table["volume"][0]
+    scan = whole.dataset.table["scan"][0]
     less = Store(UWMGI(root=str(data), exclude=[scan]), name="u", layout=SIZED, home=tmp_path / "cache")
     shared = [rows for rows in whole._blocks if 0 in rows]
     assert everything(less).made == len(shared[0]) - 8
