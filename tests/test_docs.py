@@ -8,15 +8,19 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from gisegkit.cli import cli
+import gisegkit
+from gisegkit.cli import cli, main
 from gisegkit.components.datasets.folder import Folder
+from gisegkit.components.losses.ratios import BCE
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
@@ -179,7 +183,6 @@ def test_a_trained_model_is_used_from_python_as_the_page_says(finished, tmp_path
 
 
 def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
-    from gisegkit.cli import main
     from gisegkit.data.phantom.writer import write_phantom
 
     run, _ = finished
@@ -216,3 +219,31 @@ def test_a_window_of_hounsfield_units_reaches_the_network_as_the_page_says(tmp_p
     dataset = Folder(root=str(tmp_path), classes=["liver"])
     stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="dtype").read(0)
     np.testing.assert_allclose(stack[:, :, 0], [[0, 0], [0.5, 1]], atol=1 / 65535)
+
+
+def test_the_files_from_the_command_to_backward_are_those_of_the_design(tmp_path, monkeypatch):
+    """docs/design.md names every file of gisegkit that is on the stack when backward reaches a loss: nine at most."""
+    recipe = files_of(DOCS / "recipes.md")["small.toml"].replace('encoder = "resnet18"', 'encoder = "tu-test_resnet"')
+    (tmp_path / "small.toml").write_text(recipe)
+    stacks: list[list[str]] = []
+
+    def watched(loss: BCE, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if logits.requires_grad:
+            logits.register_hook(lambda _: stacks.append([frame.filename for frame in traceback.extract_stack()]))
+        return forward(loss, logits, target)
+
+    forward = BCE.forward
+    monkeypatch.setattr(BCE, "forward", watched)
+    settings = ("input.size=[32,32]", "dataset.cases=2", "dataset.days=1", "dataset.slices=8", "split.folds=2")
+    options = [word for setting in (*settings, "train.epochs=1", "train.batch_size=8") for word in ("--set", setting)]
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(tmp_path / "small.toml"), "--device", "cpu", "--out", str(tmp_path / "run"), *options])
+    assert not stop.value.code
+    section = (DOCS / "design.md").read_text().split("### From the command to `loss.backward()`", 1)[1]
+    listed = re.findall(r"^\| `(gisegkit/\S+\.py)` \|", section.split("\n##", 1)[0], re.MULTILINE)
+    package = Path(gisegkit.__file__).parent
+    for stack in stacks:
+        files = [Path(file) for file in stack if package in Path(file).parents]
+        assert list(dict.fromkeys(file.relative_to(package.parent).as_posix() for file in files)) == listed
+    assert stacks
+    assert len(listed) <= 9
