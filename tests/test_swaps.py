@@ -120,6 +120,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("base", "line", "swapped"), SWAPS, ids=lambda value: value.replace('"', ""))
+@pytest.mark.slow
 def test_one_line_swaps_a_part_and_the_recipe_trains(cache, tmp_path, base, line, swapped):
     text = BASES[base].replace(line, swapped)
     changed = [pair for pair in zip(text.splitlines(), BASES[base].splitlines(), strict=True) if pair[0] != pair[1]]

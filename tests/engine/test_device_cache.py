@@ -218,6 +218,7 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("more", [(), ("input.normalize=stack_percentile",), ("input.interpolation=nearest",)], ids=str)
+@pytest.mark.slow
 def test_a_run_equals_one_from_the_store(home, tmp_path, session, recipe, more):
     sets = [*BASE, *more, "split.subset=annotated", "input.edge=zero"]
     lines = []
@@ -230,6 +231,7 @@ def test_a_run_equals_one_from_the_store(home, tmp_path, session, recipe, more):
     assert line == str(Resident(data.source, data.train))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_either(tmp_path, session, recipe):
     class Killed(RuntimeError):
         pass

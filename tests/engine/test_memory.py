@@ -69,6 +69,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize(("build", "options"), MODELS.values(), ids=MODELS)
+@pytest.mark.slow
 def test_the_predicted_activations_are_those_that_the_allocator_counts(build, options):
     model = build(in_channels=1, classes=3, **options).train()
     predicted = simulation(model).estimate(SLICES).activations
@@ -76,6 +77,7 @@ def test_the_predicted_activations_are_those_that_the_allocator_counts(build, op
 
 
 @pytest.mark.parametrize(("build", "options"), MODELS.values(), ids=MODELS)
+@pytest.mark.slow
 def test_recomputed_activations_peak_inside_a_convolution_which_the_workspace_covers(build, options):
     model = build(in_channels=1, classes=3, **options).train()
     step = simulation(model)
@@ -120,6 +122,7 @@ def test_activations_grow_in_a_straight_line_with_the_micro_batch():
     assert eight > 1.8 * four
 
 
+@pytest.mark.slow
 def test_half_precision_takes_about_half_and_the_device_need_not_exist():
     model = unet(in_channels=1, classes=3, encoder="efficientnet-b0", weights="none")
     full, half = (

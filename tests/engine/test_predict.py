@@ -310,6 +310,7 @@ class Small(Bright):
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
+@pytest.mark.slow
 def test_where_memory_runs_out_the_batch_is_predicted_in_halves(source, most):
     model = Small(most)
     given = {"decide": Decision(0.5), "device": pick_device("cpu"), "batch_size": 9}

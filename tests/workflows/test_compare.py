@@ -53,6 +53,7 @@ def verdicts(table):
     return [row.comparison.verdict for row in others(table)]
 
 
+@pytest.mark.slow
 def test_two_seeds_of_a_tiny_run_show_no_difference(home, session, finished, recipe, giseg):
     run, _ = finished
     other = train(recipe("seed=1", "train.epochs=2"), home / "seed-1", session)

@@ -90,6 +90,7 @@ def test_the_runs_own_evaluation_holds_the_recipe_and_says_what_was_scored(finis
         ("input.edge=zero", 'input.edge: "clamp" -> "zero"'),
     ],
 )
+@pytest.mark.slow
 def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talking, override, change):
     session, lines = talking
     before = files(copied)
@@ -218,6 +219,7 @@ def test_a_truth_that_changed_is_no_evaluation_of_the_run(copied, talking, relab
     assert any("the truth of" in line and "has changed" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_data_with_none_of_the_validation_slices_are_scored_whole_and_called_so(copied, talking, data):
     session, lines = talking
     run = open_run(copied, session.plugins.registries)[0]
@@ -233,6 +235,7 @@ def test_data_with_none_of_the_validation_slices_are_scored_whole_and_called_so(
     assert any("20 of these 20 slices were trained on" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_folds_of_one_are_called_what_they_are(home, session, recipe, copied):
     """``split.folds = 1`` trains and validates on everything: no validation."""
     run = open_run(copied, session.plugins.registries)[0]
@@ -319,6 +322,7 @@ def test_another_metric_may_take_the_place_of_the_monitored_one(copied, session)
 
 
 @pytest.mark.parametrize("file", ["evaluation/by_slice.csv", "evaluation/scores.json", "evaluation/recipe.toml"])
+@pytest.mark.slow
 def test_a_damaged_evaluation_is_made_again(copied, talking, file):
     session, lines = talking
     (copied / file).write_bytes(b"\xff\xfe\x00")

@@ -66,6 +66,7 @@ def test_no_case_trains_and_validates(finished):
     assert (split["part"] == "unlabelled").sum() == 10
 
 
+@pytest.mark.slow
 def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, recipe):
     run, scores = finished
     again, repeated = run_recipe(recipe(), home / "again", session)
@@ -74,12 +75,14 @@ def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, 
     assert again.submission.read_bytes() == run.submission.read_bytes()
 
 
+@pytest.mark.slow
 def test_filled_recipe_gives_the_same_weights(home, session, finished, recipe):
     run, _ = finished
     filled = load_recipe(run.recipe, registries=session.plugins.registries)
     assert same(weights(run), weights(train(filled, home / "filled", session)))
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(home, session, finished, recipe):
     run, _ = finished
     two = train(recipe("train.workers=2"), home / "workers", session)
@@ -220,6 +223,7 @@ def test_no_global_generator_is_touched(home, session, recipe):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.slow
 def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precision):
     """The gradient scaler's state is part of what a run goes on from."""
     sets = [f"train.precision={precision}", "train.epochs=2"]
@@ -239,12 +243,14 @@ def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precis
     assert same(weights(whole), weights(train(recipe(*sets), folder, session, resume=True)))
 
 
+@pytest.mark.slow
 def test_micro_batches_with_clipping_train(home, session, recipe):
     run = train(recipe("train.micro_batch=4", "train.epochs=5"), home / "micro", session)
     losses = [entry["loss"] for entry in run.metrics()]
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_the_run_says_so(
     monkeypatch, home, session, finished, recipe
 ):
@@ -313,7 +319,8 @@ def faultless(home, session, recipe):
         return trained_with_faults(patch, recipe(), home / "faultless", session, faults=())
 
 
-@pytest.mark.parametrize("fault", range(1, 10))
+@pytest.mark.parametrize("fault", [1, 5, 9])  # a first step, one amid and the last of all
+@pytest.mark.slow
 def test_memory_that_runs_out_at_any_step_changes_neither_data_nor_draws_nor_steps(
     monkeypatch, home, session, recipe, faultless, fault
 ):
@@ -330,6 +337,7 @@ def test_memory_that_runs_out_at_any_step_changes_neither_data_nor_draws_nor_ste
     assert faulty["optimizer"]["state"][0]["step"] == 9
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_micro_batch_that_memory_left(monkeypatch, home, session, recipe):
     settings = recipe("train.epochs=2")
     whole, _, _ = trained_with_faults(monkeypatch, settings, home / "fault-whole", session, faults=(1,))
@@ -364,6 +372,7 @@ def test_memory_that_runs_out_in_the_optimizer_is_no_step_to_repeat(monkeypatch,
         train(recipe(), home / "optimizer-fault", session)
 
 
+@pytest.mark.slow
 def test_the_plan_is_kept_and_a_small_budget_is_met(home, session, recipe):
     lines = []
     speaking = Session(session.plugins, "cpu", say=lines.append)
@@ -411,6 +420,7 @@ def test_cross_entropy_is_refused_on_classes_that_may_overlap(home, session, rec
     assert not (home / "overlaps").exists()
 
 
+@pytest.mark.slow
 def test_cross_entropy_trains_on_label_files_and_its_masks_exclude_one_another(home, session, tmp_path):
     """Two classes and a background in one label file: softmax in training and in prediction."""
     import cv2
@@ -471,6 +481,7 @@ validate_every = 100
 # --- weights --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_runs_weights_and_says_what_matched(home, session, recipe, finished):
     first, _ = finished
     lines = []

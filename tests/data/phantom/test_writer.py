@@ -120,6 +120,7 @@ def test_both_sizes_with_their_scanners_ranges(scans: Scans) -> None:
 
 
 @pytest.mark.parametrize(("slices", "share"), [(16, (0.2, 0.45)), (96, (0.5, 0.62))])
+@pytest.mark.slow
 def test_both_ends_of_a_scan_are_empty(tmp_path: Path, slices: int, share: tuple[float, float]) -> None:
     for _, masks in read(write_phantom(tmp_path / "p", cases=2, days=1, slices=slices, seed=0)).values():
         empty = [not mask.any() for mask in masks]
