@@ -6,6 +6,7 @@ On the CPU "the device" is main memory, so that all of it runs without a GPU.
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -242,9 +243,10 @@ def test_a_run_goes_on_from_either(tmp_path, session, recipe):
 
     kept = recipe(*BASE, "input.store=device")
     whole = train(kept, tmp_path / "whole", session)
+    with pytest.raises(Killed):
+        train(kept, tmp_path / "kept", Session(session.plugins, "cpu", say=die))
+    shutil.copytree(tmp_path / "kept", tmp_path / "stored")
     for name, second in (("kept", kept), ("stored", recipe(*BASE))):
-        with pytest.raises(Killed):
-            train(kept, tmp_path / name, Session(session.plugins, "cpu", say=die))
         assert_same(whole, train(second, tmp_path / name, session, resume=True))
 
 
