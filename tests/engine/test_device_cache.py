@@ -123,6 +123,7 @@ STACKS = ({}, {"slices": 3, "edge": "zero"}, {"slices": 5, "stride": 2, "edge": 
 
 @pytest.mark.parametrize("stack", STACKS, ids=str)
 @pytest.mark.parametrize("normalize", NORMALIZATIONS)
+@pytest.mark.slow
 def test_batches_are_those_of_the_loader(tmp_path, normalize, stack):
     for interpolation, prepared in itertools.product(("nearest", "linear", "area"), (True, False)):
         home = tmp_path / "cache" if prepared else None
@@ -388,6 +389,7 @@ def test_a_run_without_room_is_refused(tmp_path, session, recipe, free):
         train(chosen, tmp_path / "run", session)
 
 
+@pytest.mark.slow
 def test_check_memory_and_data_say_what_is_kept(home, session, recipe, capsys, tmp_path):
     registries = session.plugins.registries
     kept = recipe(*BASE, "input.store=device")

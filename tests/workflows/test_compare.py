@@ -225,6 +225,7 @@ def test_what_differs_is_said_in_words(write_run, registries, recipes, weights, 
     assert note in notes and "luck of training" not in notes
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_other_settings_is_compared_as_what_it_is(finished, registries, session, giseg, tmp_path):
     """The recipe of the run's folder does not count: what was really used does."""
     path = Path(shutil.copytree(finished[0].path, tmp_path / "copied"))

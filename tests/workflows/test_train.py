@@ -89,6 +89,7 @@ def test_workers_change_nothing(home, session, finished, recipe):
     assert same(weights(run), weights(two))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(home, session, finished, recipe):
     run, _ = finished
     other = train(recipe("seed=1"), home / "seed", session)
@@ -96,6 +97,7 @@ def test_another_seed_gives_other_weights(home, session, finished, recipe):
 
 
 @pytest.mark.parametrize("kill_after", [1, 2])
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(home, session, finished, kill_after, recipe):
     run, _ = finished
     folder = home / f"killed{kill_after}"
@@ -123,6 +125,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(home, session, finished, kil
     assert [plain(entry) for entry in resumed.metrics()] == [plain(entry) for entry in run.metrics()]
 
 
+@pytest.mark.slow
 def test_a_kill_between_two_files_is_repaired(home, session, finished, recipe):
     """The newest metrics and best weights are written, last.pt is not: the epoch is repeated, nothing stands twice."""
     run, _ = finished
@@ -398,6 +401,7 @@ def test_a_budget_that_nothing_fits_is_refused_with_ways_out(home, session, reci
 # --- losses by epoch ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_loss_may_begin_and_end_and_each_is_logged_by_name(home, session, recipe):
     run = train(recipe("loss.0.end_epoch=2", "loss.1.start_epoch=2", "loss.1.weight=2.0"), home / "schedule", session)
     entries = run.metrics()
@@ -459,9 +463,9 @@ name = "ce"
 name = "adam"
 lr = 1e-2
 [train]
-epochs = 100
-batch_size = 6
-validate_every = 100
+epochs = 40
+batch_size = 3
+validate_every = 40
 """
     (tmp_path / "exclusive.toml").write_text(text)
     chosen = load_recipe(tmp_path / "exclusive.toml", registries=session.plugins.registries)
@@ -508,6 +512,7 @@ def test_another_network_is_not_continued(home, session, recipe, finished):
     assert not (home / "from-another").exists()
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_in_smaller_pieces(home, session, recipe):
     class Killed(Exception):
         pass
