@@ -134,41 +134,66 @@ def test_recipes_on_pages_load(page, tmp_path):
             pytest.fail(str(error))
 
 
+GISEG = """
+import sys
+from gisegkit.cli import main
+
+def giseg(*words):
+    print("$", *words, flush=True)
+    try:
+        main(list(words))
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
+
+COMMANDS = """
+import pytest
+giseg("list-components", "loss")
+giseg("describe", "loss", "edge_bce")
+print("$ pytest", flush=True)
+assert pytest.main(["-q", "-p", "no:cacheprovider", "giseg-edge/tests"]) == 0
+giseg("check", "edge.toml", "--build", "--device", "cpu")
+giseg("run", "edge.toml", "--device", "cpu")
+"""
+
+
+@pytest.mark.slow
 def test_the_plugin_of_the_page_installs_is_found_passes_its_test_and_trains(tmp_path):
-    """docs/first-plugin.md from its first line to its last command, in folders of its own; pip really installs it."""
+    """docs/first-plugin.md from its first line to its last command, in folders of its own; pip really installs it.
+
+    One process runs all commands, because each imports PyTorch.
+    """
     for name, text in files_of(DOCS / "first-plugin.md").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    recipe = (tmp_path / "edge.toml").read_text().replace('"resnet18"', '"tu-test_resnet"')  # the same, quicker
+    (tmp_path / "edge.toml").write_text(recipe)
     site = tmp_path / "site"
     environment = os.environ | {"GISEG_CACHE": str(tmp_path / "cache"), "NO_ALBUMENTATIONS_UPDATE": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), str(ROOT), os.environ.get("PYTHONPATH")]))
     environment.pop("GISEG_PLUGINS", None)
 
-    def run(*command: str) -> str:
+    def run(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *words]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
 
-    giseg = [sys.executable, "-c", "from gisegkit.cli import main; main()"]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--no-compile")
     run(*pip, "--target", str(site), "./giseg-edge")
-    listed = run(*giseg, "list-components", "loss")
+    sections = re.split(r"^\$ ", run("-c", GISEG + COMMANDS).stdout, flags=re.MULTILINE)
+    names = [section.split()[0] for section in sections if section]
+    assert names == ["list-components", "describe", "pytest", "check", "run"]
+    _, listed, described, _, checked, _ = sections
     assert re.search(r"edge_bce\s+giseg-edge 0\.1\.0\s+Binary cross-entropy with more weight", listed)
-    described = run(*giseg, "describe", "loss", "edge_bce")
     assert "How far a border reaches" in described and "1 or more" in described
-    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "giseg-edge/tests")
-    recipe = (tmp_path / "edge.toml").read_text().replace('"resnet18"', '"tu-test_resnet"')  # the same, quicker
-    (tmp_path / "edge.toml").write_text(recipe)
-    assert "no mistakes" in run(*giseg, "check", "edge.toml", "--build", "--device", "cpu")
-    run(*giseg, "run", "edge.toml", "--device", "cpu")
+    assert "no mistakes" in checked
     assert (tmp_path / "runs" / "edge" / "report.html").is_file()
     assert '"giseg-edge": "0.1.0"' in (tmp_path / "runs" / "edge" / "environment.json").read_text()
     shutil.rmtree(site)
-    done = subprocess.run(
-        [*giseg, "check", "edge.toml"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "giseg-edge" in done.stderr and "unknown loss 'edge_bce'" in done.stderr and "Traceback" not in done.stderr
+    refused = run("-c", GISEG + 'giseg("check", "edge.toml")', status=2).stderr
+    assert "giseg-edge" in refused and "unknown loss 'edge_bce'" in refused and "Traceback" not in refused
 
 
 def test_a_trained_model_is_used_from_python_as_the_page_says(finished, tmp_path, monkeypatch, capsys):

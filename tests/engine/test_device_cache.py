@@ -6,6 +6,7 @@ On the CPU "the device" is main memory, so that all of it runs without a GPU.
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -124,6 +125,7 @@ STACKS = ({}, {"slices": 3, "edge": "zero"}, {"slices": 5, "stride": 2, "edge": 
 
 @pytest.mark.parametrize("stack", STACKS, ids=str)
 @pytest.mark.parametrize("normalize", NORMALIZATIONS)
+@pytest.mark.slow
 def test_batches_are_those_of_the_loader(tmp_path, normalize, stack):
     for interpolation, prepared in itertools.product(("nearest", "linear", "area"), (True, False)):
         home = tmp_path / "cache" if prepared else None
@@ -220,6 +222,7 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("more", [(), ("input.normalize=stack_percentile",), ("input.interpolation=nearest",)], ids=str)
+@pytest.mark.slow
 def test_a_run_equals_one_from_the_store(home, tmp_path, session, recipe, more):
     sets = [*BASE, *more, "split.subset=annotated", "input.edge=zero"]
     lines = []
@@ -232,6 +235,7 @@ def test_a_run_equals_one_from_the_store(home, tmp_path, session, recipe, more):
     assert line == str(Resident(data.source, data.split.train))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_either(tmp_path, session, recipe):
     class Killed(RuntimeError):
         pass
@@ -242,9 +246,10 @@ def test_a_run_goes_on_from_either(tmp_path, session, recipe):
 
     kept = recipe(*BASE, "input.store=device")
     whole = train(session.experiment(kept), tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(Session(session.plugins, "cpu", say=die).experiment(kept), tmp_path / "kept")
+    shutil.copytree(tmp_path / "kept", tmp_path / "stored")
     for name, second in (("kept", kept), ("stored", recipe(*BASE))):
-        with pytest.raises(Killed):
-            train(Session(session.plugins, "cpu", say=die).experiment(kept), tmp_path / name)
         assert_same(whole, train(session.experiment(second), tmp_path / name, resume=True))
 
 
@@ -391,6 +396,7 @@ def test_a_run_without_room_is_refused(tmp_path, session, recipe, free):
         train(session.experiment(chosen), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_check_memory_and_data_say_what_is_kept(home, session, recipe, capsys, tmp_path):
     registries = session.plugins.registries
     kept = recipe(*BASE, "input.store=device")

@@ -52,6 +52,7 @@ def verdicts(table):
     return [row.comparison.verdict for row in others(table)]
 
 
+@pytest.mark.slow
 def test_two_seeds_of_a_tiny_run_show_no_difference(home, session, finished, recipe, giseg):
     run, _ = finished
     other = train(session.experiment(recipe("seed=1", "train.epochs=2")), home / "seed-1")
@@ -223,6 +224,7 @@ def test_what_differs_is_said_in_words(write_run, registries, recipes, weights, 
     assert note in notes and "luck of training" not in notes
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_other_settings_is_compared_as_what_it_is(finished, registries, session, giseg, tmp_path):
     """The recipe of the run's folder does not count: what was really used does."""
     path = Path(shutil.copytree(finished[0].path, tmp_path / "copied"))

@@ -53,6 +53,7 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_run_folder_works_elsewhere_with_data_elsewhere(home, session, finished, data, tmp_path):
     run, scores = finished
     moved = tmp_path / "moved"
@@ -90,6 +91,7 @@ def test_the_runs_own_evaluation_holds_the_recipe_and_says_what_was_scored(finis
         ("input.edge=zero", 'input.edge: "clamp" -> "zero"'),
     ],
 )
+@pytest.mark.slow
 def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talking, override, change):
     session, lines = talking
     before = files(copied)
@@ -109,6 +111,7 @@ def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talk
     assert again.files == result.files
 
 
+@pytest.mark.slow
 def test_settings_that_change_no_result_are_the_runs_own(copied, session):
     sets = ["evaluate.batch_size=3", "train.workers=0", "input.store=off", "train.channels_last=false"]
     before = json.loads((copied / "evaluation" / "scores.json").read_text())
@@ -117,6 +120,7 @@ def test_settings_that_change_no_result_are_the_runs_own(copied, session):
     assert sorted(path.name for path in copied.glob("evaluation*")) == ["evaluation"]
 
 
+@pytest.mark.slow
 def test_another_spelling_of_the_same_folder_is_no_change(finished, session, data, tmp_path):
     run, experiment = uwmgi(session, finished[0].path, data)
     folder = tmp_path / "there"
@@ -144,6 +148,7 @@ def test_all_settings_without_effect_are_named_at_once(finished, session):
     assert "split.fold" in str(error.value) and "predict.part" in str(error.value)
 
 
+@pytest.mark.slow
 def test_out_is_a_new_folder(copied, session, tmp_path):
     out = tmp_path / "deep" / "evaluation"
     result = evaluate(*session.open(copied), out=out)
@@ -182,6 +187,7 @@ def validation_ids(run):
     return split["id"][split["part"] == "validation"].tolist()
 
 
+@pytest.mark.slow
 def test_a_part_of_the_validation_slices_is_told_and_is_no_evaluation_of_the_run(finished, copied, talking, data):
     session, lines = talking
     run, experiment = uwmgi(session, copied, data)
@@ -199,6 +205,7 @@ def test_a_part_of_the_validation_slices_is_told_and_is_no_evaluation_of_the_run
     assert not result.own
 
 
+@pytest.mark.slow
 def test_a_truth_that_changed_is_no_evaluation_of_the_run(copied, talking, relabel):
     """The data lie where they lay, their ids are the same, one mask is another."""
     session, lines = talking
@@ -218,6 +225,7 @@ def test_a_truth_that_changed_is_no_evaluation_of_the_run(copied, talking, relab
     assert any("the truth of" in line and "has changed" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_data_with_none_of_the_validation_slices_are_scored_whole_and_called_so(copied, talking, data):
     session, lines = talking
     run = open_run(copied, session.plugins.registries)[0]
@@ -233,6 +241,7 @@ def test_data_with_none_of_the_validation_slices_are_scored_whole_and_called_so(
     assert any("20 of these 20 slices were trained on" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_folds_of_one_are_called_what_they_are(home, session, recipe, copied):
     """``split.folds = 1`` trains and validates on everything: no validation."""
     run = open_run(copied, session.plugins.registries)[0]
@@ -310,6 +319,7 @@ def test_best_epoch_is_evaluated(finished):
     assert best["scores"]["uwmgi_score"] == max(entry["scores"]["uwmgi_score"] for entry in epochs)
 
 
+@pytest.mark.slow
 def test_another_metric_may_take_the_place_of_the_monitored_one(copied, session):
     recipe = copied / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('monitor = ""', 'monitor = "uwmgi_score"'))
@@ -319,6 +329,7 @@ def test_another_metric_may_take_the_place_of_the_monitored_one(copied, session)
 
 
 @pytest.mark.parametrize("file", ["evaluation/by_slice.csv", "evaluation/scores.json", "evaluation/recipe.toml"])
+@pytest.mark.slow
 def test_a_damaged_evaluation_is_made_again(copied, talking, file):
     session, lines = talking
     (copied / file).write_bytes(b"\xff\xfe\x00")
@@ -333,6 +344,7 @@ def test_what_is_missing_is_told_before_the_work(copied, session, monkeypatch):
         evaluate(*session.open(copied))
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_called_so(copied, talking):
     session, lines = talking
     metrics = copied / "metrics.jsonl"
