@@ -38,20 +38,24 @@ from gisegkit.workflows.tracking import Trackers
 
 
 @names_culprits
-def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> RunDir:
+def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False, alone: bool = True) -> RunDir:
     """Train a recipe into a run folder, or go on where it stopped. No other process may write there meanwhile.
 
+    Args:
+        alone: False if the caller evaluates and predicts next; the time left then includes both.
+
     Raises:
+        DataError: if the caller predicts next and the data have no slices of ``[predict] part``.
         RunError: if the folder is in the way, in use, or holds a run of another recipe or of other data.
         Interrupted: if the user stops it; says what is kept.
     """
     if not (resume and (out / "recipe.toml").is_file()):
         RunDir.check_free(out)
     with RunDir(out).locked(session.say):
-        return _train(recipe, out, session, resume=resume)
+        return _train(recipe, out, session, resume=resume, alone=alone)
 
 
-def _train(recipe: Recipe, out: Path, session: Session, *, resume: bool) -> RunDir:
+def _train(recipe: Recipe, out: Path, session: Session, *, resume: bool, alone: bool) -> RunDir:
     kept = look_up(recipe, out, session) if resume else None
     if kept is None:
         RunDir.check_free(out)
@@ -68,6 +72,8 @@ def _train(recipe: Recipe, out: Path, session: Session, *, resume: bool) -> RunD
         prepare=True,
         dataset=dataset,
     )
+    validated = len(ready.data.validation)
+    later = 0 if alone else validated + len(ready.data.part(recipe.predict.part)[1])
     training, plan = assemble(ready, session)
     verify_states(recipe, session, _states(training))
     environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
@@ -90,7 +96,14 @@ def _train(recipe: Recipe, out: Path, session: Session, *, resume: bool) -> RunD
             session.say(f"precision was {state.get('precision')}, is {ready.device.precision} now")
         state = recut(state, training, recipe, run, session)
         session.say(f"resuming after epoch {state['epoch']} of {recipe.train.epochs}")
-    _fit_and_keep(recipe, run, session, training, state, {**ready.facts, "split": split_digest(split)})
+    watch = Watch(
+        epochs=recipe.train.epochs,
+        slices=validated,
+        validate_every=recipe.train.validate_every,
+        later=later,
+        may_stop=bool(recipe.train.patience),
+    )
+    _fit_and_keep(recipe, run, session, training, state, {**ready.facts, "split": split_digest(split)}, watch)
     for line in kept_epoch(run.metrics(), recipe.monitor, ready.metrics, ready.data.dataset.classes):
         session.say(line)
     return run
@@ -103,10 +116,10 @@ def _fit_and_keep(
     training: Training,
     state: Mapping[str, Any] | None,
     facts: Mapping[str, Any],
+    watch: Watch,
 ) -> None:
     """The epochs, each recorded and told as it ends."""
     done, first, starred = 0 if state is None else int(state["epoch"]), True, False
-    watch = Watch()
     summary = {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)}
     try:
         with Trackers(recipe, run, session, summary) as trackers:
@@ -220,7 +233,7 @@ def run_recipe(recipe: Recipe, out: Path, session: Session, *, resume: bool = Fa
     if not (resume and (out / "recipe.toml").is_file()):
         RunDir.check_free(out)
     with RunDir(out).locked(session.say):
-        run = train(recipe, out, session, resume=resume)
+        run = train(recipe, out, session, resume=resume, alone=False)
         try:
             scores = evaluate(run, recipe, session, own=True).scores
             predict(run, recipe, session, own=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from gisegkit.build.ready import Session
-from gisegkit.errors import ComponentError, RunError, TrainingError
+from gisegkit.errors import ComponentError, DataError, RunError, TrainingError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.registry.kinds import Adder, Owner
@@ -68,10 +69,20 @@ def test_no_case_trains_and_validates(finished):
 
 def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, recipe):
     run, scores = finished
-    again, repeated = run_recipe(recipe(), home / "again", session)
+    said: list[str] = []
+    again, repeated = run_recipe(recipe(), home / "again", replace(session, say=said.append))
     assert same(weights(run), weights(again))
     assert repeated["scores"] == scores["scores"]
     assert again.submission.read_bytes() == run.submission.read_bytes()
+    epochs = [line for line in said if line.startswith("epoch ")]
+    assert epochs and all(line.endswith(" left for the whole run") for line in epochs), "evaluation and prediction too"
+
+
+def test_a_part_without_slices_is_refused_before_the_training_and_not_after_it(home, session, recipe):
+    settings = recipe("dataset.test_cases=0", "predict.part=unlabelled")
+    with pytest.raises(DataError, match="choose another predict.part"):
+        run_recipe(settings, home / "nothing-to-predict", session)
+    assert not (home / "nothing-to-predict" / "recipe.toml").exists()
 
 
 def test_filled_recipe_gives_the_same_weights(home, session, finished, recipe):
@@ -153,7 +164,9 @@ def test_a_finished_run_is_not_overwritten(home, session, finished, recipe):
 
 def test_early_stopping(home, session, recipe):
     sets = ["optimizer.name=sgd", "optimizer.lr=1e-12", "train.patience=1", "train.epochs=6", "tracker.0.name=csv"]
-    run = train(recipe(*sets), home / "early", session)
+    said: list[str] = []
+    run = train(recipe(*sets), home / "early", replace(session, say=said.append))
+    assert all("  at most about " in line and line.endswith(" left") for line in said if line.startswith("epoch "))
     best = [entry["epoch"] for entry in run.metrics() if entry["best"]]
     assert len(run.metrics()) == best[-1] + 1 < 6
 
