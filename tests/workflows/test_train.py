@@ -80,7 +80,7 @@ def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, 
 
 def test_a_part_without_slices_is_refused_before_the_training_and_not_after_it(home, session, recipe):
     settings = recipe("dataset.test_cases=0", "predict.part=unlabelled")
-    with pytest.raises(DataError, match="choose another predict.part"):
+    with pytest.raises(DataError, match=r"choose another predict\.part"):
         run_recipe(settings, home / "nothing-to-predict", session)
     assert not (home / "nothing-to-predict" / "recipe.toml").exists()
 
