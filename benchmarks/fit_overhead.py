@@ -86,7 +86,8 @@ def fit(case: Case, epochs: int) -> Iterator[float]:
     from gisegkit.engine import fit as engine
     from gisegkit.engine.criterion import Criterion
     from gisegkit.engine.device import pick_device
-    from gisegkit.engine.step import Cutting
+    from gisegkit.engine.step import MicroBatching
+    from gisegkit.engine.training import Training
 
     model, (images, masks) = case.model(), case.data()
 
@@ -98,7 +99,7 @@ def fit(case: Case, epochs: int) -> Iterator[float]:
             return self.images[key[1]], self.masks[key[1]], key[1]
 
     optimizer = adam(model.parameters(), lr=2e-3, weight_decay=1e-6)
-    training = engine.Training(
+    training = Training(
         model=model,
         criterion=Criterion([("bce", 1.0, BCE())]),
         optimizer=optimizer,
@@ -110,7 +111,7 @@ def fit(case: Case, epochs: int) -> Iterator[float]:
         device=pick_device("cpu"),
         seed=0,
         epochs=epochs,
-        cutting=Cutting(case.batch_size),
+        micro_batching=MicroBatching(case.batch_size),
         clip_norm=0.0,
         channels_last=True,
         workers=0,

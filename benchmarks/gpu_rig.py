@@ -17,8 +17,9 @@ from gpu_parts import ROOT, Record
 
 from gisegkit.build.ready import Session, get_ready
 from gisegkit.engine.device import Device
-from gisegkit.engine.fit import Training, fit
+from gisegkit.engine.fit import fit
 from gisegkit.engine.plan import Plan
+from gisegkit.engine.training import Training
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe, read_document
 from gisegkit.recipe.sections import Recipe
@@ -142,8 +143,8 @@ class Trained:
     @property
     def cutting(self) -> dict[str, Any]:
         """How the batches were cut at the end."""
-        cutting = self.training.cutting
-        return {"micro_batch": cutting.micro_batch, "recomputed": cutting.recomputing}
+        micro_batching = self.training.micro_batching
+        return {"micro_batch": micro_batching.size, "recomputed": micro_batching.recomputing}
 
 
 def trained(recipe: Recipe, session: Session) -> Trained:

@@ -23,8 +23,9 @@ from gpu_rig import Rig, begin, precision, unvalidated
 from harness import by_turns, compare
 
 from gisegkit.data.loaders import EpochSampler, Loaded, training_loader
-from gisegkit.engine.fit import Training, fit, train_epoch
+from gisegkit.engine.fit import fit, train_epoch
 from gisegkit.engine.forward import Forward
+from gisegkit.engine.training import Training
 
 POLICY = "final_device"
 WARM_UP = 1

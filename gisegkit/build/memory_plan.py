@@ -18,7 +18,7 @@ from gisegkit.engine.device import PRECISIONS, Device, parse_device, pick_device
 from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.memory import Simulation, SimulationError
 from gisegkit.engine.plan import KEPT, Plan, check_room, choose, doubts, healthy, misfit, ways_out
-from gisegkit.engine.step import Cutting
+from gisegkit.engine.step import MicroBatching
 from gisegkit.engine.trial import count_targets, optimizer_state
 from gisegkit.errors import DataError, Mistake, RecipeError, TrainingError
 from gisegkit.machine import parse_size, show_size
@@ -111,11 +111,13 @@ def simulate(
     )
 
 
-def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting, Plan | None, str]:
+def choose_micro_batches(
+    recipe: Recipe, simulation: Simulation, device: Device
+) -> tuple[MicroBatching, Plan | None, str]:
     """How training on a device that is here cuts its batches.
 
     Returns:
-        The cutting, with recomputation switched on where recipe or plan say so; the plan (None where nothing is
+        The micro-batching, with recomputation switched on where recipe or plan say so; the plan (None where nothing is
         planned); and what is to be said about it, in lines.
 
     Raises:
@@ -142,7 +144,7 @@ def cut(recipe: Recipe, simulation: Simulation, device: Device) -> tuple[Cutting
     if recompute:
         enable(blocks)
     least = plan.least if plan else getattr(simulation.model, "min_train_batch", 1)
-    return Cutting(size, least, blocks), plan, "\n".join(lines)
+    return MicroBatching(size, least, blocks), plan, "\n".join(lines)
 
 
 def settled_size(train: Train) -> int:

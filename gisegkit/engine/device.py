@@ -91,7 +91,7 @@ class Device:
             tensor.record_stream(computing)  # else their memory could be filled anew while the computation reads it
         return taken
 
-    def hand_over(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+    def to_cpu_async(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
         """Start to copy a tensor to main memory; the function that comes back waits for it, in whatever thread."""
         if self.device.type != "cuda":
             here = tensor.cpu()

@@ -51,11 +51,11 @@ class Forward:
             self.failed = self.compiled
             raise
 
-    def keep(self) -> None:
+    def snapshot_buffers(self) -> None:
         """Remember the buffers as they are, in one copy for all of a kind: there are hundreds of small ones."""
         self._kept = [torch.cat([buffer.flatten() for buffer in group]) for group in self._groups]
 
-    def begin_again(self) -> None:
+    def reset_for_retry(self) -> None:
         """Without gradients, and with the buffers as they were kept."""
         self.failed = False
         self.model.zero_grad(set_to_none=True)

@@ -20,7 +20,7 @@ from torch import nn
 from gisegkit.data.loaders import EvaluationSet, Input, evaluation_loader
 from gisegkit.engine.device import Device
 from gisegkit.engine.step import is_out_of_memory
-from gisegkit.engine.threaded_map import ordered
+from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import TrainingError
 from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, Progress, refuse_unknown_stage, silent
 
@@ -193,10 +193,10 @@ def predict_scans(
     was_training = model.training
     model.eval()
     batches = _predicted(model, progress(loader, label, len(loader)), device, decide, channels_last=channels_last)
-    slices = ordered(invert, batches, threads=device.threads, ahead=2)
+    slices = threaded_map(invert, batches, threads=device.threads, ahead=2)
     names = table["scan"].to_numpy()
     whole = _whole(slices, names, Counter(map(str, names[ordered_rows])))
-    scans = ordered(lambda scan: scan.close(decide), whole, threads=min(1, device.threads), ahead=1)
+    scans = threaded_map(lambda scan: scan.close(decide), whole, threads=min(1, device.threads), ahead=1)
     try:
         with closing(slices), closing(scans):
             yield from scans
@@ -213,7 +213,7 @@ def _predicted(
         images = device.take(loaded.images)[0].to(memory_format=memory_format)
         pieces = _forward(model, images, device, decide)
         probabilities = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        yield _Slices(loaded.rows, loaded.masks, device.hand_over(probabilities.permute(0, 2, 3, 1)))
+        yield _Slices(loaded.rows, loaded.masks, device.to_cpu_async(probabilities.permute(0, 2, 3, 1)))
 
 
 def _whole(batches: Iterable[_Native], names: AnyArray, depths: Mapping[str, int]) -> Generator[_Open]:

@@ -15,7 +15,7 @@ from gisegkit.data.planes import count
 from gisegkit.data.spacing import spacing_at, spacing_for
 from gisegkit.engine.monitor import directions
 from gisegkit.engine.predict import Scan
-from gisegkit.engine.threaded_map import ordered
+from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.types import IGNORE, Dataset, Metric
 
@@ -224,7 +224,7 @@ def score_scans(scans: Iterable[Scan], board: Scoreboard, dataset: Dataset, *, t
         spacing = spacing_at(dataset.table, int(scan.rows[0]))
         return scan, board.measure(scan.name, names, scan.prediction, scan.truth, case=case, spacing=spacing)
 
-    with closing(ordered(measure, scans, threads=threads, ahead=threads)) as measured:
+    with closing(threaded_map(measure, scans, threads=threads, ahead=threads)) as measured:
         for scan, values in measured:
             board.record(values)
             yield scan

@@ -1,21 +1,19 @@
-"""One optimizer step's forward and backward passes: micro-batches, weighted targets, and what to do without memory."""
+"""The pieces of a training step: batches on the device, micro-batches, and another try if memory runs out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
 from gisegkit.data.loaders import Loaded
-from gisegkit.data.randomness import BATCH, NETWORK, generator, seeded
 from gisegkit.engine.checkpointing import enable, is_enabled
-from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device
 from gisegkit.engine.forward import Forward, in_short
 from gisegkit.engine.plan import HEALTHY, even
@@ -30,17 +28,17 @@ class BatchTransform(Protocol):
 
 
 @dataclass
-class Cutting:
+class MicroBatching:
     """How a batch is cut into micro-batches; changed only when memory runs out.
 
     Attributes:
-        micro_batch: slices on the device at once.
+        size: slices on the device at once.
         least: the fewest that a micro-batch may have, because of batch normalisation.
         blocks: blocks of the network whose activations may be recomputed, where that is allowed.
         notes: what was changed and when, a line each; taken out by the epoch's report.
     """
 
-    micro_batch: int
+    size: int
     least: int = 1
     blocks: Sequence[nn.Module] = ()
     notes: list[str] = field(default_factory=list)
@@ -50,17 +48,17 @@ class Cutting:
         """Whether activations are recomputed."""
         return any(is_enabled(block) for block in self.blocks)
 
-    def relieve(self, batch_size: int, where: str) -> None:
+    def reduce_memory(self, batch_size: int, where: str) -> None:
         """Take less memory from now on.
 
         Raises:
             TrainingError: if nothing is left to do.
         """
-        size = min(self.micro_batch, batch_size)
+        size = min(self.size, batch_size)
         half = even(batch_size, -(-size // 2))
         spare = bool(self.blocks) and not self.recomputing
         if size > self.least and half >= self.least and (half >= HEALTHY or not spare):
-            self.micro_batch = half
+            self.size = half
             what = f"in micro-batches of {half} instead of {size}"
         elif spare:
             enable(self.blocks)
@@ -75,68 +73,65 @@ class Cutting:
         self.notes.append(f"memory ran out at {where}: the step is repeated {what}, and so are all that follow")
 
 
-def accumulate(
-    loaded: Loaded,
-    *,
-    forward: Forward,
-    criterion: Criterion,
-    transforms: Sequence[BatchTransform],
-    cutting: Cutting,
-    device: Device,
-    channels_last: bool,
-    seed: int,
-    place: tuple[int, int],
-    backward: Callable[[torch.Tensor], Any],
-) -> torch.Tensor:
-    """The gradients of one batch, added to those of the weights; repeated in smaller pieces while memory runs out.
+class Attempt:
+    """One try at a step; swallows an error that another try can mend, and remembers which it was.
+
+    Attributes:
+        ran_out: whether memory ran out; None if nothing failed.
+        cause: the error in one line.
+    """
+
+    def __init__(self, forward: Forward) -> None:
+        self.forward = forward
+        self.ran_out: bool | None = None
+        self.cause = ""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+            raise TrainingError(
+                "batch normalization cannot train on a single value per channel: this network shrinks a slice to one "
+                "pixel, and a micro-batch held one slice. Raise train.micro_batch, train.batch_size or input.size"
+            ) from error
+        memory = is_out_of_memory(error)
+        if not memory and not self.forward.failed:
+            return False
+        self.ran_out, self.cause = memory, in_short(error)
+        return True
+
+
+def attempts(
+    forward: Forward, micro_batching: MicroBatching, device: Device, *, images: int, epoch: int, step: int
+) -> Iterator[Attempt]:
+    """Tries at one step, until one succeeds: while memory runs out, each takes less of it.
 
     A repetition has the same data and the same random draws, and starts from the buffers (running statistics) that
-    the first attempt started from. Nothing here waits for the device. If a compiled network fails in its own forward
-    or backward pass, the step is repeated without compilation; an error of a batch transform or a loss is raised.
+    the first attempt started from. If a compiled network fails in its own forward or backward pass, the step is
+    repeated without compilation; an error of a batch transform or a loss is raised.
 
     Args:
-        forward: the network.
-        place: epoch (from 1) and step (from 0); the draws derive from them.
-        backward: called with each micro-batch's loss, a scalar.
-
-    Returns:
-        The mean value of each of the criterion's terms, ``[T]``, on the device.
+        images: in the batch.
+        epoch, step: for the notes; the epoch counts from 1, the step from 0.
 
     Raises:
         TrainingError: if memory runs out and nothing is left to do.
     """
-    epoch, step = place
-    forward.keep()
-
-    def attempt() -> torch.Tensor:
-        rng = generator(seed, BATCH, epoch, step)
-        batch = feed(loaded, transforms, device, rng, channels_last=channels_last)
-        values = []
-        with seeded(seed, NETWORK, epoch, step):
-            for share, part in split(batch, cutting.micro_batch, least=cutting.least):
-                with device.autocast(), forward.blamed():
-                    logits = forward(part.images)
-                pairs = part.targets
-                terms = share * torch.stack([w * criterion.terms(logits, t) for w, t in pairs]).sum(0)  # [T]
-                loss = criterion.total(terms)
-                with forward.blamed():
-                    backward(loss)
-                values.append(terms.detach())
-        return torch.stack(values).sum(0)
-
+    forward.snapshot_buffers()
     while True:
-        try:
-            return attempt()
-        except Exception as error:
-            memory, cause = is_out_of_memory(error), in_short(error)
-            if not memory and not forward.failed:
-                raise
-        # Behind the handler: in it, the error's traceback keeps the tensors of the failed attempt alive.
-        if memory:
-            cutting.relieve(len(loaded.images), f"epoch {epoch}, step {step + 1}")
+        attempt = Attempt(forward)
+        yield attempt
+        # After the with statement: inside it, the error's traceback keeps the tensors of the failed attempt alive.
+        if attempt.ran_out is None:
+            return
+        if attempt.ran_out:
+            micro_batching.reduce_memory(images, f"epoch {epoch}, step {step + 1}")
         else:
-            cutting.notes.append(forward.give_up(cause))
-        forward.begin_again()
+            micro_batching.notes.append(forward.give_up(attempt.cause))
+        forward.reset_for_retry()
         device.release()
 
 
@@ -161,7 +156,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def feed(
+def prepare_batch(
     loaded: Loaded,
     transforms: Sequence[BatchTransform],
     device: Device,

@@ -21,7 +21,7 @@ def thread_count() -> int:
     return min(MOST, usable_cores())
 
 
-def ordered(function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> Generator[R]:
+def threaded_map(function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> Generator[R]:
     """``map`` whose calls run in threads of their own while the caller goes on fetching items.
 
     Results come in the order of the items; an error comes where its result would have, with its traceback. Closing

@@ -17,7 +17,7 @@ from gisegkit.data.atomic_files import write_text
 from gisegkit.data.planes import split
 from gisegkit.data.submission import read_ids, write_submission
 from gisegkit.engine.predict import Scan
-from gisegkit.engine.threaded_map import ordered
+from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import RunError, SubmissionError, count
 from gisegkit.recipe.differences import Difference, fingerprint
 from gisegkit.recipe.sections import Recipe
@@ -127,7 +127,7 @@ def _submission_rows(
         ]
 
     scans = ready.scans(rows, label="predict", progress=session.progress)
-    with closing(ordered(encoded, scans, threads=min(1, ready.device.threads), ahead=1)) as found:
+    with closing(threaded_map(encoded, scans, threads=min(1, ready.device.threads), ahead=1)) as found:
         for scan, lines in found:
             panels.extend(panels_of(scan, ready.data, chosen))
             del scan  # else it would live until the next one is predicted

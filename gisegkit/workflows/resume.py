@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gisegkit.build.ready import Session
-from gisegkit.engine.fit import Training
+from gisegkit.engine.training import Training
 from gisegkit.errors import RunError
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import Recipe
@@ -165,15 +165,15 @@ def recut(state: dict[str, Any], training: Training, recipe: Recipe, run: RunDir
     Else they stay cut as they were, so that the resumed run equals the uninterrupted one.
     """
     stored = load_recipe(run.recipe, registries=session.plugins.registries).train
-    cutting = training.cutting
+    micro_batching = training.micro_batching
     if all(getattr(stored, key) == getattr(recipe.train, key) for key in CUTTING):
-        kept = (state.get("micro_batch", cutting.micro_batch), state.get("recomputing", cutting.recomputing))
-        if kept != (cutting.micro_batch, cutting.recomputing):
+        kept = (state.get("micro_batch", micro_batching.size), state.get("recomputing", micro_batching.recomputing))
+        if kept != (micro_batching.size, micro_batching.recomputing):
             recomputing = ", activations recomputed" if kept[1] else ""
             session.say(f"batches stay cut as they were before: micro-batches of {kept[0]}{recomputing}")
         return state
-    session.say(f"batches are cut anew, into micro-batches of {cutting.micro_batch} (were {state['micro_batch']})")
-    return {**state, "micro_batch": cutting.micro_batch, "recomputing": cutting.recomputing}
+    session.say(f"batches are cut anew, into micro-batches of {micro_batching.size} (were {state['micro_batch']})")
+    return {**state, "micro_batch": micro_batching.size, "recomputing": micro_batching.recomputing}
 
 
 def note_resume(kept: Kept, now: Mapping[str, Any], session: Session) -> None:

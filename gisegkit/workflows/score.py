@@ -16,7 +16,7 @@ from gisegkit.data import rle
 from gisegkit.data.planes import merge
 from gisegkit.data.submission import check_runs, missing_rows, read_rows, read_submission, report
 from gisegkit.engine.scoring import ScanValues, Scoreboard
-from gisegkit.engine.threaded_map import ordered, thread_count
+from gisegkit.engine.threaded_map import thread_count, threaded_map
 from gisegkit.errors import DataError, SubmissionError
 from gisegkit.runs.files import jsonable
 from gisegkit.types import SPACING, Metric, Progress, silent
@@ -129,7 +129,7 @@ def score_submission(
         return board.measure(scan, ids, prediction, masks, spacing=mm)
 
     threads = thread_count()
-    with closing(ordered(measure, scans.items(), threads=threads, ahead=threads)) as measured:
+    with closing(threaded_map(measure, scans.items(), threads=threads, ahead=threads)) as measured:
         for values in progress(measured, "score", len(scans)):
             board.record(values)
     slices = sum(len(ids) for ids in scans.values())

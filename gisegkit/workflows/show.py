@@ -16,7 +16,7 @@ from gisegkit.data.atomic_files import write
 from gisegkit.data.loaders import Augmentation, Loaded, training_loader
 from gisegkit.data.randomness import BATCH, generator
 from gisegkit.engine.device import pick_device
-from gisegkit.engine.step import BatchTransform, feed
+from gisegkit.engine.step import BatchTransform, prepare_batch
 from gisegkit.errors import TrainingError
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.annotations import show
@@ -109,7 +109,7 @@ def see_batch(recipe: Recipe, session: Session, *, epoch: int, batch: int, count
     keys = list(parts.sampler)[batch - 1]
     (loaded,) = training_loader(parts.samples, [keys], workers=0, pin=False)
     rng = generator(recipe.seed, BATCH, epoch, batch - 1)
-    fed = feed(loaded, transforms, pick_device("cpu"), rng, channels_last=recipe.train.channels_last)
+    fed = prepare_batch(loaded, transforms, pick_device("cpu"), rng, channels_last=recipe.train.channels_last)
     size = len(keys)
     shown = "" if size <= count else ", the first shown" if count == 1 else f", the first {count} shown"
     return Seen(

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from gisegkit.build.contracts import checked_dataset
-from gisegkit.build.memory_plan import cut, needs_prediction, simulate, verify_store
+from gisegkit.build.memory_plan import choose_micro_batches, needs_prediction, simulate, verify_store
 from gisegkit.build.parts import build_training
 from gisegkit.build.ready import Ready, Session, get_ready, score_all
 from gisegkit.data.folds import split_digest, split_table
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.device_cache import Resident
-from gisegkit.engine.fit import Training, fit
+from gisegkit.engine.fit import fit
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.engine.plan import Plan
+from gisegkit.engine.training import Training
 from gisegkit.errors import ComponentError, Interrupted, parameters
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.culprit import names_culprits
@@ -185,8 +186,8 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         resident=resident.size if resident else 0,
         needed=needs_prediction(recipe, device),
     )
-    cutting, plan, line = cut(recipe, simulation, device)
-    ready.at_once = cutting.micro_batch if plan else 0
+    micro_batching, plan, line = choose_micro_batches(recipe, simulation, device)
+    ready.at_once = micro_batching.size if plan else 0
     for said in filter(None, (line, str(resident or ""))):
         session.say(said)
     training = Training(
@@ -201,7 +202,7 @@ def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
         device=device,
         seed=recipe.seed,
         epochs=recipe.train.epochs,
-        cutting=cutting,
+        micro_batching=micro_batching,
         clip_norm=recipe.train.clip_norm,
         channels_last=recipe.train.channels_last,
         workers=device.workers(recipe.train.workers),

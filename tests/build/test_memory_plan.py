@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gisegkit.build.memory_plan import Named, cut, memory_lines, needs_prediction, simulate
+from gisegkit.build.memory_plan import Named, choose_micro_batches, memory_lines, needs_prediction, simulate
 from gisegkit.build.parts import build_criterion, build_model
 from gisegkit.engine.checkpointing import is_enabled
 from gisegkit.engine.criterion import Criterion
@@ -55,10 +55,10 @@ def test_a_loss_that_starts_late_is_planned_for(step):
 
 def test_auto_takes_what_fits_and_says_so(step):
     recipe, simulation = step("train.memory=64GiB")
-    cutting, plan, line = cut(recipe, simulation, pick_device("cpu"))
-    assert (cutting.micro_batch, plan.micro_batch, cutting.recomputing) == (8, 8, False)
+    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    assert (micro_batching.size, plan.micro_batch, micro_batching.recomputing) == (8, 8, False)
     assert line.startswith("memory: all 8 slices at once: ")
-    assert len(cutting.blocks) > 3, "ready to be recomputed where memory runs out all the same"
+    assert len(micro_batching.blocks) > 3, "ready to be recomputed where memory runs out all the same"
 
 
 @pytest.mark.parametrize("free", [0, 10**6, 10**12])
@@ -68,12 +68,12 @@ def test_on_a_cpu_what_is_free_changes_nothing(step, monkeypatch, free):
     certain = simulation.estimate(8).total
     monkeypatch.setattr("gisegkit.engine.device.free_memory", lambda: free)
     monkeypatch.setattr(Simulation, "estimate", None)
-    cutting, plan, line = cut(recipe, simulation, pick_device("cpu"))
-    assert (cutting.micro_batch, plan, cutting.recomputing) == (8, None, False)
+    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    assert (micro_batching.size, plan, micro_batching.recomputing) == (8, None, False)
     assert certain / 4 < simulation.at_least(8) < certain
     assert bool(line) is (simulation.at_least(8) > 0.8 * free)
     assert not line or re.match(r"memory: a step of 8 slices takes .* or more, and .* --set train\.memory=1MiB", line)
-    assert len(cutting.blocks) > 3
+    assert len(micro_batching.blocks) > 3
 
 
 def test_beside_a_gpu_it_is_what_is_free_that_counts(step, monkeypatch):
@@ -81,8 +81,8 @@ def test_beside_a_gpu_it_is_what_is_free_that_counts(step, monkeypatch):
     whole = simulation.estimate(8).total
     gpu = Device(torch.device("cuda"), torch.float32)
     monkeypatch.setattr(Device, "available", lambda self: whole - 1)
-    cutting, plan, _ = cut(recipe, simulation, gpu)
-    assert plan.checkpointing or cutting.micro_batch < 8
+    micro_batching, plan, _ = choose_micro_batches(recipe, simulation, gpu)
+    assert plan.checkpointing or micro_batching.size < 8
 
 
 @pytest.mark.parametrize("checkpointing", ["on", "auto", "off"])
@@ -95,16 +95,16 @@ def test_slices_on_the_device_leave_activation_checkpointing_as_it_was_asked_for
     recipe, simulation = step(
         f"train.micro_batch={micro_batch}", f"train.memory={memory}", f"train.activation_checkpointing={checkpointing}"
     )
-    cutting, _, _ = cut(recipe, replace(simulation, resident=resident), pick_device("cpu"))
-    assert cutting.recomputing is (checkpointing == "on")
+    micro_batching, _, _ = choose_micro_batches(recipe, replace(simulation, resident=resident), pick_device("cpu"))
+    assert micro_batching.recomputing is (checkpointing == "on")
 
 
 def test_a_plan_that_recomputes_still_does_beside_slices_on_the_device(step):
     _, simulation = step()
     whole, spared = simulation.estimate(8), simulation.estimate(8, checkpointing=True)
     recipe, simulation = step(f"train.memory={(whole.total + spared.total) // 2 + 1000}B")
-    cutting, plan, _ = cut(recipe, replace(simulation, resident=1000), pick_device("cpu"))
-    assert plan.checkpointing and cutting.recomputing
+    micro_batching, plan, _ = choose_micro_batches(recipe, replace(simulation, resident=1000), pick_device("cpu"))
+    assert plan.checkpointing and micro_batching.recomputing
 
 
 class Sums(torch.nn.Module):
@@ -118,28 +118,30 @@ class Sums(torch.nn.Module):
 def test_a_loss_that_cannot_be_predicted_leaves_it_too(step, memory):
     recipe, simulation = step("train.activation_checkpointing=on", f"train.memory={memory}")
     blind = replace(simulation, criterion=Criterion([("sums", 1.0, Sums())]), resident=1000)
-    cutting, plan, line = cut(recipe, blind, pick_device("cpu"))
-    assert cutting.recomputing and plan is None
+    micro_batching, plan, line = choose_micro_batches(recipe, blind, pick_device("cpu"))
+    assert micro_batching.recomputing and plan is None
     assert ("memory cannot be predicted (loss 'sums': " in line) is (memory != "auto")
 
 
 def test_checkpointing_that_changes_nothing_is_said(step):
     recipe, simulation = step("train.activation_checkpointing=on")
-    cutting, _, line = cut(recipe, replace(simulation, model=torch.nn.Conv2d(3, 3, 1)), pick_device("cpu"))
-    assert not cutting.recomputing
+    micro_batching, _, line = choose_micro_batches(
+        recipe, replace(simulation, model=torch.nn.Conv2d(3, 3, 1)), pick_device("cpu")
+    )
+    assert not micro_batching.recomputing
     assert line.startswith('train.activation_checkpointing = "on" changes nothing for this network: it has no blocks')
-    _, _, line = cut(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
+    _, _, line = choose_micro_batches(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
     assert "changes nothing for this network: model 'unet' of gisegkit" in line and "DataDependent" in line
 
 
 def test_the_recipe_may_settle_everything(step):
     recipe, simulation = step("train.micro_batch=3", "train.activation_checkpointing=on")
-    cutting, plan, line = cut(recipe, simulation, pick_device("cpu"))
-    assert (cutting.micro_batch, plan, line) == (3, None, "")
-    assert cutting.recomputing
+    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    assert (micro_batching.size, plan, line) == (3, None, "")
+    assert micro_batching.recomputing
     recipe, simulation = step("train.micro_batch=0", "train.activation_checkpointing=off")
-    cutting, _, _ = cut(recipe, simulation, pick_device("cpu"))
-    assert (cutting.micro_batch, list(cutting.blocks)) == (8, [])
+    micro_batching, _, _ = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    assert (micro_batching.size, list(micro_batching.blocks)) == (8, [])
 
 
 def test_a_small_memory_is_met_by_recomputing_first(step):
@@ -147,16 +149,16 @@ def test_a_small_memory_is_met_by_recomputing_first(step):
     whole, spared = simulation.estimate(8), simulation.estimate(8, checkpointing=True)
     assert spared.total < whole.total
     recipe, simulation = step(f"train.memory={(whole.total + spared.total) // 2}B")
-    cutting, plan, line = cut(recipe, simulation, pick_device("cpu"))
-    assert (plan.micro_batch, plan.checkpointing, cutting.recomputing) == (8, True, True)
+    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    assert (plan.micro_batch, plan.checkpointing, micro_batching.recomputing) == (8, True, True)
     assert "activations recomputed" in line
-    assert all(map(is_enabled, cutting.blocks))
+    assert all(map(is_enabled, micro_batching.blocks))
 
 
 def test_where_nothing_fits_the_error_says_by_how_much_and_what_would_help(step):
     recipe, simulation = step("train.memory=1MB", "input.size=[128,128]")
     with pytest.raises(TrainingError) as caught:
-        cut(recipe, simulation, pick_device("cpu"))
+        choose_micro_batches(recipe, simulation, pick_device("cpu"))
     text = str(caught.value)
     assert "predicted to take" in text and "there are 977 KiB (train.memory)" in text
     assert "encoder" in text and "--set train.micro_batch=1" in text
@@ -173,8 +175,8 @@ class Looking(torch.nn.Module):
 
 def test_a_network_that_cannot_be_predicted_starts_whole_and_says_so(step):
     recipe, simulation = step("train.memory=1GiB")
-    cutting, plan, line = cut(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
-    assert (cutting.micro_batch, plan) == (8, None)
+    micro_batching, plan, line = choose_micro_batches(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
+    assert (micro_batching.size, plan) == (8, None)
     assert re.search(r"cannot be predicted \(model 'unet' of gisegkit \S+: DataDependent", line)
     assert "the whole batch, halved" in line and "docs/plugins.md" in line
 
@@ -232,12 +234,12 @@ def test_what_plugins_raise_in_a_trial_is_said_and_training_goes_on(with_plugin)
     registries, recipe = with_plugin("train.memory=64GiB")
     assert needs_prediction(recipe, pick_device("cpu"))
     simulation = simulated(registries, recipe)
-    cutting, _, text = cut(recipe, simulation, pick_device("cpu"))
+    micro_batching, _, text = choose_micro_batches(recipe, simulation, pick_device("cpu"))
     transform, optimizer, memory = text.splitlines()
     assert transform.startswith("batch_transform 'picky' of giseg-picky 0.1 raised ZeroDivisionError: mean of a black")
     assert optimizer.startswith("optimizer 'sharp' of giseg-picky 0.1 raised TypeError")
     assert memory.startswith("memory: all 8 slices at once")
-    assert (simulation.targets, simulation.state_per_weight, cutting.micro_batch) == (1, 2.0, 8)
+    assert (simulation.targets, simulation.state_per_weight, micro_batching.size) == (1, 2.0, 8)
     lines = list(memory_lines(recipe, registries, Named(GIB)))
     assert [line.strip() for line in lines[1:3]] == [transform, optimizer]
 
@@ -250,7 +252,7 @@ def test_where_nothing_is_planned_no_code_of_plugins_is_tried(with_plugin, monke
     monkeypatch.setattr(Sharp, "step", None)
     simulation = simulated(registries, recipe, needed=needs_prediction(recipe, pick_device("cpu")))
     assert simulation.notes == ()
-    assert cut(recipe, simulation, pick_device("cpu"))[2] == ""
+    assert choose_micro_batches(recipe, simulation, pick_device("cpu"))[2] == ""
 
 
 def test_slices_on_the_device_and_gpus_need_the_prediction(recipe):

@@ -161,7 +161,7 @@ def test_tensors_go_to_the_device_and_back(name):
     given = [tensor.pin_memory() if device.pin else tensor for tensor in (images, masks)]
     taken = device.take(*given)
     assert [tensor.device.type for tensor in taken] == [name, name]
-    waits = [device.hand_over(tensor + 1) for tensor in taken]
+    waits = [device.to_cpu_async(tensor + 1) for tensor in taken]
     assert torch.equal(waits[0](), images + 1)
     assert torch.equal(waits[1](), masks + 1)
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gisegkit.build.memory_plan import Named, cut, memory_lines
+from gisegkit.build.memory_plan import Named, choose_micro_batches, memory_lines
 from gisegkit.build.parts import build_data
 from gisegkit.build.ready import Session
 from gisegkit.cli import main
@@ -344,13 +344,13 @@ def test_the_plan_leaves_room_for_what_is_kept(recipe, free):
     plan = choose(kept, budget)
     assert plan.fits and plan.micro_batch < 16 and plan.estimate.parts["resident"] == 20 * MIB
     free(2**40)
-    cutting, same, _ = cut(recipe(f"train.memory={budget}B"), kept, pick_device("cpu"))
-    assert cutting.micro_batch == same.micro_batch == plan.micro_batch
+    micro_batching, same, _ = choose_micro_batches(recipe(f"train.memory={budget}B"), kept, pick_device("cpu"))
+    assert micro_batching.size == same.micro_batch == plan.micro_batch
 
 
 def test_a_set_that_does_not_fit_is_refused_and_the_remedy_is_predicted(recipe, free):
     with pytest.raises(TrainingError) as caught:
-        cut(recipe("train.memory=100MiB"), simulation(200 * MIB), pick_device("cpu"))
+        choose_micro_batches(recipe("train.memory=100MiB"), simulation(200 * MIB), pick_device("cpu"))
     text = str(caught.value)
     assert '(200 MiB of it for the slices that input.store = "device" keeps there), and there are 100 MiB' in text
     assert "\n  --set input.store=size: micro-batch 16, " in text
@@ -360,21 +360,21 @@ def test_a_set_that_does_not_fit_is_refused_and_the_remedy_is_predicted(recipe, 
 def test_without_a_plan_the_room_is_checked_all_the_same(recipe, free, model, settled):
     """The recipe settles the micro-batch, or the step cannot be predicted."""
     free(300 * MIB)
-    cutting, plan, _ = cut(recipe(settled), simulation(200 * MIB, model()), pick_device("cpu"))
-    assert (cutting.micro_batch, plan) == (8, None)
+    micro_batching, plan, _ = choose_micro_batches(recipe(settled), simulation(200 * MIB, model()), pick_device("cpu"))
+    assert (micro_batching.size, plan) == (8, None)
     free(150 * MIB)
     with pytest.raises(TrainingError, match=r"take 200 MiB.*there are 150 MiB free on cpu.*--set input\.store=size"):
-        cut(recipe(settled), simulation(200 * MIB, model()), pick_device("cpu"))
+        choose_micro_batches(recipe(settled), simulation(200 * MIB, model()), pick_device("cpu"))
 
 
 def test_more_memory_than_there_is_cannot_be_promised_away(recipe, free):
     free(150 * MIB)
     for memory in ("auto", "1GiB"):
         with pytest.raises(TrainingError, match="there are 150 MiB free"):
-            cut(recipe(f"train.memory={memory}"), simulation(200 * MIB), pick_device("cpu"))
+            choose_micro_batches(recipe(f"train.memory={memory}"), simulation(200 * MIB), pick_device("cpu"))
     free(1)
     with pytest.raises(TrainingError, match="there are 0 KiB free"):
-        cut(recipe("train.memory=1GiB"), simulation(200 * MIB), pick_device("cpu"))
+        choose_micro_batches(recipe("train.memory=1GiB"), simulation(200 * MIB), pick_device("cpu"))
 
 
 def test_a_run_without_room_is_refused(tmp_path, session, recipe, free):

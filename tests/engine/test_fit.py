@@ -19,9 +19,10 @@ from gisegkit.components.losses.ratios import BCE, DiceLoss, Jaccard, Tversky
 from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device, pick_device
-from gisegkit.engine.fit import Standing, Training, fit, train_epoch
+from gisegkit.engine.fit import fit, train_epoch
 from gisegkit.engine.forward import Forward
-from gisegkit.engine.step import Cutting
+from gisegkit.engine.step import MicroBatching
+from gisegkit.engine.training import Training
 from gisegkit.errors import TrainingError
 
 
@@ -59,7 +60,7 @@ def training(*, epochs=2, micro_batch=4, scores=None, **changes):
         device=pick_device("cpu"),
         seed=0,
         epochs=epochs,
-        cutting=Cutting(micro_batch),
+        micro_batching=MicroBatching(micro_batch),
         clip_norm=0.0,
         channels_last=False,
         workers=0,
@@ -144,15 +145,6 @@ def test_best_epoch_and_patience():
 def test_lower_can_be_better():
     reports = list(fit(training(epochs=3, scores=[0.5, 0.2, 0.3], higher_is_better=False)))
     assert [report.best for report in reports] == [True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("scores", "best"),
-    [([math.nan, math.nan, 0.1, 0.2], [True, False, True, True]), ([0.1, math.nan, 0.05], [True, False, False])],
-)
-def test_undefined_scores_are_never_best_except_at_first(scores, best):
-    standing = Standing()
-    assert [standing.update(score, higher=True) for score in scores] == best
 
 
 def test_validate_every():

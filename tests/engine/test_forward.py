@@ -32,10 +32,10 @@ def test_buffers_are_as_they_were_kept_and_gradients_are_gone():
     forward(images)
     kept = {name: value.clone() for name, value in model.named_buffers()}
     assert {value.dtype for value in kept.values()} == {torch.float32, torch.int64, torch.bool}
-    forward.keep()
+    forward.snapshot_buffers()
     forward(images).sum().backward()
     assert not any(torch.equal(value, kept[name]) for name, value in model.named_buffers())
-    forward.begin_again()
+    forward.reset_for_retry()
     for name, value in model.named_buffers():
         assert torch.equal(value, kept[name]), name
     assert model.table.is_contiguous(memory_format=torch.channels_last)
@@ -46,10 +46,10 @@ def test_a_network_without_buffers_begins_again_without_gradients():
     model = nn.Conv2d(1, 1, 1)
     weight = model.weight.detach().clone()
     forward = Forward(model)
-    forward.keep()
+    forward.snapshot_buffers()
     forward(torch.ones(1, 1, 2, 2)).sum().backward()
     assert model.weight.grad is not None
-    forward.begin_again()
+    forward.reset_for_retry()
     assert model.weight.grad is None
     assert torch.equal(model.weight, weight)
 

@@ -1,10 +1,11 @@
-"""One step: cutting a batch, and going on where memory ran out, with the same data and the same draws."""
+"""One step: micro_batching a batch, and going on where memory ran out, with the same data and the same draws."""
 
 from __future__ import annotations
 
 import gc
 import re
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from gisegkit.data.loaders import Loaded
 from gisegkit.engine.checkpointing import enable, find_blocks
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import pick_device
+from gisegkit.engine.fit import train_batch
 from gisegkit.engine.forward import Forward
-from gisegkit.engine.step import Cutting, accumulate, is_out_of_memory, split, to_device
+from gisegkit.engine.step import MicroBatching, attempts, is_out_of_memory, split, to_device
 from gisegkit.errors import TrainingError
 from gisegkit.types import IGNORE, Batch
 
@@ -80,20 +82,32 @@ def network(*, norm=False, drop=False):
     return nn.Sequential(*layers)
 
 
-def gradients(model, cutting, *, criterion=None, transforms=(), backward=None, data=None, compiled=False):
-    """The gradients and the terms of one accumulated batch."""
-    terms = accumulate(
-        data or loaded(),
-        forward=Forward(model, compiled=compiled),
+class Scaler:
+    """Leaves the loss as it is; ``backward`` is called in place of its own."""
+
+    def __init__(self, backward):
+        self.run = backward
+
+    def scale(self, loss):
+        self.loss = loss
+        return self
+
+    def backward(self):
+        loss, self.loss = self.loss, None
+        self.run(loss)
+
+
+def gradients(model, micro_batching, *, criterion=None, transforms=(), backward=None, data=None, compiled=False):
+    """The gradients and the terms of one accumulated batch, as train_epoch computes them."""
+    device, data, forward = pick_device("cpu"), data or loaded(), Forward(model, compiled=compiled)
+    training = SimpleNamespace(
         criterion=criterion or Criterion([("bce", 1.0, BCE())]),
-        transforms=transforms,
-        cutting=cutting,
-        device=pick_device("cpu"),
-        channels_last=False,
-        seed=5,
-        place=(2, 7),
-        backward=backward or (lambda loss: loss.backward()),
-    )
+        transforms=transforms, micro_batching=micro_batching, device=device, channels_last=False, seed=5,
+    )  # fmt: skip
+    scaler = Scaler(backward or (lambda loss: loss.backward()))
+    for attempt in attempts(forward, micro_batching, device, images=len(data.images), epoch=2, step=7):
+        with attempt:
+            terms = train_batch(training, forward, scaler, data, epoch=2, step=7)
     return [parameter.grad.clone() for parameter in model.parameters()], terms
 
 
@@ -107,8 +121,8 @@ PER_IMAGE = {
 @pytest.mark.parametrize("criterion", PER_IMAGE.values(), ids=PER_IMAGE)
 @pytest.mark.parametrize("micro_batch", [1, 3, 4, 5, 8])
 def test_losses_by_image_have_the_gradients_of_the_whole_batch(criterion, micro_batch):
-    whole, terms = gradients(network(), Cutting(12), criterion=criterion)
-    parts, values = gradients(network(), Cutting(micro_batch), criterion=criterion)
+    whole, terms = gradients(network(), MicroBatching(12), criterion=criterion)
+    parts, values = gradients(network(), MicroBatching(micro_batch), criterion=criterion)
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(terms, values, rtol=1e-6, atol=1e-7)
@@ -118,14 +132,14 @@ def test_a_loss_over_the_batch_is_not_the_mean_of_its_parts():
     criterion = Criterion([("dice", 1.0, DiceLoss(over="batch"))])
     data = loaded()
     data.masks[:6] = 0  # half of the micro-batches have an empty class
-    _, whole = gradients(network(), Cutting(12), criterion=criterion, data=data)
-    _, parts = gradients(network(), Cutting(3), criterion=criterion, data=data)
+    _, whole = gradients(network(), MicroBatching(12), criterion=criterion, data=data)
+    _, parts = gradients(network(), MicroBatching(3), criterion=criterion, data=data)
     assert abs(float(whole - parts)) > 1e-3
 
 
 def test_terms_are_those_of_the_criterion_by_name():
     criterion = PER_IMAGE["both"]
-    _, terms = gradients(network(), Cutting(5), criterion=criterion)
+    _, terms = gradients(network(), MicroBatching(5), criterion=criterion)
     batch = to_device(loaded(), pick_device("cpu"), channels_last=False)
     logits, target = network()(batch.images), batch.targets[0][1]
     assert criterion.names == ("bce", "dice")
@@ -155,13 +169,15 @@ class Failing:
 @pytest.mark.parametrize(("calls", "ends"), [((1,), 6), ((1, 2), 3), ((1, 3), 3), ((1, 2, 5, 8), 1)])
 def test_the_step_is_repeated_in_halves_as_if_it_had_begun_so(norm, calls, ends):
     """Wherever in the batch it happens: no gradient and no running statistic of the failed attempt is left."""
-    model, cutting = network(norm=norm), Cutting(12)
-    after, terms = gradients(model, cutting, transforms=[Mixup()], backward=Failing(*calls))
-    assert cutting.micro_batch == ends
-    assert len(cutting.notes) == len(calls)
-    assert "epoch 2, step 8" in cutting.notes[0] and "micro-batches of 6 instead of 12" in cutting.notes[0]
+    model, micro_batching = network(norm=norm), MicroBatching(12)
+    after, terms = gradients(model, micro_batching, transforms=[Mixup()], backward=Failing(*calls))
+    assert micro_batching.size == ends
+    assert len(micro_batching.notes) == len(calls)
+    assert (
+        "epoch 2, step 8" in micro_batching.notes[0] and "micro-batches of 6 instead of 12" in micro_batching.notes[0]
+    )
     twin = network(norm=norm)
-    expected, values = gradients(twin, Cutting(ends), transforms=[Mixup()])
+    expected, values = gradients(twin, MicroBatching(ends), transforms=[Mixup()])
     for a, b in zip(after, expected, strict=True):
         assert torch.equal(a, b)
     assert torch.equal(terms, values)
@@ -182,7 +198,7 @@ class Recording(Mixup):
 
 def test_a_repetition_sees_the_same_data_and_draws():
     transform = Recording(alpha=0.4)
-    gradients(network(), Cutting(12), transforms=[transform], backward=Failing(1, 2))
+    gradients(network(), MicroBatching(12), transforms=[transform], backward=Failing(1, 2))
     (first, weights), *others = transform.seen
     assert len(others) == 2
     for images, same in others:
@@ -191,8 +207,8 @@ def test_a_repetition_sees_the_same_data_and_draws():
 
 
 def test_drop_out_draws_again_from_the_same_seed():
-    once, _ = gradients(network(drop=True), Cutting(6))
-    again, _ = gradients(network(drop=True), Cutting(12), backward=Failing(1))
+    once, _ = gradients(network(drop=True), MicroBatching(6))
+    again, _ = gradients(network(drop=True), MicroBatching(12), backward=Failing(1))
     for a, b in zip(once, again, strict=True):
         assert torch.equal(a, b)
 
@@ -210,10 +226,10 @@ def test_memory_that_runs_out_in_a_transform_or_in_the_forward_pass_is_met_alike
                 raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ...")
             return self.inner(images)
 
-    cutting = Cutting(12)
-    after, _ = gradients(Once(), cutting)
-    expected, _ = gradients(network(), Cutting(6))
-    assert cutting.micro_batch == 6
+    micro_batching = MicroBatching(12)
+    after, _ = gradients(Once(), micro_batching)
+    expected, _ = gradients(network(), MicroBatching(6))
+    assert micro_batching.size == 6
     for a, b in zip(after, expected, strict=True):
         assert torch.equal(a, b)
 
@@ -222,12 +238,12 @@ def test_checkpointing_comes_before_an_unhealthy_micro_batch():
     model = nn.Sequential(nn.Sequential(Block(1, 4), Block(4, 1)))
     blocks = find_blocks(model)
     assert len(blocks) == 2
-    cutting = Cutting(12, blocks=blocks)
-    after, _ = gradients(model, cutting, backward=Failing(1))
-    assert cutting.recomputing and cutting.micro_batch == 12
-    assert "recomputing activations" in cutting.notes[0]
+    micro_batching = MicroBatching(12, blocks=blocks)
+    after, _ = gradients(model, micro_batching, backward=Failing(1))
+    assert micro_batching.recomputing and micro_batching.size == 12
+    assert "recomputing activations" in micro_batching.notes[0]
     fresh = nn.Sequential(nn.Sequential(Block(1, 4), Block(4, 1)))
-    expected, _ = gradients(fresh, Cutting(12))
+    expected, _ = gradients(fresh, MicroBatching(12))
     for a, b in zip(after, expected, strict=True):
         assert torch.equal(a, b)
 
@@ -244,30 +260,30 @@ class Block(nn.Module):
 
 def test_a_large_micro_batch_is_halved_before_anything_is_recomputed():
     blocks = find_blocks(nn.Sequential(nn.Sequential(Block(1, 4), Block(4, 1))))
-    cutting = Cutting(64, blocks=blocks)
+    micro_batching = MicroBatching(64, blocks=blocks)
     for expected in (32, 16, 8):
-        cutting.relieve(64, "epoch 1, step 1")
-        assert (cutting.micro_batch, cutting.recomputing) == (expected, False)
-    cutting.relieve(64, "epoch 1, step 1")
-    assert (cutting.micro_batch, cutting.recomputing) == (8, True)
+        micro_batching.reduce_memory(64, "epoch 1, step 1")
+        assert (micro_batching.size, micro_batching.recomputing) == (expected, False)
+    micro_batching.reduce_memory(64, "epoch 1, step 1")
+    assert (micro_batching.size, micro_batching.recomputing) == (8, True)
     for expected in (4, 2, 1):
-        cutting.relieve(64, "epoch 1, step 1")
-        assert cutting.micro_batch == expected
+        micro_batching.reduce_memory(64, "epoch 1, step 1")
+        assert micro_batching.size == expected
     with pytest.raises(TrainingError, match="activations recomputed"):
-        cutting.relieve(64, "epoch 1, step 1")
+        micro_batching.reduce_memory(64, "epoch 1, step 1")
 
 
 @pytest.mark.parametrize(("least", "attempts"), [(1, 5), (2, 4)])
 def test_when_nothing_is_left_the_error_says_what_to_do(least, attempts):
     failing = Failing(*range(1, 100))
     with pytest.raises(TrainingError, match=rf"epoch 2, step 8 with a micro-batch of {least}.*input\.size.*--memory"):
-        gradients(network(), Cutting(12, least=least), backward=failing)
+        gradients(network(), MicroBatching(12, least=least), backward=failing)
     assert failing.count == attempts  # 12, 6, 3, 2, 1
 
 
 def test_other_errors_pass_through():
     with pytest.raises(RuntimeError, match="shapes"):
-        gradients(network(), Cutting(12), backward=Failing(1, error=RuntimeError("shapes cannot be multiplied")))
+        gradients(network(), MicroBatching(12), backward=Failing(1, error=RuntimeError("shapes cannot be multiplied")))
 
 
 @pytest.mark.parametrize(
@@ -305,7 +321,7 @@ def test_the_attempt_that_failed_keeps_nothing():
             super().__call__(loss)
 
     model.register_forward_hook(lambda module, args, output: seen.append(weakref.ref(output)))
-    gradients(model, Cutting(12), backward=Watching(1))
+    gradients(model, MicroBatching(12), backward=Watching(1))
     assert len(seen) == 3
 
 
@@ -348,30 +364,30 @@ def fails_in_backward(model):
 )
 def test_where_compilation_fails_the_step_is_that_of_the_plain_network(monkeypatch, compiler, cause):
     monkeypatch.setattr(torch, "compile", compiler)
-    model, twin, cutting = network(norm=True, drop=True), network(norm=True, drop=True), Cutting(4)
-    found, terms = gradients(model, cutting, transforms=[Mixup()], compiled=True)
-    expected, values = gradients(twin, Cutting(4), transforms=[Mixup()])
+    model, twin, micro_batching = network(norm=True, drop=True), network(norm=True, drop=True), MicroBatching(4)
+    found, terms = gradients(model, micro_batching, transforms=[Mixup()], compiled=True)
+    expected, values = gradients(twin, MicroBatching(4), transforms=[Mixup()])
     for a, b in zip([*found, terms, *model.buffers()], [*expected, values, *twin.buffers()], strict=True):
         assert torch.equal(a, b)
-    (note,) = cutting.notes
+    (note,) = micro_batching.notes
     assert re.search(f"without compilation, because it failed with {cause}", note)
-    assert cutting.micro_batch == 4
+    assert micro_batching.size == 4
 
 
 def test_memory_that_runs_out_does_not_end_compilation(monkeypatch):
     calls = []
     monkeypatch.setattr(torch, "compile", lambda model: lambda images: calls.append(len(images)) or model(images))
-    cutting = Cutting(12)
-    gradients(network(), cutting, backward=Failing(1), compiled=True)
+    micro_batching = MicroBatching(12)
+    gradients(network(), micro_batching, backward=Failing(1), compiled=True)
     assert calls == [12, 6, 6]
-    assert len(cutting.notes) == 1 and "memory ran out" in cutting.notes[0]
+    assert len(micro_batching.notes) == 1 and "memory ran out" in micro_batching.notes[0]
 
 
 def test_an_error_that_is_not_the_compilers_is_raised(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model: model)
     failing = Failing(1, 2, error=RuntimeError("shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="shapes"):
-        gradients(network(), Cutting(12), backward=failing, compiled=True)
+        gradients(network(), MicroBatching(12), backward=failing, compiled=True)
 
 
 class Odd(nn.Module):
@@ -392,22 +408,22 @@ class Odd(nn.Module):
 def test_an_error_of_a_loss_is_not_put_down_to_the_compiler(monkeypatch, memory):
     """Nor after memory ran out in the compiled network."""
     monkeypatch.setattr(torch, "compile", lambda model: model)
-    loss, cutting = Odd(), Cutting(12)
+    loss, micro_batching = Odd(), MicroBatching(12)
     loss.calls = -1 if memory else 0
     with pytest.raises(ValueError, match="no boundary in this slice"):
         gradients(
             network(),
-            cutting,
+            micro_batching,
             criterion=Criterion([("odd", 1.0, loss)]),
             backward=Failing(1) if memory else None,
             compiled=True,
         )
-    assert len(cutting.notes) == memory and not any("compil" in note for note in cutting.notes)
+    assert len(micro_batching.notes) == memory and not any("compil" in note for note in micro_batching.notes)
 
 
 def test_an_error_of_a_batch_transform_is_not_put_down_to_the_compiler(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model: model)
-    calls, cutting = [], Cutting(12)
+    calls, micro_batching = [], MicroBatching(12)
 
     def fails_once(batch, rng):
         calls.append(1)
@@ -416,8 +432,8 @@ def test_an_error_of_a_batch_transform_is_not_put_down_to_the_compiler(monkeypat
         return batch
 
     with pytest.raises(KeyError, match="case"):
-        gradients(network(), cutting, transforms=[fails_once], compiled=True)
-    assert (len(calls), cutting.notes) == (1, [])
+        gradients(network(), micro_batching, transforms=[fails_once], compiled=True)
+    assert (len(calls), micro_batching.notes) == (1, [])
 
 
 def test_a_network_that_is_recomputed_trains_without_compilation(monkeypatch):
@@ -425,9 +441,9 @@ def test_a_network_that_is_recomputed_trains_without_compilation(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model: plain(model, backend=lambda graph, inputs: graph.forward))
     model, twin = (nn.Sequential(nn.Sequential(Block(1, 4), Block(4, 1))) for _ in range(2))
     enable(find_blocks(model))
-    cutting = Cutting(12)
-    found, _ = gradients(model, cutting, compiled=True)
-    expected, _ = gradients(twin, Cutting(12))
+    micro_batching = MicroBatching(12)
+    found, _ = gradients(model, micro_batching, compiled=True)
+    expected, _ = gradients(twin, MicroBatching(12))
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
-    assert len(cutting.notes) == 1 and "without compilation" in cutting.notes[0]
+    assert len(micro_batching.notes) == 1 and "without compilation" in micro_batching.notes[0]

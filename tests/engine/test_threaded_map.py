@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from gisegkit.engine.threaded_map import ordered
+from gisegkit.engine.threaded_map import threaded_map
 
 
 def alive():
@@ -22,7 +22,7 @@ def test_results_come_in_the_order_of_the_items(threads, ahead):
         time.sleep(0.002 * (number % 3))  # the later may be done first
         return number * number
 
-    assert list(ordered(square, range(20), threads=threads, ahead=ahead)) == [n * n for n in range(20)]
+    assert list(threaded_map(square, range(20), threads=threads, ahead=ahead)) == [n * n for n in range(20)]
     assert alive() == []
 
 
@@ -35,7 +35,7 @@ def test_no_more_than_so_many_items_are_fetched(threads, ahead, most):
             fetched.append(number)
             yield number
 
-    for taken, _ in enumerate(ordered(lambda number: number, items(), threads=threads, ahead=ahead)):
+    for taken, _ in enumerate(threaded_map(lambda number: number, items(), threads=threads, ahead=ahead)):
         assert len(fetched) - taken <= most
 
 
@@ -48,7 +48,7 @@ def test_the_call_runs_beside_its_caller():
         second.set()
         yield 2
 
-    assert list(ordered(lambda n: second.wait(10) and n, items(), threads=1, ahead=1)) == [1, 2]
+    assert list(threaded_map(lambda n: second.wait(10) and n, items(), threads=1, ahead=1)) == [1, 2]
 
 
 def test_one_thread_works_on_one_item_at_a_time():
@@ -60,7 +60,7 @@ def test_one_thread_works_on_one_item_at_a_time():
         time.sleep(0.002)
         busy.remove(number)
 
-    list(ordered(work, range(10), threads=1, ahead=4))
+    list(threaded_map(work, range(10), threads=1, ahead=4))
     assert max(most) == 1
 
 
@@ -71,7 +71,7 @@ def test_an_error_comes_in_its_place_with_its_traceback(threads):
             raise ZeroDivisionError("the third")
         return number
 
-    results = ordered(fragile, range(9), threads=threads, ahead=2)
+    results = threaded_map(fragile, range(9), threads=threads, ahead=2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ZeroDivisionError, match="the third") as caught:
         next(results)
@@ -89,7 +89,7 @@ def test_closing_early_ends_the_threads_and_the_items(threads):
         finally:
             closed.append(True)
 
-    results = ordered(lambda number: number, items(), threads=threads, ahead=3)
+    results = threaded_map(lambda number: number, items(), threads=threads, ahead=3)
     assert next(results) == 0
     results.close()
     assert closed == [True]
@@ -102,5 +102,5 @@ def test_an_error_of_the_items_comes_through():
         raise OSError("the disk")
 
     with pytest.raises(OSError, match="the disk"):
-        list(ordered(lambda number: number, items(), threads=1, ahead=0))
+        list(threaded_map(lambda number: number, items(), threads=1, ahead=0))
     assert alive() == []

@@ -285,7 +285,7 @@ def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(hom
 
 def trained_with_faults(monkeypatch, recipe, folder, session, *, faults):
     """A run whose n-th backward passes run out of memory; also every batch that a step ended up with."""
-    import gisegkit.engine.step as module
+    import gisegkit.engine.fit as module
 
     calls, batches, backward, split = [0], {}, torch.Tensor.backward, module.split
 

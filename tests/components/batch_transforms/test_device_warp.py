@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -18,8 +19,9 @@ from gisegkit.components.losses.ratios import BCE
 from gisegkit.data.loaders import Loaded
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import pick_device
+from gisegkit.engine.fit import train_batch
 from gisegkit.engine.forward import Forward
-from gisegkit.engine.step import Cutting, accumulate
+from gisegkit.engine.step import MicroBatching
 from gisegkit.errors import ComponentError
 from gisegkit.types import Batch
 
@@ -183,18 +185,16 @@ def test_a_slice_is_the_same_however_its_batch_is_cut():
     fed = []
     for micro_batch in (12, 5, 1):
         tap, criterion = Tap(), Criterion([("bce", 1.0, BCE())])
-        accumulate(
-            loaded,
-            forward=Forward(tap),
+        device = pick_device("cpu")
+        training = SimpleNamespace(
             criterion=criterion,
             transforms=[final_device()],
-            cutting=Cutting(micro_batch),
-            device=pick_device("cpu"),
+            micro_batching=MicroBatching(micro_batch),
+            device=device,
             channels_last=True,
             seed=3,
-            place=(1, 0),
-            backward=torch.Tensor.backward,
         )
+        train_batch(training, Forward(tap), device.scaler(), loaded, epoch=1, step=0)
         fed.append(torch.cat(tap.images))
         assert len(tap.images) == -(-12 // micro_batch)
     assert torch.equal(fed[0], fed[1]) and torch.equal(fed[0], fed[2])

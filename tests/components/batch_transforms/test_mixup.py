@@ -18,8 +18,9 @@ from gisegkit.data.loaders import EpochSampler, TrainingSet
 from gisegkit.data.randomness import BATCH, generator
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import pick_device
-from gisegkit.engine.fit import Training, fit
-from gisegkit.engine.step import Cutting
+from gisegkit.engine.fit import fit
+from gisegkit.engine.step import MicroBatching
+from gisegkit.engine.training import Training
 from gisegkit.recipe.load import load_recipe
 from gisegkit.types import Batch
 
@@ -99,7 +100,7 @@ def trained_once(criterion, alpha: float) -> tuple[float, torch.nn.Module, list[
         device=pick_device("cpu"),
         seed=7,
         epochs=1,
-        cutting=Cutting(4),
+        micro_batching=MicroBatching(4),
         clip_norm=0.0,
         channels_last=False,
         workers=0,
