@@ -38,11 +38,11 @@ SMALL: dict[str, Any] = {
     "train.validate_every": 3,
     "evaluate.batch_size": 32,
 }
-"""What a demo run sets: about half the work of 974b299's demo (40 cases, 28 epochs), which took 409 s of CPU time.
+"""What a demo run sets: 552 steps of ``recipes/unet_effb1.toml``, where 974b299 made 1,176 of 40 cases in 28 epochs.
 
-``recipes/unet_effb1.toml`` takes 199 s (mean of 2 runs on one thread), training, evaluation and prediction together.
-Its Dice on held-out cases is 0.705 with seed 0 and 0.744 with seed 1; 974b299's is 0.759. With 40 cases and 12 epochs
-(170 s) they are 0.683 and 0.686. More cases with fewer slices cost as much and score less.
+Start, training, evaluation and prediction took 187 to 203 s of CPU time on one thread, where 974b299's took 409 s. Dice
+on the held-out cases: 0.705, 0.744, 0.738, 0.740 with seeds 0 to 3; 974b299's was 0.759 with seed 0. With 40 cases and
+12 epochs (170 s) it was 0.683 and 0.686 with seeds 0 and 1.
 """
 
 
