@@ -40,9 +40,10 @@ SMALL: dict[str, Any] = {
 }
 """What a demo run sets: 552 steps of ``recipes/unet_effb1.toml``, where 974b299 made 1,176 of 40 cases in 28 epochs.
 
-Start, training, evaluation and prediction took 187 to 203 s of CPU time on one thread, where 974b299's took 409 s. Dice
-on the held-out cases: 0.705, 0.744, 0.738, 0.740 with seeds 0 to 3; 974b299's was 0.759 with seed 0. With 40 cases and
-12 epochs (170 s) it was 0.683 and 0.686 with seeds 0 and 1.
+Start, training, evaluation and prediction took 187 to 203 s of CPU time on one thread, where 974b299's took 409 s on a
+busier machine; by the cost of a step (0.27 s) the ratio is 0.49, and 0.53 where the phantoms are not in the cache yet.
+Dice on the held-out cases: 0.705, 0.744, 0.738, 0.740 with seeds 0 to 3; 974b299's was 0.759 with seed 0. With 40 cases
+and 12 epochs (170 s) it was 0.683 and 0.686 with seeds 0 and 1.
 """
 
 
