@@ -278,7 +278,7 @@ def test_show_says_where_the_picture_is_and_what_it_shows(here, capsys):
     out, _ = giseg(capsys, "show", "cli.toml")
     assert out.splitlines() == ["picture: cli-batch.png", "cli: epoch 1, batch 1 of 2, 8 slices"]
     assert Path("cli-batch.png").read_bytes().startswith(b"\x89PNG")
-    few = ("--set", "dataset.cases=6", "--set", "dataset.days=1", "--set", "dataset.slices=8")
+    few = ("--set", "dataset.cases=6", "--set", "split.folds=6", "--set", "dataset.slices=8")
     out, _ = giseg(capsys, "show", "cli.toml", "--demo", *few, "--batch", 2, "--count", 1, "--out", "here/a.png")
     assert out.splitlines()[-2] == "picture: here/a.png (demo)"
     assert re.search(r"^cli: epoch 1, batch 2 of \d+, 8 slices, the first shown$", out, re.MULTILINE)

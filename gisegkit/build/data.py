@@ -126,6 +126,25 @@ class ExperimentData:
         """The rows without labels."""
         return np.flatnonzero(~self.dataset.table["labelled"].to_numpy(dtype=bool))
 
+    def rows_to_predict(self, part: str | None = None) -> tuple[str, Rows]:
+        """The name and the rows of a part of the data; of ``validation`` all that are labelled, to be looked up.
+
+        Args:
+            part: ``auto``, ``unlabelled``, ``validation`` or ``all``; default the recipe's ``[predict] part``.
+
+        Raises:
+            DataError: if the data have no such slices.
+        """
+        name = part or self.recipe.predict.part
+        if name == "auto":
+            name = "unlabelled" if len(self.unlabelled) else "validation"
+        labelled = np.flatnonzero(self.dataset.table["labelled"].to_numpy(dtype=bool))
+        every = np.arange(len(self.dataset.table), dtype=np.int64)
+        rows = {"unlabelled": self.unlabelled, "validation": labelled, "all": every}[name]
+        if not len(rows):
+            raise DataError(f"there are no {name} slices in {type(self.dataset).__name__}; choose another predict.part")
+        return name, rows
+
     @cached_property
     def store(self) -> Store | None:
         """Where prepared slices are kept; None if the recipe wants none, or the dataset cannot be prepared."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from gisegkit.build.console import Console
@@ -20,7 +19,7 @@ from gisegkit.data.planes import split
 from gisegkit.data.submission import read_ids, write_submission
 from gisegkit.engine.predict import Scan
 from gisegkit.engine.threaded_map import threaded_map
-from gisegkit.errors import DataError, RunError, SubmissionError, count
+from gisegkit.errors import RunError, SubmissionError, count
 from gisegkit.recipe.differences import Difference, fingerprint
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.culprit import names_culprits
@@ -162,15 +161,8 @@ def predicted_part(run: RunDir, facts: Mapping[str, Any], data: ExperimentData, 
         DataError: if the data have no such slices.
     """
     split, table = run.verified_split(facts), data.dataset.table
-    if part == "validation" or (part == "auto" and not len(data.unlabelled)):
-        return scored_part(split, table)
-    if part == "all":
-        return named_part(split, table, part, np.arange(len(table), dtype=np.int64))
-    if not len(data.unlabelled):
-        raise DataError(
-            f"there are no unlabelled slices in {type(data.dataset).__name__}; choose another part: validation or all"
-        )
-    return named_part(split, table, "unlabelled", data.unlabelled)
+    name, rows = data.rows_to_predict(part)
+    return scored_part(split, table) if name == "validation" else named_part(split, table, name, rows)
 
 
 def _lost(run: RunDir, ids: list[str], console: Console) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def run_recipe(experiment: Experiment, out: Path, *, resume: bool = False) -> Fi
     if not (resume and (out / "recipe.toml").is_file()):
         RunDir.check_free(out)
     with RunDir(out).locked(experiment.console.say):
-        run = train(experiment, out, resume=resume)
+        run = train(experiment, out, resume=resume, alone=False)
         try:
             experiment.release_training()
             weights = run.weights()

@@ -24,28 +24,42 @@ from gisegkit.workflows.tracking import Trackers
 
 
 class Begun(NamedTuple):
-    """A run that is about to train: its folder, the state that it resumes from, and what checkpoints say of data."""
+    """A run that is about to train.
+
+    Attributes:
+        state: that it resumes from; None for a new run.
+        facts: what checkpoints say of the data.
+        later: slices that are evaluated and predicted after training.
+    """
 
     run: RunDir
     state: Mapping[str, Any] | None
     facts: Mapping[str, Any]
+    later: int
 
 
 @names_culprits
-def train(experiment: Experiment, out: Path, *, resume: bool = False) -> RunDir:
+def train(experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True) -> RunDir:
     """Train into a run folder, or resume the run there. No other process may write there meanwhile.
 
+    Args:
+        alone: False if the caller evaluates and predicts next; the time left then includes both.
+
     Raises:
+        DataError: if the caller predicts next and the data have no slices of ``[predict] part``.
         RunError: if the folder is in the way, in use, or holds a run of another recipe or of other data.
         Interrupted: if the user stops it; says what is kept.
     """
-    for _ in epochs(experiment, out, resume=resume):
+    for _ in epochs(experiment, out, resume=resume, alone=alone):
         pass
     return RunDir(out)
 
 
-def epochs(experiment: Experiment, out: Path, *, resume: bool = False) -> Iterator[EpochReport]:
+def epochs(experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True) -> Iterator[EpochReport]:
     """Train epoch by epoch; whoever takes the reports may stop at any of them, and resume later.
+
+    Args:
+        alone: as of ``train``.
 
     Yields:
         The report of an epoch that is recorded in the run folder.
@@ -56,13 +70,13 @@ def epochs(experiment: Experiment, out: Path, *, resume: bool = False) -> Iterat
     if not (resume and (out / "recipe.toml").is_file()):
         RunDir.check_free(out)
     with RunDir(out).locked(experiment.console.say):
-        begun = _begin(experiment, out, resume=resume)
+        begun = _begin(experiment, out, resume=resume, alone=alone)
         yield from _fit_and_keep(experiment, begun)
         for line in kept_epoch(begun.run.metrics(), experiment.recipe.monitor, experiment.metrics, experiment.classes):
             experiment.console.say(line)
 
 
-def _begin(experiment: Experiment, out: Path, *, resume: bool) -> Begun:
+def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> Begun:
     """Everything before the first epoch: what may fail at once comes before slices are prepared, which takes long."""
     kept = look_up(experiment, out) if resume else None
     if kept is None:
@@ -74,6 +88,7 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool) -> Begun:
     if kept is not None:
         experiment.keep_split(kept.split)
     experiment.check_data(training=True)
+    later = 0 if alone else _slices_later(experiment)
     if state is not None:
         experiment.expect(state["facts"])
     _ = experiment.model
@@ -86,7 +101,14 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool) -> Begun:
         experiment.console.say(f"resuming after epoch {state['epoch']} of {experiment.recipe.train.epochs}")
     table, split = experiment.dataset.table, experiment.split
     parts = kept.split if kept else split_table(table, *split)
-    return Begun(run, state, {**experiment.facts, "split": split_digest(parts)})
+    return Begun(run, state, {**experiment.facts, "split": split_digest(parts)}, later)
+
+
+def _slices_later(experiment: Experiment) -> int:
+    """How many slices are evaluated and predicted after the training."""
+    name, rows = experiment.rows_to_predict()
+    validated = len(experiment.split.validation)
+    return validated + (validated if name == "validation" else len(rows))
 
 
 def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assembled: Assembled) -> RunDir:
@@ -111,10 +133,16 @@ def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assemble
 def _fit_and_keep(experiment: Experiment, begun: Begun) -> Iterator[EpochReport]:
     """The epochs, each recorded and told as it ends."""
     recipe, console = experiment.recipe, experiment.console
-    run, state, facts = begun
+    run, state, facts, later = begun
     training = experiment.assembled.training
     done, first, starred = 0 if state is None else int(state["epoch"]), True, False
-    watch = Watch()
+    watch = Watch(
+        epochs=recipe.train.epochs,
+        slices=len(experiment.split.validation),
+        validate_every=recipe.train.validate_every,
+        later=later,
+        may_stop=bool(recipe.train.patience),
+    )
     summary = {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)}
     try:
         with Trackers(experiment, run, summary) as trackers:

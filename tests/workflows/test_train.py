@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from gisegkit.build.session import Session
-from gisegkit.errors import ComponentError, RunError, TrainingError
+from gisegkit.errors import ComponentError, DataError, RunError, TrainingError
 from gisegkit.recipe.load import load_recipe
 from gisegkit.runs.folder import RunDir
 from gisegkit.workflows.check import smoke_test
@@ -69,11 +70,21 @@ def test_no_case_trains_and_validates(finished):
 @pytest.mark.slow
 def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, recipe):
     run, scores = finished
-    again, evaluated, _ = run_recipe(session.experiment(recipe()), home / "again")
+    said: list[str] = []
+    again, evaluated, _ = run_recipe(replace(session, say=said.append).experiment(recipe()), home / "again")
     repeated = evaluated.scores
     assert same(weights(run), weights(again))
     assert repeated["scores"] == scores["scores"]
     assert again.submission.read_bytes() == run.submission.read_bytes()
+    epochs = [line for line in said if line.startswith("epoch ")]
+    assert epochs and all(line.endswith(" left for the whole run") for line in epochs), "evaluation and prediction too"
+
+
+def test_a_part_without_slices_is_refused_before_the_training_and_not_after_it(home, session, recipe):
+    settings = recipe("dataset.test_cases=0", "predict.part=unlabelled")
+    with pytest.raises(DataError, match=r"choose another predict\.part"):
+        run_recipe(session.experiment(settings), home / "nothing-to-predict")
+    assert not (home / "nothing-to-predict" / "recipe.toml").exists()
 
 
 @pytest.mark.slow
@@ -160,7 +171,9 @@ def test_a_finished_run_is_not_overwritten(home, session, finished, recipe):
 
 def test_early_stopping(home, session, recipe):
     sets = ["optimizer.name=sgd", "optimizer.lr=1e-12", "train.patience=1", "train.epochs=6", "tracker.0.name=csv"]
-    run = train(session.experiment(recipe(*sets)), home / "early")
+    said: list[str] = []
+    run = train(replace(session, say=said.append).experiment(recipe(*sets)), home / "early")
+    assert all("  at most about " in line and line.endswith(" left") for line in said if line.startswith("epoch "))
     best = [entry["epoch"] for entry in run.metrics() if entry["best"]]
     assert len(run.metrics()) == best[-1] + 1 < 6
 
