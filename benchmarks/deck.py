@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from gisegkit.build.demo import demo_settings
-from gisegkit.build.ready import Session, get_ready, score_all
+from gisegkit.build.session import Session
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe, read_document
 from gisegkit.recipe.sections import Recipe
@@ -68,8 +68,8 @@ def train(name: str, out: Path) -> None:
 def untrained_dice(name: str) -> float:
     """Dice of the network as it starts, on the same validation slices."""
     plugins = load_plugins()
-    ready = get_ready(demo(name, plugins), Session(plugins, "cpu"), training=True)
-    return score_all(ready, ready.data.validation, silent).scores()["dice"]
+    experiment = Session(plugins, "cpu").experiment(demo(name, plugins))
+    return experiment.score(experiment.split.validation, silent).scores()["dice"]
 
 
 def demo(name: str, plugins) -> Recipe:  # noqa: ANN001 - a script's own helper
@@ -103,24 +103,26 @@ def page(folder: Path, untrained: dict[str, float], seconds: float) -> str:
     header = "| recipe | score | Dice | untrained | large bowel | small bowel | stomach | weights, M | epochs | min |"
     return "\n".join(
         [
-            "# The deck's systems, as demos",
+            "# Explanation: the deck's systems, as demos",
             "",
-            "Made by `make deck`: the eight recipes of the deck with `--demo`, one after another, on "
-            f"{os.cpu_count()} CPU cores in {seconds / 60:.1f} min (gisegkit at {environment['git_revision'][:12]}, "
-            f"Python {platform.python_version()}, torch {versions['torch']}, segmentation-models-pytorch "
-            f"{versions['segmentation-models-pytorch']}).",
+            "`make deck` makes this page: it runs the eight recipes of [the deck](README.md#the-deck) with `--demo`, "
+            "one after another.",
+            f"Here it took {seconds / 60:.1f} min on {os.cpu_count()} CPU cores (gisegkit at "
+            f"{environment['git_revision'][:12]}, Python {platform.python_version()}, torch {versions['torch']}, "
+            f"segmentation-models-pytorch {versions['segmentation-models-pytorch']}).",
             "",
             f"**These are demos on synthetic phantoms**: small images, {EPOCHS} epochs, random initial weights, "
-            "`r2unet` with a quarter of its width. The numbers show that every system trains, and nothing about which "
-            f"is better on real scans: {content['scans']} cases validate. The epoch that did best on them is the one "
-            "shown.",
+            "`r2unet` with a quarter of its width.",
+            "The numbers show that every system trains. They do not show which is better on real scans.",
+            f"{content['scans']} cases validate, and the epoch that scored best on them is shown.",
             "",
             header,
             "|---|---|---|---|---|---|---|---|---|---|",
             *rows,
             "",
-            "Score: 0.4 Dice + 0.6 Hausdorff score, and Dice, on held-out cases at native size; rows where truth and "
-            "prediction are both empty are skipped. Untrained: Dice of the same network as it starts.",
+            "Score is 0.4 Dice + 0.6 Hausdorff score. Score and Dice are on held-out cases at native size.",
+            "Rows in which truth and prediction are both empty are skipped.",
+            "Untrained is the Dice of the same network before training.",
             "",
         ]
     )

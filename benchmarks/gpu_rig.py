@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from gpu_parts import ROOT, Record
 
-from gisegkit.build.ready import Session, get_ready
+from gisegkit.build.session import Session
 from gisegkit.engine.device import Device
 from gisegkit.engine.fit import fit
 from gisegkit.engine.plan import Plan
@@ -23,7 +23,6 @@ from gisegkit.engine.training import Training
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe, read_document
 from gisegkit.recipe.sections import Recipe
-from gisegkit.workflows.train import assemble
 
 ORIGIN = "make gpu"
 DATA = {"name": "phantom", "cases": 9, "days": 1, "slices": 32, "test_cases": 0}
@@ -165,7 +164,9 @@ def trained(recipe: Recipe, session: Session) -> Trained:
 
 def unvalidated(recipe: Recipe, session: Session) -> tuple[Training, Plan | None]:
     """Everything that ``fit`` needs, with a validation that costs nothing."""
-    training, plan = assemble(get_ready(recipe, session, training=True, prepare=True), session)
+    experiment = session.experiment(recipe)
+    experiment.prepare()
+    training, plan = experiment.assembled
     return replace(training, validate=lambda: {training.monitor: 0.0}, patience=0), plan
 
 

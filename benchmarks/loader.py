@@ -40,7 +40,7 @@ import torch
 from harness import by_turns, compare, save
 from torch.utils.data import DataLoader, RandomSampler
 
-from gisegkit.build.parts import build_batches, build_data
+from gisegkit.build.experiment import Experiment
 from gisegkit.components.batch_transforms.device_warp import DeviceWarp, final_device
 from gisegkit.components.datasets.phantom import Phantom
 from gisegkit.data.loaders import training_loader
@@ -48,7 +48,6 @@ from gisegkit.engine.device import pick_device
 from gisegkit.engine.step import to_device
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.types import silent
 
 T = TypeVar("T")
 
@@ -71,7 +70,8 @@ def ours(policy: str, count: int, transform: DeviceWarp | None = None) -> Iterat
         "split.folds=1",
     ]
     recipe = load_recipe(ROOT / "recipes" / "unet_effb1.toml", registries=registries, overrides=sets)
-    made = build_batches(recipe, registries, build_data(recipe, registries, prepare=silent))
+    made = Experiment(recipe, registries)
+    made.prepare()
     keys = []
     for epoch in range(1, 2 + count // len(made.sampler)):
         made.sampler.epoch = epoch

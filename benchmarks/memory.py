@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from gisegkit.build.experiment import Experiment
 from gisegkit.build.memory_plan import simulate
-from gisegkit.build.parts import build_criterion, build_model
+from gisegkit.build.network import build_network
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import Device
 from gisegkit.engine.memory import Simulation
@@ -66,11 +67,10 @@ def row(name: str, pixels: int, count: int) -> dict[str, Any]:
     registries = load_plugins(selection="none").registries
     size = f"input.size=[{pixels},{pixels}]"
     recipe = load_recipe(ROOT / "recipes" / f"{name}.toml", registries=registries, overrides=[size])
+    experiment = Experiment(recipe, registries)
     step = simulate(
-        recipe,
-        registries,
-        model=build_model(recipe, registries, channels=1, classes=3, trained=True),
-        criterion=build_criterion(recipe, registries),
+        experiment,
+        model=build_network(experiment, channels=1, classes=3, trained=True),
         channels=1,
         classes=3,
         device=Device(torch.device("cpu"), torch.float32),

@@ -16,34 +16,44 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 INTRODUCTION = """\
 # Benchmarks
 
-Made by `python benchmarks/page.py` of the files in `benchmarks/results/`. Each was written by one script, which
-measures gisegkit and what it is compared with by turns in one process, several times. A ratio is the median over the
-pairs of repetitions, with the smallest and largest in brackets; without brackets it was measured once. "Within the
-noise" means that what was asked lies where the median lies with 95 % confidence. Times depend on the machine, ratios
-much less.
+`python benchmarks/page.py` makes this page of the files in `benchmarks/results/`.
 
-To repeat one: `python benchmarks/NAME.py`; all that this machine can run: `make bench`. A row that misses what was
-asked of it says why.
+Each file was written by one script.
+The script runs gisegkit and what it is compared with alternately, in one process, several times.
+A ratio is the median over the pairs of repetitions, with the smallest and largest in brackets; without brackets it was
+measured once.
+"Within the noise" means that the target is inside the 95 % confidence interval of the median.
+Times depend on the machine; ratios depend on it much less.
+
+`python benchmarks/NAME.py` repeats one benchmark, and `make bench` all that this machine can run.
+A row that misses its target says why.
 """
 
 GPU_INTRODUCTION = """\
 ## On a GPU
 
-`make gpu` measures this on a machine with an NVIDIA GPU, Python 3.11 or newer and its own torch; it needs neither
-`.venv` nor an installation, only what `python3` can import (`make gpu PYTHON=python3.12` for another). It has parts of
-less than four minutes, each with a hard limit. A part that is done is skipped the next time, as long as code, GPU,
-driver and torch are the same; one that was cut goes on where it stopped. `make gpu PART=training` measures one part
-anew, `MINUTES=9` starts nothing that might not end within 9 minutes. `make gpu-rehearsal` runs the same code on a CPU,
-tiny, and measures nothing.
+`make gpu` makes these measurements on a machine with an NVIDIA GPU, Python 3.11 or newer and its own torch.
+It needs neither `.venv` nor an installation, only what `python3` can import (`make gpu PYTHON=python3.12` for another).
 
-On a machine without a package registry: `make gpu-needs` on one with it lists the packages and versions
-(`HAVE=FILE`: less those that FILE names, because they are there). Download their wheels for the other machine's Python
-(`pip download --no-deps --only-binary=:all: --platform ... --python-version 3.12`), carry them there, unpack them with
-`pip install --no-index --no-deps --target FOLDER *.whl`, and set `PYTHONPATH=FOLDER`. What is missing all the same is
-said in one line. Without kornia only its comparison is left out. A copy without git is told its commit by
-`GPU_REVISION=...`.
+- It consists of parts of less than four minutes, each with a hard limit.
+- A finished part is skipped the next time, as long as code, GPU, driver and torch are the same. An interrupted part
+  resumes where it stopped.
+- `make gpu PART=training` repeats one part. `MINUTES=9` starts only parts that end within 9 minutes.
+- `make gpu-rehearsal` runs the same code on a CPU with tiny sizes, and measures nothing.
 
-A part without numbers here was **not yet measured**.
+On a machine without a package registry:
+
+1. On a machine that has one, `make gpu-needs` lists the packages and versions. `HAVE=FILE` leaves out those that FILE
+   names, because they are there already.
+2. Download their wheels for the other machine's Python:
+   `pip download --no-deps --only-binary=:all: --platform ... --python-version 3.12`
+3. Copy them to the other machine, unpack them with `pip install --no-index --no-deps --target FOLDER *.whl`, and set
+   `PYTHONPATH=FOLDER`.
+
+If a package is still missing, one line says so. Without kornia only its comparison is left out.
+In a copy without git, `GPU_REVISION=...` states the commit.
+
+A part without numbers was **not measured yet**.
 """
 
 
@@ -88,7 +98,7 @@ def gpu_section(part: Part, content: dict[str, Any] | None) -> str:
     """One part of ``make gpu``: its claim, what it measured, and how it ended; else that nothing was measured."""
     title = f"### gpu-{part.name}\n\nClaim: {part.claim}\n"
     if content is None:
-        return f"{title}\n**Not yet measured.**\n"
+        return f"{title}\n**Not measured yet.**\n"
     rows, state = content["rows"], content["state"]
     lines = [title, *([] if state == "done" else [f"**{state}**\n"])]
     if part.arguments[0] == "gpu_tests.py":

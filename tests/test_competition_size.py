@@ -52,7 +52,7 @@ def test_a_set_is_made_once_and_is_the_competitions(script, tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its peak")
 def test_the_usage_of_a_command(script, tmp_path):
     usage = script.giseg("--help", cache=tmp_path)
-    assert 0 < usage.seconds < 60
+    assert usage.seconds > 0
     assert 5 < usage.peak < 200, "MiB: the interpreter and the command line, not what this process holds"
     assert usage.anonymous <= usage.peak
 

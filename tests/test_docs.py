@@ -8,12 +8,20 @@ import re
 import shutil
 import subprocess
 import sys
+import traceback
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from gisegkit.cli import cli
+import gisegkit
+from gisegkit.cli import cli, main
+from gisegkit.components.datasets.folder import Folder
+from gisegkit.components.losses.ratios import BCE
+from gisegkit.data.slices import SliceReader
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
@@ -23,6 +31,10 @@ from gisegkit.registry.kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("plugins/*/README.md")]
+GENERATED = ("benchmarks.md", "components.md")
+LONGEST = 250
+"""Characters of a line of prose."""
 
 
 def files_of(page: Path) -> dict[str, str]:
@@ -61,8 +73,8 @@ def test_every_hook_has_a_heading_with_its_arguments():
         assert f"### {name}({argument})" in text
 
 
-def test_every_command_is_in_the_readme():
-    text = (ROOT / "README.md").read_text()
+def test_every_command_is_on_its_page():
+    text = (DOCS / "commands.md").read_text()
     for name in cli.commands:
         assert f"`giseg {name} " in text or f"`giseg {name}`" in text, name
 
@@ -75,15 +87,41 @@ def test_components_page_is_up_to_date():
     assert (DOCS / "components.md").read_text() == module.page(), "run: python docs/make_components.py"
 
 
-@pytest.mark.parametrize(
-    "page", [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
-)
+def prose_of(page: Path) -> str:
+    """A page without its blocks of code, in which lines begin with # and brackets mean something else."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", prose_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), target
+    links = re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", prose_of(page))
+    for target, anchor in links:
+        if target.startswith("http"):
+            continue
+        other = page.parent / target if target else page
+        assert other.exists(), target
+        assert not anchor or anchor in anchors_of(other), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", ["augmentation.md", "recipes.md", "tutorial.md"])
+def test_every_page_is_in_the_index():
+    linked = set(re.findall(r"\]\((\w[\w-]*\.md)\)", (DOCS / "README.md").read_text()))
+    assert linked == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_one_sentence_a_line(page):
+    """Roughly: no line of prose is long, but those of tables and generated pages."""
+    lines = [] if page.name in GENERATED else prose_of(page).splitlines()
+    assert [line for line in lines if len(line) > LONGEST and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("page", ["../README.md", "augmentation.md", "recipes.md", "tutorial.md"])
 def test_recipes_on_pages_load(page, tmp_path):
     registries = load_plugins(selection="none").registries
     recipes = {name: text for name, text in files_of(DOCS / page).items() if name.endswith(".toml")}
@@ -96,41 +134,66 @@ def test_recipes_on_pages_load(page, tmp_path):
             pytest.fail(str(error))
 
 
+GISEG = """
+import sys
+from gisegkit.cli import main
+
+def giseg(*words):
+    print("$", *words, flush=True)
+    try:
+        main(list(words))
+    except SystemExit as stop:
+        if stop.code:
+            raise
+"""
+
+COMMANDS = """
+import pytest
+giseg("list-components", "loss")
+giseg("describe", "loss", "edge_bce")
+print("$ pytest", flush=True)
+assert pytest.main(["-q", "-p", "no:cacheprovider", "giseg-edge/tests"]) == 0
+giseg("check", "edge.toml", "--build", "--device", "cpu")
+giseg("run", "edge.toml", "--device", "cpu")
+"""
+
+
+@pytest.mark.slow
 def test_the_plugin_of_the_page_installs_is_found_passes_its_test_and_trains(tmp_path):
-    """docs/plugins.md from its first line to its last command, in folders of its own; pip really installs it."""
-    for name, text in files_of(DOCS / "plugins.md").items():
+    """docs/first-plugin.md from its first line to its last command, in folders of its own; pip really installs it.
+
+    One process runs all commands, because each imports PyTorch.
+    """
+    for name, text in files_of(DOCS / "first-plugin.md").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    recipe = (tmp_path / "edge.toml").read_text().replace('"resnet18"', '"tu-test_resnet"')  # the same, quicker
+    (tmp_path / "edge.toml").write_text(recipe)
     site = tmp_path / "site"
     environment = os.environ | {"GISEG_CACHE": str(tmp_path / "cache"), "NO_ALBUMENTATIONS_UPDATE": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(site), str(ROOT), os.environ.get("PYTHONPATH")]))
     environment.pop("GISEG_PLUGINS", None)
 
-    def run(*command: str) -> str:
+    def run(*words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *words]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
 
-    giseg = [sys.executable, "-c", "from gisegkit.cli import main; main()"]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    pip = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--no-compile")
     run(*pip, "--target", str(site), "./giseg-edge")
-    listed = run(*giseg, "list-components", "loss")
+    sections = re.split(r"^\$ ", run("-c", GISEG + COMMANDS).stdout, flags=re.MULTILINE)
+    names = [section.split()[0] for section in sections if section]
+    assert names == ["list-components", "describe", "pytest", "check", "run"]
+    _, listed, described, _, checked, _ = sections
     assert re.search(r"edge_bce\s+giseg-edge 0\.1\.0\s+Binary cross-entropy with more weight", listed)
-    described = run(*giseg, "describe", "loss", "edge_bce")
     assert "How far a border reaches" in described and "1 or more" in described
-    run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "giseg-edge/tests")
-    recipe = (tmp_path / "edge.toml").read_text().replace('"resnet18"', '"tu-test_resnet"')  # the same, quicker
-    (tmp_path / "edge.toml").write_text(recipe)
-    assert "no mistakes" in run(*giseg, "check", "edge.toml", "--build", "--device", "cpu")
-    run(*giseg, "run", "edge.toml", "--device", "cpu")
+    assert "no mistakes" in checked
     assert (tmp_path / "runs" / "edge" / "report.html").is_file()
     assert '"giseg-edge": "0.1.0"' in (tmp_path / "runs" / "edge" / "environment.json").read_text()
     shutil.rmtree(site)
-    done = subprocess.run(
-        [*giseg, "check", "edge.toml"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "giseg-edge" in done.stderr and "unknown loss 'edge_bce'" in done.stderr and "Traceback" not in done.stderr
+    refused = run("-c", GISEG + 'giseg("check", "edge.toml")', status=2).stderr
+    assert "giseg-edge" in refused and "unknown loss 'edge_bce'" in refused and "Traceback" not in refused
 
 
 def test_a_trained_model_is_used_from_python_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
@@ -145,7 +208,6 @@ def test_a_trained_model_is_used_from_python_as_the_page_says(finished, tmp_path
 
 
 def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
-    from gisegkit.cli import main
     from gisegkit.data.phantom.writer import write_phantom
 
     run, _ = finished
@@ -164,9 +226,49 @@ def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, 
 
 
 def test_every_option_of_a_command_on_a_page_exists():
-    pages = "\n".join(page.read_text() for page in [*sorted(DOCS.glob("*.md")), ROOT / "README.md"])
+    pages = "\n".join(page.read_text() for page in PAGES)
     for name, rest in re.findall(r"giseg ([a-z-]+)((?: [^\s`|]+)*)", pages):
         command = cli.commands.get(name)
         if command is not None:
             there = {option for parameter in command.params for option in parameter.opts} | {"--help"}
             assert {word for word in rest.split() if re.fullmatch(r"--[a-z-]+", word)} <= there, (name, rest)
+
+
+def test_a_window_of_hounsfield_units_reaches_the_network_as_the_page_says(tmp_path):
+    """docs/intensities.md: files written by its code, read by the data set folder with normalize = "dtype"."""
+    code: dict[str, Any] = {}
+    exec(compile(files_of(DOCS / "intensities.md")["window.py"], "window.py", "exec"), code)
+    (tmp_path / "images").mkdir()
+    hounsfield = np.array([[-1000.0, -160.0], [40.0, 3000.0]])
+    code["save"](hounsfield, tmp_path / "images" / "a.png")
+    dataset = Folder(root=str(tmp_path), classes=["liver"])
+    stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="dtype").read(0)
+    np.testing.assert_allclose(stack[:, :, 0], [[0, 0], [0.5, 1]], atol=1 / 65535)
+
+
+def test_the_files_from_the_command_to_backward_are_those_of_the_design(tmp_path, monkeypatch):
+    """docs/design.md names every file of gisegkit that is on the stack when backward reaches a loss: nine at most."""
+    recipe = files_of(DOCS / "recipes.md")["small.toml"].replace('encoder = "resnet18"', 'encoder = "tu-test_resnet"')
+    (tmp_path / "small.toml").write_text(recipe)
+    stacks: list[list[str]] = []
+
+    def watched(loss: BCE, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if logits.requires_grad:
+            logits.register_hook(lambda _: stacks.append([frame.filename for frame in traceback.extract_stack()]))
+        return forward(loss, logits, target)
+
+    forward = BCE.forward
+    monkeypatch.setattr(BCE, "forward", watched)
+    settings = ("input.size=[32,32]", "dataset.cases=2", "dataset.days=1", "dataset.slices=8", "split.folds=2")
+    options = [word for setting in (*settings, "train.epochs=1", "train.batch_size=8") for word in ("--set", setting)]
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(tmp_path / "small.toml"), "--device", "cpu", "--out", str(tmp_path / "run"), *options])
+    assert not stop.value.code
+    section = (DOCS / "design.md").read_text().split("### From the command to `loss.backward()`", 1)[1]
+    listed = re.findall(r"^\| `(gisegkit/\S+\.py)` \|", section.split("\n##", 1)[0], re.MULTILINE)
+    package = Path(gisegkit.__file__).parent
+    for stack in stacks:
+        files = [Path(file) for file in stack if package in Path(file).parents]
+        assert list(dict.fromkeys(file.relative_to(package.parent).as_posix() for file in files)) == listed
+    assert stacks
+    assert len(listed) <= 9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -32,11 +33,14 @@ def test_sides_take_turns_and_warm_up_does_not_count():
     assert measured == {"a": [1, 2], "b": [3, 4]}
 
 
-def test_a_side_without_a_value_is_timed():
+def test_a_side_without_a_value_is_timed(monkeypatch):
     import harness
 
-    measured = harness.by_turns({"a": lambda: None}, repetitions=1, warm_up=0)
-    assert 0 <= measured["a"][0] < 10
+    clock = iter([1.0, 3.5])
+    with monkeypatch.context() as patch:
+        patch.setattr(harness, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+        measured = harness.by_turns({"a": lambda: None}, repetitions=1, warm_up=0)
+    assert measured == {"a": [2.5]}
 
 
 @pytest.mark.parametrize(

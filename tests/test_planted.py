@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from gisegkit import testing
-from gisegkit.build.contracts import checked_dataset
+from gisegkit.build.contracts import check_contracts
+from gisegkit.build.session import Session
 from gisegkit.errors import GisegError
-from gisegkit.plugins import load_plugins
+from gisegkit.plugins import Plugins, load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.registry.kinds import Component, Owner
 from gisegkit.types import Batch
@@ -548,7 +549,8 @@ def found_before_training(planted, registries, tmp_path):
     recipe = load_recipe(tmp_path / "r.toml", registries=registries, overrides=[change])
     said = []
     try:
-        checked_dataset(recipe, registries, say=said.append)
+        session = Session(Plugins(registries=registries), "cpu", say=said.append)
+        check_contracts(session.experiment(recipe))
     except GisegError as error:
         said.append(str(error))
     return "\n".join(said)

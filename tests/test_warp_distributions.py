@@ -340,6 +340,7 @@ def compared(name, make, only=None):
 
 
 @pytest.mark.parametrize("name", DEVICE)
+@pytest.mark.slow
 def test_a_policy_is_the_same_on_device_and_cpu_and_as_documented(name):
     p, smallest = compared(name, DEVICE[name])
     assert p > ACCEPT, smallest
@@ -363,6 +364,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("step", "change"), CHANGES, ids=str)
+@pytest.mark.slow
 def test_the_comparison_sees_a_change(step, change):
     def changed(**given):
         chances = {name: value for name, value in change.items() if name in STEPS["final"]}
@@ -424,12 +426,14 @@ def displacement_tests(moves):
     return found
 
 
+@pytest.mark.slow
 def test_the_elastic_displacement_is_blurred_noise_on_device_and_cpu():
     p, smallest = verdict(displacement_tests(displacements(DeviceWarp(**NOISE, alpha=30, sigma=4))))
     assert p > ACCEPT, smallest
 
 
 @pytest.mark.parametrize("change", [{"alpha": 33}, {"sigma": 4.4}, {"alpha": 33, "sigma": 4.4}], ids=str)
+@pytest.mark.slow
 def test_the_comparison_sees_a_change_of_the_displacement(change):
     moves = displacements(DeviceWarp(**NOISE | {"alpha": 30, "sigma": 4} | change))
     assert verdict(displacement_tests(moves))[0] < REJECT

@@ -10,23 +10,24 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from gisegkit import testing
-from gisegkit.build.dataset import build_component, build_dataset
-from gisegkit.build.parts import build_model
+from gisegkit.build.network import build_network
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.spacing import spacing_at
 from gisegkit.errors import ComponentError, GisegError
 from gisegkit.recipe.sections import ComponentSpec, Recipe
-from gisegkit.registry.kinds import Registries
 from gisegkit.testing.expect import in_short
 from gisegkit.testing.models import check_size
 from gisegkit.types import SPACING, Dataset
+
+if TYPE_CHECKING:
+    from gisegkit.build.experiment import Experiment
 
 SIZES = {"model": [(64, 96)], "metric": [(20, 24)], "postprocess": [(20, 24)]}
 """H and W that a kind is tried with first, to be quick and not square; ``BRIEF`` for the others."""
@@ -69,17 +70,12 @@ class Finding:
     kind: str = "dataset"
 
 
-def checked_dataset(
-    recipe: Recipe,
-    registries: Registries,
-    *,
-    say: Callable[[str], None] = lambda line: None,
-    built_in: bool = False,
-) -> Dataset:
-    """The dataset of a recipe whose components from plugins keep their contracts.
+def check_contracts(experiment: Experiment, *, built_in: bool = False) -> None:
+    """Check that a recipe's components from plugins keep their contracts, and that its dataset does.
+
+    Each doubt is said in a line: what is most often a mistake, and may be meant so. The checks try copies of their own.
 
     Args:
-        say: is given a line for each doubt: what is most often a mistake, and may be meant so.
         built_in: whether gisegkit's own components are checked too; its tests do that otherwise.
 
     Raises:
@@ -89,39 +85,37 @@ def checked_dataset(
     findings: list[Finding] = []
     dataset: Dataset | None = None
     try:
-        dataset = build_dataset(recipe, registries, say=say)
+        dataset = experiment.dataset
     except ComponentError as error:
         findings.append(Finding(str(error), True, error.__cause__))
-    wanted = [spec for spec in recipe.components() if _is_checked(spec, registries, built_in)]
-    facts = _facts(recipe, registries, dataset) if wanted else None
+    wanted = [spec for spec in experiment.recipe.components() if _is_checked(experiment, spec, built_in)]
+    facts = _facts(experiment, dataset) if wanted else None
     if facts is not None:
         for spec in wanted:
             broken = [finding for finding in findings if finding.refused and finding.kind == "optimizer"]
             if not (spec.kind == "schedule" and broken):  # which is checked with the optimizer
-                findings += _findings(recipe, registries, spec, facts)
+                findings += _findings(experiment, spec, facts)
     for finding in findings:
         if not finding.refused:
-            say(f"warning: {finding.text}")
+            experiment.console.say(f"warning: {finding.text}")
     refused = [finding for finding in findings if finding.refused]
     if refused:
         head = f"{len(refused)} components break their contracts:\n  " if len(refused) > 1 else ""
         raise ComponentError(head + "\n  ".join(finding.text for finding in refused)) from next(
             (finding.cause for finding in refused if finding.cause is not None), None
         )
-    if dataset is None:
-        raise ComponentError("the dataset cannot be built")
-    return dataset
 
 
-def _is_checked(spec: ComponentSpec, registries: Registries, built_in: bool) -> bool:
-    owner = registries[spec.kind].get(spec.name).owner
-    return spec.kind not in ("dataset", "tracker") and (built_in or owner.distribution != "gisegkit")
+def _is_checked(experiment: Experiment, spec: ComponentSpec, built_in: bool) -> bool:
+    plugin = experiment.owner(spec).distribution != "gisegkit"
+    return spec.kind not in ("dataset", "tracker") and (built_in or plugin)
 
 
-def _facts(recipe: Recipe, registries: Registries, dataset: Dataset | None) -> Facts | None:
-    """What the data settle; None where they cannot tell, because the dataset is refused anyway."""
+def _facts(experiment: Experiment, dataset: Dataset | None) -> Facts | None:
+    """What the data settle; None if they cannot tell, because the dataset is refused anyway."""
+    recipe = experiment.recipe
     try:
-        return _facts_of(recipe, build_component(recipe.dataset, registries) if dataset is None else dataset)
+        return _facts_of(recipe, experiment.build(recipe.dataset) if dataset is None else dataset)
     except Exception as error:
         if dataset is None:
             return None
@@ -152,13 +146,14 @@ def _facts_of(recipe: Recipe, dataset: Dataset) -> Facts:
 # --- one component --------------------------------------------------------------------------------------------------
 
 
-def _findings(recipe: Recipe, registries: Registries, spec: ComponentSpec, facts: Facts) -> Iterator[Finding]:
+def _findings(experiment: Experiment, spec: ComponentSpec, facts: Facts) -> Iterator[Finding]:
     """What the checks of its kind say of one component."""
-    what = f"{spec.place}: {spec.kind} {spec.name!r} of {registries[spec.kind].get(spec.name).owner}"
-    build = partial(build_component, spec, registries)
+    recipe = experiment.recipe
+    what = f"{spec.place}: {spec.kind} {spec.name!r} of {experiment.owner(spec)}"
+    build = partial(experiment.build, spec)
     large = facts.native if spec.kind in ("metric", "postprocess") else facts.size
     sizes = [size for size in SIZES.get(spec.kind, BRIEF) if size[0] <= large[0] and size[1] <= large[1]] + [large]
-    doubts, refusal = _made(_check_of(recipe, registries, spec, build, facts), sizes, all_sizes=spec.kind == "model")
+    doubts, refusal = _made(_check_of(experiment, spec, build, facts), sizes, all_sizes=spec.kind == "model")
     for text in doubts:
         yield Finding(f"{what}: {text}", False, kind=spec.kind)
     if refusal is not None:
@@ -217,11 +212,10 @@ def _unforeseen(error: Exception) -> Exception:
     return refusal
 
 
-def _check_of(
-    recipe: Recipe, registries: Registries, spec: ComponentSpec, build: Callable[..., Any], facts: Facts
-) -> Check:
+def _check_of(experiment: Experiment, spec: ComponentSpec, build: Callable[..., Any], facts: Facts) -> Check:
     """The contract check of a component's kind, with the data's own facts."""
     channels, classes, exclusive = facts.channels, facts.classes, facts.exclusive
+    recipe = experiment.recipe
     several = min(4, recipe.train.batch_size)
     seeds = itertools.count(recipe.seed)
 
@@ -231,9 +225,8 @@ def _check_of(
     def model(size: tuple[int, int]) -> None:
         def network(**numbers: int) -> torch.nn.Module:
             # Each with another seed: what the state dict does not hold would else be the same by chance.
-            other = replace(recipe, seed=next(seeds))
             channels, classes = numbers["in_channels"], numbers["classes"]
-            return build_model(other, registries, channels=channels, classes=classes, trained=True)
+            return build_network(experiment, channels=channels, classes=classes, trained=True, seed=next(seeds))
 
         testing.check_model(network, size=size, numbers=[(channels, classes)])
         if size != facts.size:
@@ -247,7 +240,7 @@ def _check_of(
         testing.check_batch_transform(build(), size=size, channels=channels, classes=classes, counts=[several])
 
     def schedule(_: tuple[int, int]) -> None:
-        make = partial(build_component, recipe.optimizer, registries)
+        make = partial(experiment.build, recipe.optimizer)
         testing.check_schedule(build, steps=[facts.steps], optimizer=make)
 
     def metric(size: tuple[int, int]) -> None:

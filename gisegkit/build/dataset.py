@@ -1,4 +1,4 @@
-"""A recipe's dataset and its prepared store become objects, and so does any other component.
+"""A component becomes an object; a dataset is verified, and where its prepared slices are kept is settled.
 
 Imports no torch, which would take longer than listing a set of the competition's size and looking at its store.
 """
@@ -11,11 +11,11 @@ from typing import Any
 
 from gisegkit.data.dataset_check import breaches, contradictions, row_problems
 from gisegkit.data.neighbours import neighbour_warnings
-from gisegkit.data.store.store import Layout, Store
+from gisegkit.data.store.store import Layout, Prepared, Store
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError
 from gisegkit.machine import parse_size
 from gisegkit.recipe.sections import ComponentSpec, Recipe
-from gisegkit.registry.kinds import Registries
+from gisegkit.registry.kinds import Owner, Registries
 from gisegkit.types import Dataset
 
 
@@ -47,21 +47,18 @@ def build_component(spec: ComponentSpec, registries: Registries, **given: Any) -
     return made
 
 
-def build_dataset(recipe: Recipe, registries: Registries, *, say: Callable[[str], None] = lambda line: None) -> Dataset:
-    """The dataset, checked against the contract that everything else relies on; of a plugin's, a few rows are read.
+def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: Callable[[str], None]) -> None:
+    """Check the contract that everything else relies on; of a plugin's dataset, a few rows are read.
 
     Args:
         say: is given a line for each doubt about a plugin's dataset.
 
     Raises:
-        DataError: if it holds no slices, or they contradict each other: ids that stand twice, a scan of two groups or
-            of two sizes.
+        DataError: if it holds no slices, or they contradict each other: ids that are there twice, a scan of two cases
+            or of two sizes.
         ComponentError: if its table or its readers break the contract; names place and owner.
     """
-    spec = recipe.dataset
-    owner = registries[spec.kind].get(spec.name).owner
     what = f"{spec.place}: dataset {spec.name!r}"
-    dataset: Dataset = build_component(spec, registries)
     remedy = "gisegkit.testing.check_dataset makes this check in the plugin's own tests"
     try:
         wrong = breaches(dataset)
@@ -83,7 +80,6 @@ def build_dataset(recipe: Recipe, registries: Registries, *, say: Callable[[str]
         raise ComponentError(f"{what} of {owner}: {'; '.join(texts)} ({remedy})") from refused[0].cause
     for problem in readers:
         say(f"warning: {what} of {owner}: {problem.text}")
-    return dataset
 
 
 def stack_warnings(recipe: Recipe, dataset: Dataset) -> list[str]:
@@ -110,3 +106,10 @@ def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
     layout = Layout() if native else Layout(inputs.size, inputs.resize, inputs.interpolation)
     limit = None if inputs.store_limit == "auto" else parse_size(inputs.store_limit)
     return Store(dataset, name=recipe.dataset.name, layout=layout, limit=limit)
+
+
+def prepared_line(store: Store | None, prepared: Prepared) -> str:
+    """What the store holds, in words."""
+    if store is None:
+        return "no cache: input.store is off, or the data set does not support it"
+    return f"prepared: {prepared} in {store.folder}"

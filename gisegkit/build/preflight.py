@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisegkit.engine.monitor import direction_of_monitor
-from gisegkit.errors import ComponentError, DataError
+from gisegkit.errors import ComponentError
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Component, Registries
 
 if TYPE_CHECKING:
-    from gisegkit.types import Dataset, Metric
+    from gisegkit.build.data import ExperimentData
+    from gisegkit.types import Dataset
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def is_made_on_demand(recipe: Recipe, registries: Registries) -> bool:
     return not recipe.dataset.params.get("root") and owner.distribution == "gisegkit"
 
 
-def look(recipe: Recipe, registries: Registries) -> Found:
+def look(data: ExperimentData) -> Found:
     """List and split the data, and see whether the recipe's metrics fit them.
 
     Raises:
@@ -52,36 +53,19 @@ def look(recipe: Recipe, registries: Registries) -> Found:
         RecipeError: if the recipe monitors a score that there will not be.
         ComponentError: if a loss for exclusive classes meets classes that may overlap.
     """
-    from gisegkit.build.dataset import build_dataset, stack_warnings
-    from gisegkit.data.folds import split_rows
+    from gisegkit.build.dataset import stack_warnings
     from gisegkit.data.spacing import refuse_unmeasured
 
-    dataset = build_dataset(recipe, registries)
-    metrics = _metrics(recipe, registries)
-    refuse_unmeasured(metrics, dataset.table, place=recipe.dataset.place)
-    direction_of_monitor(recipe, metrics, dataset.classes)
-    refuse_overlaps(recipe, registries, dataset)
-    labelled = dataset.table["labelled"].to_numpy(dtype=bool)
-    if not labelled.any():
-        raise DataError(f"{recipe.dataset.place}: no slice is labelled, so there is nothing to train or score on")
-    split = recipe.split
-    train, validation = split_rows(
-        dataset.table,
-        folds=split.folds,
-        fold=split.fold,
-        group=split.group,
-        stratify=split.stratify,
-        subset=split.subset,
-        seed=split.seed,
-    )
-    if not len(train):
-        raise DataError("no slice is left to train on; look at [split] subset and folds")
+    recipe, dataset = data.recipe, data.dataset
+    refuse_unmeasured(data.metrics, dataset.table, place=recipe.dataset.place)
+    direction_of_monitor(recipe, data.metrics, dataset.classes)
+    refuse_overlaps(recipe, data.registries, dataset)
+    train, validation = data.split
     steps = steps_of(len(train), recipe.train.batch_size)
-    unlabelled = int((~labelled).sum())
-    return Found(len(train), len(validation), unlabelled, steps, tuple(stack_warnings(recipe, dataset)))
+    return Found(len(train), len(validation), len(data.unlabelled), steps, tuple(stack_warnings(recipe, dataset)))
 
 
-def check_monitor_alone(recipe: Recipe, registries: Registries) -> None:
+def check_monitor_alone(data: ExperimentData) -> None:
     """See without the data whether there will be the score that the recipe monitors, as far as the recipe tells.
 
     Parts of metrics are known without data; classes are where the parameters of a dataset of gisegkit name them.
@@ -89,13 +73,14 @@ def check_monitor_alone(recipe: Recipe, registries: Registries) -> None:
     Raises:
         RecipeError: if there will be no such score.
     """
+    recipe = data.recipe
     if recipe.monitor in {spec.name for spec in recipe.metric}:
         return
     classes = None
     params = recipe.dataset.params
-    if registries["dataset"].get(recipe.dataset.name).owner.distribution == "gisegkit":
+    if data.owner(recipe.dataset).distribution == "gisegkit":
         classes = list(params.get("classes") or params.get("labels") or ()) or None
-    direction_of_monitor(recipe, _metrics(recipe, registries), classes)
+    direction_of_monitor(recipe, data.metrics, classes)
 
 
 def refuse_overlaps(recipe: Recipe, registries: Registries, dataset: Dataset) -> None:
@@ -128,9 +113,3 @@ def steps_of(slices: int, batch_size: int) -> int:
     """Optimizer steps of an epoch; a last batch of one slice is left out where there are others."""
     full, rest = divmod(slices, batch_size)
     return full + (rest > 1 or (rest == 1 and full == 0))
-
-
-def _metrics(recipe: Recipe, registries: Registries) -> dict[str, Metric]:
-    from gisegkit.build.dataset import build_component
-
-    return {spec.name: build_component(spec, registries) for spec in recipe.metric}

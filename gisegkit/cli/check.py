@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gisegkit.build.preflight import Found, check_monitor_alone, is_made_on_demand, look, missing_root
-from gisegkit.cli.options import demo_option, device_option, read_recipe, recipe_argument, session, set_option
+from gisegkit.cli.options import console, demo_option, device_option, read_recipe, recipe_argument, session, set_option
 from gisegkit.cli.output import say
 from gisegkit.errors import DataError, count
 from gisegkit.machine import parse_size
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.annotations import show
+
+if TYPE_CHECKING:
+    from gisegkit.build.data import ExperimentData
 
 WIDTH = 100
 """Columns that a line of words takes at most, where it can be broken."""
@@ -48,21 +53,47 @@ def command(
     if build and no_data:
         raise click.UsageError("--build needs the data, and --no-data is to do without them; leave one of them out")
     size = _budget(budget)
+    plans = memory or size is not None
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     if device != "auto" and size is None:  # auto is always there; a budget is for a device that need not be here
         from gisegkit.engine.device import pick_device
 
         pick_device(device, parsed.train.precision)
-    if parsed.input.store == "device":
-        from gisegkit.build.memory_plan import verify_store
-
-        verify_store(parsed, plugins.registries)
-    check_monitor_alone(parsed, plugins.registries)
     missing = missing_root(parsed)
     looks = not (no_data or missing or is_made_on_demand(parsed, plugins.registries))
-    found = look(parsed, plugins.registries) if looks else None
+    whole = build or plans or parsed.input.store == "device"
+    plain = parsed.monitor in {spec.name for spec in parsed.metric}  # else its parts must be asked of the metric
+    data = _data(parsed, plugins, device, whole=whole) if whole or looks or not plain else None
+    found = look(data) if looks and data is not None else None
     for line in in_words(parsed, plugins, found, command=_data_command(recipe, overrides, demo=demo)):
         say(line)
+    if missing and not no_data and (build or not plans):
+        raise DataError(f"{recipe}: the recipe is right, but {_not_there(missing)}")
+    if (build or plans) and data is not None:
+        _build_and_plan(data, build=build, spec=(size, device) if plans else None)
+    if missing and not no_data:
+        say(f"{recipe}: the recipe is right; {_not_there(missing)}")
+    else:
+        say(f"{recipe}: no mistakes{' in the recipe; its data were not looked at' if no_data else ''}")
+
+
+def _data(recipe: Recipe, plugins: Plugins, device: str, *, whole: bool) -> ExperimentData:
+    """The recipe's data, checked as far as the recipe alone tells; the whole experiment, with torch, if needed."""
+    if not whole:
+        from gisegkit.build.data import ExperimentData
+
+        data = ExperimentData(recipe, plugins.registries, console=replace(console(plugins), say=_once()))
+    else:
+        from gisegkit.build.training import verify_store
+
+        data = experiment = replace(session(plugins, device), say=_once()).experiment(recipe)
+        verify_store(experiment)
+    check_monitor_alone(data)
+    return data
+
+
+def _once() -> Callable[[str], None]:
+    """Prints each line once."""
     said: set[str] = set()
 
     def say_once(line: str) -> None:
@@ -70,23 +101,22 @@ def command(
             say(line)
         said.add(line)
 
-    plans = memory or size is not None
-    if missing and not no_data and (build or not plans):
-        raise DataError(f"{recipe}: the recipe is right, but {_not_there(missing)}")
+    return say_once
+
+
+def _build_and_plan(data: ExperimentData, *, build: bool, spec: tuple[int | None, str] | None) -> None:
+    """What ``--build`` and ``--memory`` print."""
+    from gisegkit.build.experiment import Experiment
+    from gisegkit.workflows.check import smoke_test
+    from gisegkit.workflows.memory import DeviceSpec, memory_lines
+
+    assert isinstance(data, Experiment)
     if build:
-        from gisegkit.workflows.train import rehearse
-
-        for line in rehearse(parsed, replace(session(plugins, device), say=say_once)):
+        for line in smoke_test(data):
             say(line)
-    if plans:
-        from gisegkit.build.memory_plan import Named, memory_lines
-
-        for line in memory_lines(parsed, plugins.registries, Named(size, device)):
-            say_once(line)
-    if missing and not no_data:
-        say(f"{recipe}: the recipe is right; {_not_there(missing)}")
-    else:
-        say(f"{recipe}: no mistakes{' in the recipe; its data were not looked at' if no_data else ''}")
+    if spec is not None:
+        for line in memory_lines(data, DeviceSpec(*spec)):
+            data.console.say(line)
 
 
 def _not_there(root: str) -> str:

@@ -29,11 +29,9 @@ def command(
 
     With --set or --root the run's own evaluation stays as it is; the new one gets a folder of its own.
     """
-    from gisegkit.runs.outputs import open_run
     from gisegkit.workflows.evaluate import evaluate
 
-    current = session(plugins, device)
-    folder, recipe = open_run(run, plugins.registries, root=root, overrides=overrides, command="evaluate")
-    result = evaluate(folder, recipe, current, out=out)
+    folder, experiment = session(plugins, device).open(run, root=root, overrides=overrides, command="evaluate")
+    result = evaluate(folder, experiment, out=out)
     print_scores(result.scores)
     say(f"scores: {result.files.folder}; report: {result.files.report}")

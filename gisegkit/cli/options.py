@@ -14,7 +14,8 @@ from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import Recipe
 
 if TYPE_CHECKING:
-    from gisegkit.build.ready import Session
+    from gisegkit.build.console import Console
+    from gisegkit.build.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,9 +62,16 @@ def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, dem
 
 def session(plugins: Plugins, device: str) -> Session:
     """What the verbs need, printing to this terminal."""
-    from gisegkit.build.ready import Session
+    from gisegkit.build.session import Session
 
     return Session(plugins, device, progress, say)
+
+
+def console(plugins: Plugins, device: str = "cpu") -> Console:
+    """Where lines and progress go: this terminal; for what does without torch."""
+    from gisegkit.build.console import Console
+
+    return Console(plugins, device, progress, say)
 
 
 def run_folder(recipe: Recipe, out: Path | None, *, resume: bool) -> Path:

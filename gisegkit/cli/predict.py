@@ -38,11 +38,9 @@ def command(
 
     With --set, --root or --part the run's own submission stays as it is; the new one gets a folder of its own.
     """
-    from gisegkit.runs.outputs import open_run
     from gisegkit.workflows.predict import predict
 
-    current = session(plugins, device)
-    folder, recipe = open_run(run, plugins.registries, root=root, overrides=overrides, command="predict")
-    result = predict(folder, recipe, current, out=out, part=part)
-    demo = ", demo" if recipe.demo else ""
+    folder, experiment = session(plugins, device).open(run, root=root, overrides=overrides, command="predict")
+    result = predict(folder, experiment, out=out, part=part)
+    demo = ", demo" if experiment.recipe.demo else ""
     say(f"submission: {result.file} ({count(result.slices, 'slice')}, {result.part}{demo})")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gisegkit.cli.options import demo_option, read_recipe, recipe_argument, set_option
+from gisegkit.cli.options import console, demo_option, read_recipe, recipe_argument, set_option
 from gisegkit.cli.output import clock, progress, say
 from gisegkit.plugins import Plugins
 
@@ -20,11 +20,11 @@ from gisegkit.plugins import Plugins
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool) -> None:
     """Decode a recipe's slices once and keep them; training does it by itself."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.build.dataset import build_dataset, make_store
+    from gisegkit.build.data import ExperimentData
 
     start = time.monotonic()
-    dataset = build_dataset(parsed, plugins.registries)
-    store = make_store(parsed, dataset)
+    data = ExperimentData(parsed, plugins.registries, console=console(plugins))
+    dataset, store = data.dataset, data.store
     if store is None:
         say(f"nothing to prepare: input.store is off, or the dataset {parsed.dataset.name!r} has no sources")
         return

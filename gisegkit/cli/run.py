@@ -25,13 +25,13 @@ def command(
 ) -> None:
     """Train, evaluate and predict a recipe."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
-    from gisegkit.workflows.train import run_recipe
+    from gisegkit.workflows.run import run_recipe
 
     folder = run_folder(parsed, out, resume=resume)
-    run, scores = run_recipe(parsed, folder, session(plugins, device), resume=resume)
-    print_scores(scores)
+    run, evaluated, predicted = run_recipe(session(plugins, device).experiment(parsed), folder, resume=resume)
+    print_scores(evaluated.scores)
     say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}")
-    say(f"  scores      {run.evaluation}")
-    say(f"  submission  {run.submission}")
-    say(f"  picture     {run.preview}")
-    say(f"  report      {run.report}")
+    say(f"  scores      {evaluated.files.folder}")
+    say(f"  submission  {predicted.file}")
+    say(f"  picture     {evaluated.files.preview}")
+    say(f"  report      {evaluated.files.report}")

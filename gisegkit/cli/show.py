@@ -38,6 +38,6 @@ def command(
         raise RunError(f"--out {target}: the picture is a PNG file; let its name end in .png")
     from gisegkit.workflows.show import show_batch
 
-    seen = show_batch(parsed, session(plugins, "cpu"), target, epoch=epoch, batch=batch, count=count)
+    seen = show_batch(session(plugins, "cpu").experiment(parsed), target, epoch=epoch, batch=batch, count=count)
     say(f"picture: {target}{' (demo)' if parsed.demo else ''}")
     say(seen.title)

@@ -28,5 +28,5 @@ def command(
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     from gisegkit.workflows.train import train
 
-    run = train(parsed, run_folder(parsed, out, resume=resume), session(plugins, device), resume=resume)
+    run = train(session(plugins, device).experiment(parsed), run_folder(parsed, out, resume=resume), resume=resume)
     say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}; next: giseg evaluate {shlex.quote(str(run.path))}")

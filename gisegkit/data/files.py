@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +19,57 @@ if TYPE_CHECKING:
 
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_END = b"IEND\xaeB`\x82"
+
+
+MAX_FILE = 2**20
+MAX_KEPT = 64 * 2**20
+"""Bytes of a file that is kept at most, and of all files together."""
+
+
+Stamp = tuple[int, int, int]
+"""Size, and the times of content and entry in nanoseconds."""
+
+
+class _RecentFiles:
+    """The content of files that were read last, so that header, digest and pixels need one opening of a file."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[Stamp, bytes]] = OrderedDict()
+        self._size = 0
+
+    def read(self, path: str) -> bytes:
+        status = os.stat(path)
+        stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        with self._lock:
+            found = self._kept.get(path)
+        if found is not None and found[0] == stamp:
+            return found[1]
+        content = Path(path).read_bytes()
+        if len(content) == stamp[0] <= MAX_FILE:
+            self._keep(path, stamp, content)
+        return content
+
+    def _keep(self, path: str, stamp: Stamp, content: bytes) -> None:
+        with self._lock:
+            _, old = self._kept.pop(path, (stamp, b""))
+            self._kept[path] = (stamp, content)
+            self._size += len(content) - len(old)
+            while self._size > MAX_KEPT:
+                _, (_, oldest) = self._kept.popitem(last=False)
+                self._size -= len(oldest)
+
+
+_recent = _RecentFiles()
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """A file's content; one that was read a moment ago and has not changed since is not opened again.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    return _recent.read(os.fspath(path))
 
 
 class PNGHeader(NamedTuple):
@@ -35,8 +88,11 @@ def png_header(path: Path) -> PNGHeader:
         DataError: if the file cannot be opened or is no PNG.
     """
     try:
-        with path.open("rb") as file:
-            start = file.read(26)
+        if path.stat().st_size <= MAX_FILE:
+            start = read_bytes(path)[:26]
+        else:
+            with path.open("rb") as file:
+                start = file.read(26)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if len(start) < 26 or not start.startswith(PNG) or start[12:16] != b"IHDR":
@@ -52,7 +108,7 @@ def read_image(path: Path) -> AnyArray:
         DataError: if the file cannot be opened, is damaged or cut off, or holds several pages.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if content.startswith(PNG) and PNG_END not in content:  # OpenCV 4 fills what is cut off without a word

@@ -79,7 +79,12 @@ def check_size(dataset: Dataset, row: int, **arrays: AnyArray | None) -> None:
             )
 
 
-# --- values that no network can use ---
+# --- values of pixels ---
+
+
+def largest(dtype: np.dtype[Any]) -> float:
+    """The largest value that a type can hold; 1 for floats."""
+    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
 def are_finite(low: float, high: float) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = re.compile(r"\s*+(?:-?0*\d{1,18}+(?:\s++|$))*+", re.ASCII)
 
-WORDS = 20
+TABLE_BITS = 20
 """Bits of the largest number whose text is looked up instead of being made; that table takes 8 MiB."""
 
 
@@ -40,38 +40,22 @@ def encode(mask: AnyArray) -> str:
     """
     if mask.ndim != 2:
         raise DataError(f"a mask to encode has the axes [H, W]; this one has the shape {mask.shape}")
-    flat = mask.ravel() if mask.itemsize == 1 else (mask != 0).ravel()
-    first, stop = _span(flat)
-    if first == stop:
+    flat = mask.ravel() if mask.dtype == bool else (mask != 0).ravel()
+    content = flat.tobytes()
+    first, stop = content.find(1), content.rfind(1) + 1
+    if first < 0:
         return ""
-    if flat.dtype == bool and first and stop < flat.size:
-        padded = flat[first - 1 : stop + 1]
-    else:
-        padded = np.zeros(stop - first + 2, dtype=bool)
-        padded[1:-1] = flat[first:stop]
+    padded = np.zeros(stop - first + 2, dtype=bool)
+    padded[1:-1] = flat[first:stop]
     edges = (padded[1:] != padded[:-1]).nonzero()[0]  # starts and ends by turns
     starts, ends = edges[::2], edges[1::2]
     ends -= starts
     starts += first + 1
     bits = mask.size.bit_length()
-    if bits > WORDS:
+    if bits > TABLE_BITS:
         return " ".join(map(str, edges.tolist()))
     letters: bytes = _words(bits).take(edges).tobytes()
     return letters.translate(None, b"\0")[:-1].decode()
-
-
-def _span(flat: AnyArray) -> tuple[int, int]:
-    """First pixel and end of a stretch that holds the whole mask; equal for an empty one.
-
-    Args:
-        flat: ``[H * W]``, a byte a pixel; 8 of them are looked at as one.
-    """
-    whole = flat.size // 8 * 8
-    filled = (flat[:whole].view(np.uint64) != 0).tobytes()
-    first, last = filled.find(1), filled.rfind(1)
-    if any(flat[whole:].tolist()):
-        return (8 * first if first >= 0 else whole), flat.size
-    return (8 * first, 8 * last + 8) if first >= 0 else (0, 0)
 
 
 @functools.cache
@@ -124,22 +108,20 @@ def decode_all(texts: Sequence[object], *, height: int, width: int, places: Sequ
         return np.zeros((0, height, width), dtype=bool)
     lengths = _stretches(texts, height * width)
     if lengths is None:
-        lengths = _stretches_of_odd(texts, height, width, places)
+        lengths = _stretches(_plain(texts, height, width, places), height * width)
+        assert lengths is not None, "what is plain is read at once"
     turns = np.frombuffer(b"\0\1" * (len(lengths) // 2) + b"\0", dtype=bool)
     masks: BoolArray = turns.repeat(lengths).reshape(len(texts), height, width)
     return masks
 
 
-# All masks of a call lie in a row, one image behind the other, and are filled at once: a stretch outside, one inside,
-# and so on. For that each image but the last is closed by a run of length 0 behind its last pixel.
-
-
 def _stretches(texts: Sequence[object], pixels: int) -> NDArray[np.int64] | None:
-    """How long the masks stay out and in by turns; None for texts that need a closer look, maybe a refusal.
+    """How long the masks, one after another, stay out and in by turns; None for texts that need a closer look.
 
-    What is not None needs none: there are digits and blanks alone, as many numbers as there are blanks between, no
-    length of 0 but those that close an image, and all stretches lie between 0 and ``pixels``, so that no number is
-    larger (one that is too long is read as 2 ** 63 - 1).
+    Each image but the last is closed by a run of length 0 after its last pixel. What is not None is right: there are
+    digits and blanks alone, as many numbers as there are blanks between, no length of 0 but those that close an image,
+    and all stretches lie between 0 and ``pixels``, so that no number is larger (one that is too long is read as
+    2 ** 63 - 1).
     """
     try:
         joined = f" {pixels + 1} 0 ".join(texts)  # type: ignore[arg-type]
@@ -151,43 +133,27 @@ def _stretches(texts: Sequence[object], pixels: int) -> NDArray[np.int64] | None
     numbers = np.fromstring(f"1 {joined} {pixels + 1}", dtype=np.int64, sep=" ")
     if len(numbers) != 2 * sum(starts) or np.count_nonzero(numbers[2::2]) != len(numbers) // 2 - len(texts):
         return None
-    lengths = _between(numbers, starts, pixels)
+    first, ends = numbers[1::2], numbers[2::2]  # of runs; the ends are lengths until the starts are added
+    if len(texts) > 1:
+        first += (np.arange(len(texts)) * pixels).repeat(starts)
+    ends += first[:-1]
+    lengths: NDArray[np.int64] = numbers[1:] - numbers[:-1]
     return lengths if np.maximum.reduce(lengths.view(np.uint64)) <= pixels else None  # one below 0 is a large one
 
 
-def _stretches_of_odd(texts: Sequence[object], height: int, width: int, places: Sequence[str]) -> NDArray[np.int64]:
-    """As ``_stretches``, for whatever else is right; refuses the rest."""
-    pixels = height * width
-    numbers, starts, problems = [np.array([1])], [], []
+def _plain(texts: Sequence[object], height: int, width: int, places: Sequence[str]) -> list[str]:
+    """The texts as ``encode`` would write their runs; refuses those that are not right, all at once."""
+    plain, problems = [], []
     for text, place in zip(texts, places or [""] * len(texts), strict=True):
         try:
             pairs = runs(text, place=place)
             _refuse_beyond(pairs, height, width, place)
+            plain.append(" ".join(map(str, pairs.reshape(-1).tolist())))
         except DataError as error:
             problems.append(str(error))
-            continue
-        numbers += [pairs.reshape(-1), np.array([pixels + 1, 0])]
-        starts.append(len(pairs) + 1)
     if problems:
         raise DataError("\n".join(problems))
-    return _between(np.concatenate(numbers)[:-1], starts, pixels)
-
-
-def _between(numbers: NDArray[np.int64], starts: Sequence[int], pixels: int) -> NDArray[np.int64]:
-    """From runs to the stretches outside and inside.
-
-    Args:
-        numbers: the first pixel, which is 1, then start and length of every run, those that close an image included;
-            of the last of these the start alone. Changed.
-        starts: how many runs each image has, the closing one included.
-        pixels: of an image.
-    """
-    first, ends = numbers[1::2], numbers[2::2]
-    if len(starts) > 1:
-        first += (np.arange(len(starts)) * pixels).repeat(starts)
-    ends += first[:-1]
-    lengths: NDArray[np.int64] = numbers[1:] - numbers[:-1]
-    return lengths
+    return plain
 
 
 def _refuse_beyond(pairs: NDArray[np.int64], height: int, width: int, place: str) -> None:

@@ -6,11 +6,11 @@ Imports neither torch nor OpenCV.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.data.reading import are_finite, read_slice, refuse_not_finite
+from gisegkit.data.reading import are_finite, largest, read_slice, refuse_not_finite
 from gisegkit.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -233,11 +233,6 @@ def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyAr
         raise DataError("the dataset's table must be sorted by scan and position, with no position twice in a scan")
     lengths = ends - starts + 1
     return np.repeat(starts, lengths), np.repeat(ends, lengths)
-
-
-def largest(dtype: np.dtype[Any]) -> float:
-    """The largest value that a type can hold; 1 for floats."""
-    return float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
 
 
 def _scale(image: AnyArray, low: float, high: float) -> FloatArray:

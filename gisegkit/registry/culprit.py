@@ -38,7 +38,7 @@ def name_culprit(error: BaseException, registries: Registries) -> None:
 
 
 def names_culprits(verb: Callable[P, R]) -> Callable[P, R]:
-    """A function with a session among its arguments, whose errors say which plugin they came from."""
+    """A function with an experiment among its arguments, whose errors say which plugin they came from."""
 
     @functools.wraps(verb)
     def named(*arguments: P.args, **keywords: P.kwargs) -> R:
@@ -47,9 +47,10 @@ def names_culprits(verb: Callable[P, R]) -> Callable[P, R]:
         except GisegError:
             raise
         except Exception as error:
-            plugins = [value.plugins for value in (*arguments, *keywords.values()) if hasattr(value, "plugins")]
-            for found in plugins:
-                name_culprit(error, found.registries)
+            for value in (*arguments, *keywords.values()):
+                registries = getattr(value, "registries", None)
+                if isinstance(registries, Registries):
+                    name_culprit(error, registries)
             raise
 
     return named

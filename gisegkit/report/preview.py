@@ -114,7 +114,8 @@ def draw(panels: Sequence[Panel], classes: Sequence[str], *, demo: bool, heading
 
 def encode_png(picture: Picture) -> bytes:
     """The bytes of a PNG file; ``picture`` is ``[H, W, 3]`` RGB."""
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 3]  # level 9 makes the file 7 % smaller and takes 13 times as long
+    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), settings)
     return data.tobytes()
 
 

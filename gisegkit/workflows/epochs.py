@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gisegkit.types import EpochReport, Metric
@@ -87,19 +87,61 @@ def _far_down(
 
 
 class Watch:
-    """Measures epochs as they come, validation and writing included, to tell how long the others will take."""
+    """Measures epochs as they come, to estimate how long the rest of the run will take.
 
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._epochs = 0
+    The first epoch includes warming up, so it counts only until there is another. A slice is taken to cost as much in
+    evaluation and in prediction as it did in validation, and before the first validation as much as in training.
+
+    Args:
+        epochs: of the training.
+        slices: that each validation scores.
+        validate_every: epochs between validations; the last epoch is always validated.
+        later: slices that the same command evaluates and predicts after the training.
+        may_stop: whether the training may stop early, so that the estimate is the most that it takes.
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: int,
+        slices: int,
+        validate_every: int = 1,
+        later: int = 0,
+        may_stop: bool = False,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._epochs, self._every, self._slices, self._later = epochs, validate_every, slices, later
+        self._may_stop, self._now = may_stop, now
+        self._last = now()
+        self._trained: list[float] = []
+        self._kept: list[float] = []
+        self._validated: list[float] = []
 
     def left(self, report: EpochReport) -> str:
-        """What to add to the line of the epoch that has just ended; empty after the last one."""
-        self._epochs += 1
-        others = report.epochs - report.epoch
-        if others < 1:
+        """What to add to the line of the epoch that has just ended; empty if nothing is left to do."""
+        now = self._now()
+        other = max(0.0, now - self._last - report.seconds)
+        self._last = now
+        self._trained.append(report.seconds)
+        (self._validated if report.scores else self._kept).append(other)
+        ahead = range(report.epoch + 1, self._epochs + 1)
+        if not ahead and not self._later:
             return ""
-        return f"  {clock((time.monotonic() - self._start) / self._epochs * others)} left"
+        validations = sum(epoch % self._every == 0 or epoch == self._epochs for epoch in ahead)
+        seconds = len(ahead) * _steady(self._trained) + (len(ahead) - validations) * _steady(self._kept)
+        validation = _steady(self._validated) if self._validated else self._slices / report.images_per_second
+        seconds += validation * (validations + self._later / self._slices)
+        most = "at most " if self._may_stop and ahead else ""
+        what = " for the whole run" if self._later else ""
+        guess = "" if self._validated else " (validation not timed yet)"
+        return f"  {most}about {clock(seconds)} left{what}{guess}"
+
+
+def _steady(seconds: Sequence[float]) -> float:
+    """The mean without the first, which includes warming up, if there are others."""
+    counted = seconds[1:] or seconds
+    return sum(counted) / len(counted) if counted else 0.0
 
 
 def clock(seconds: float) -> str:

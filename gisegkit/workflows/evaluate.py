@@ -1,4 +1,4 @@
-"""The verb evaluate: scores of a finished run, with the recipe that was used, a picture and a page."""
+"""``giseg evaluate``: scores of a finished run, with the recipe that was used, a picture and a page."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from gisegkit.build.parts import Rows
-from gisegkit.build.ready import Ready, Session, get_ready, in_run_folder
+from gisegkit.build.data import Rows
+from gisegkit.build.experiment import Experiment
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.errors import RunError, count
 from gisegkit.recipe.differences import Difference, fingerprint
-from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
 from gisegkit.runs.parts import Part, listed, scored_part
+from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.pages import panels_of, write_preview, write_report
 
 
@@ -40,7 +40,14 @@ class Evaluated:
 
 @names_culprits
 @in_run_folder
-def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None = None, own: bool = False) -> Evaluated:
+def evaluate(
+    run: RunDir,
+    experiment: Experiment,
+    *,
+    out: Path | None = None,
+    own: bool = False,
+    weights: Mapping[str, Any] | None = None,
+) -> Evaluated:
     """Score a run's best weights on its validation slices; write scores, tables, the recipe used, preview and report.
 
     Data that hold none of the run's validation slices are scored on all that are labelled. Where the settings or the
@@ -49,27 +56,49 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None 
     Args:
         out: a new folder for it; default ``evaluation`` in the run folder, or ``evaluation-...`` beside that.
         own: whether the recipe is the run's own, though its data may have moved (``giseg run``).
+        weights: of ``best.pt``, if it is loaded already.
 
     Raises:
         RunError: if ``out`` exists, the checkpoint or the split is damaged, or the data do not fit the weights.
     """
-    changed = () if own else changes(run, recipe, session.plugins.registries)
+    recipe, console = experiment.recipe, experiment.console
+    changed = () if own else changes(run, recipe, experiment.registries)
     if out is not None:
         check_new_folder(out, run)
-    weights = run.weights()
-    ready = get_ready(recipe, session, training=False, weights=weights)
-    part = scored_part(run.verified_split(weights["facts"]), ready.data.dataset.table)
+    weights = run.weights() if weights is None else weights
+    experiment.load(weights)
+    experiment.check_data(training=False)
+    experiment.look_at_store()
+    part = scored_part(run.verified_split(weights["facts"]), experiment.dataset.table)
     for line in part.lines():
-        session.say(line)
-    about = _network_and_training(run, ready)
+        console.say(line)
+    about = _network_and_training(run, experiment)
     if about["training"]["epochs"] < recipe.train.epochs:
         done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
-        session.say(f"the run has trained {done} so far; its best weights are of epoch {weights['epoch']}")
-    board, panels = _score(ready, part.rows, session)
+        console.say(f"the run has trained {done} so far; its best weights are of epoch {weights['epoch']}")
+    board, panels = _score(experiment, part.rows)
     tables = board.tables()
-    home = _home(run, changed, part, tables["by_slice"], session) if out is None else Evaluation.at(out)
-    is_own = home == Evaluation.own(run)
-    scores = {
+    home = _home(run, changed, part, tables["by_slice"], console.say) if out is None else Evaluation.at(out)
+    scores = _content(run, experiment, board, part, weights, about, changed)
+    home.write(scores, tables, recipe.text())
+    heading = f"{run.path.resolve().name}: {recipe.name}, {part.name}, epoch {weights['epoch']}"
+    write_preview(home.preview, panels, experiment.classes, recipe, heading=heading)
+    write_report(run, home)
+    return Evaluated(scores, home, home == Evaluation.own(run))
+
+
+def _content(
+    run: RunDir,
+    experiment: Experiment,
+    board: Scoreboard,
+    part: Part,
+    weights: Mapping[str, Any],
+    about: Mapping[str, Any],
+    changed: Sequence[Difference],
+) -> dict[str, Any]:
+    """What ``scores.json`` holds."""
+    recipe = experiment.recipe
+    return {
         "demo": recipe.demo,
         "name": recipe.name,
         "run": run.path.resolve().name,
@@ -77,7 +106,7 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None 
         "slices": len(part.rows),
         "expected": part.expected,
         "trained_on": part.trained,
-        "scans": int(ready.data.dataset.table["scan"].iloc[part.rows].nunique()),
+        "scans": int(experiment.dataset.table["scan"].iloc[part.rows].nunique()),
         "epoch": weights["epoch"],
         "weights": weights.get("digest", ""),
         "changes": [str(item) for item in changed],
@@ -86,34 +115,29 @@ def evaluate(run: RunDir, recipe: Recipe, session: Session, *, out: Path | None 
         "scores": board.scores(),
         "conventions": board.conventions,
         "higher_is_better": board.directions,
-        "bounds": {name: getattr(metric, "bounds", None) for name, metric in ready.metrics.items()},
+        "bounds": {name: getattr(metric, "bounds", None) for name, metric in experiment.metrics.items()},
         "parts": board.parts,
     }
-    home.write(scores, tables, recipe.text())
-    heading = f"{run.path.resolve().name}: {recipe.name}, {part.name}, epoch {weights['epoch']}"
-    write_preview(home.preview, panels, ready.data.dataset.classes, recipe, heading=heading)
-    write_report(run, home)
-    return Evaluated(scores, home, is_own)
 
 
-def _score(ready: Ready, rows: Rows, session: Session) -> tuple[Scoreboard, list[Panel]]:
+def _score(experiment: Experiment, rows: Rows) -> tuple[Scoreboard, list[Panel]]:
     """The scores of the rows, and some slices of them to draw."""
-    board = Scoreboard(ready.metrics, ready.data.dataset.classes)
+    board = Scoreboard(experiment.metrics, experiment.classes)
     panels: list[Panel] = []
-    chosen = set(pick_rows(ready.data.dataset.table, rows))
-    scans = ready.scans(rows, label="evaluate", progress=session.progress)
-    for scan in score_scans(scans, board, ready.data.dataset, threads=ready.device.threads):
-        panels += panels_of(scan, ready.data, chosen)
+    chosen = set(pick_rows(experiment.dataset.table, rows))
+    scans = experiment.scans(rows, label="evaluate", progress=experiment.console.progress)
+    for scan in score_scans(scans, board, experiment.dataset, threads=experiment.device.threads):
+        panels += panels_of(scan, experiment.dataset, chosen)
         del scan  # else it would live until the next one is predicted
     return board, panels
 
 
-def _network_and_training(run: RunDir, ready: Ready) -> dict[str, Any]:
+def _network_and_training(run: RunDir, experiment: Experiment) -> dict[str, Any]:
     """What a comparison wants to know of network and training, so that it need not look into other files."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in ready.model.parameters()]
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in experiment.model.parameters()]
     epochs = run.metrics()
     return {
-        "device": str(ready.device),
+        "device": str(experiment.device),
         "parameters": sum(size for size, _ in sizes),
         "trainable_parameters": sum(size for size, trainable in sizes if trainable),
         "training": {
@@ -126,10 +150,10 @@ def _network_and_training(run: RunDir, ready: Ready) -> dict[str, Any]:
 
 
 def _home(
-    run: RunDir, changed: Sequence[Difference], part: Part, by_slice: pd.DataFrame, session: Session
+    run: RunDir, changed: Sequence[Difference], part: Part, by_slice: pd.DataFrame, say: Callable[[str], None]
 ) -> Evaluation:
     """The run's own evaluation, or where settings, data or the truth are others a folder of its own; says so."""
-    relabelled = _relabelled(run, by_slice, session.say)
+    relabelled = _relabelled(run, by_slice, say)
     if not changed and part.whole and not relabelled:
         return Evaluation.own(run)
     material: list[object] = [changed]
@@ -141,7 +165,7 @@ def _home(
         material.append(by_slice["true_pixels"].tolist())
         reasons.append(f"the truth of {count(len(relabelled), 'slice')} has changed: {listed(relabelled)}")
     folder = run.path / f"evaluation-{fingerprint(*material)}"
-    say_own_folder(folder, "evaluation stays as it is", reasons, session.say)
+    say_own_folder(folder, "evaluation stays as it is", reasons, say)
     return Evaluation.at(folder)
 
 

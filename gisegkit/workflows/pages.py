@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gisegkit.build.parts import Data
 from gisegkit.data.atomic_files import first_line, write
 from gisegkit.engine.predict import Scan
 from gisegkit.errors import RunError
@@ -14,15 +13,16 @@ from gisegkit.report.page import render_page
 from gisegkit.report.preview import Panel, draw, encode_png
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, read_scores, read_table
+from gisegkit.types import Dataset
 
 
-def panels_of(scan: Scan, data: Data, chosen: set[int]) -> list[Panel]:
+def panels_of(scan: Scan, dataset: Dataset, chosen: set[int]) -> list[Panel]:
     """The chosen slices of a scan for the preview; copies, since a view would keep the entire scan in memory."""
-    ids = data.dataset.table["id"]
+    ids = dataset.table["id"]
     return [
         Panel(
             str(ids.iloc[row]),
-            data.dataset.image(row),
+            dataset.image(row),
             scan.prediction[d].copy(),
             None if scan.truth is None else scan.truth[d].copy(),
         )

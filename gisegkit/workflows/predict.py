@@ -1,4 +1,4 @@
-"""The verb predict: a submission from a finished run, with the recipe that was used."""
+"""``giseg predict``: a submission from a finished run, with the recipe that was used."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gisegkit.build.parts import Data, Rows
-from gisegkit.build.ready import Ready, Session, get_ready, in_run_folder
+from gisegkit.build.console import Console
+from gisegkit.build.data import ExperimentData, Rows
+from gisegkit.build.experiment import Experiment
 from gisegkit.data import rle
 from gisegkit.data.atomic_files import write_text
 from gisegkit.data.planes import split
@@ -26,6 +27,7 @@ from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_submission_file, noted, say_own_folder
 from gisegkit.runs.parts import Part, listed, named_part, scored_part
+from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.pages import panels_of, write_preview, write_report
 
 PartName = Literal["auto", "unlabelled", "validation", "all"]
@@ -52,12 +54,12 @@ class Predicted:
 @in_run_folder
 def predict(
     run: RunDir,
-    recipe: Recipe,
-    session: Session,
+    experiment: Experiment,
     *,
     out: Path | None = None,
     part: PartName | None = None,
     own: bool = False,
+    weights: Mapping[str, Any] | None = None,
 ) -> Predicted:
     """Write a submission with a run's best weights, and the recipe that was used beside it.
 
@@ -69,94 +71,115 @@ def predict(
             ``predictions-.../submission.csv`` beside that.
         part: which slices; default the recipe's ``[predict] part``.
         own: whether the recipe is the run's own, though its data may have moved (``giseg run``).
+        weights: of ``best.pt``, if it is loaded already.
 
     Raises:
         RunError: if the submission cannot be written there, the checkpoint or the split is damaged, or the data do not
             fit the weights.
     """
+    recipe, console = experiment.recipe, experiment.console
     if part is not None:
         recipe = replace(recipe, predict=replace(recipe.predict, part=part))
-    changed = () if own else changes(run, recipe, session.plugins.registries)
+    changed = () if own else changes(run, recipe, experiment.registries)
     if out is not None:
         check_submission_file(out, run)
-    weights = run.weights()
-    ready = get_ready(recipe, session, training=False, weights=weights)
-    table = ready.data.dataset.table
-    found = predicted_part(run, weights["facts"], ready.data, recipe.predict.part)
+    weights = run.weights() if weights is None else weights
+    experiment.load(weights)
+    experiment.check_data(training=False)
+    experiment.look_at_store()
+    table = experiment.dataset.table
+    found = predicted_part(run, weights["facts"], experiment, recipe.predict.part)
     for line in found.lines():
-        session.say(line)
-    target = _target(run, changed, found, table, session) if out is None else out
+        console.say(line)
+    target = _target(run, changed, found, table, console) if out is None else out
     is_own = target == run.submission
     panels: list[Panel] = []
     chosen = set(pick_rows(table, found.rows)) if is_own and not run.preview.is_file() else set()
     write_submission(
         target,
-        _submission_rows(ready, found.rows, chosen, panels, session),
-        order=getattr(ready.data.dataset, "submission_order", None),
+        _submission_rows(experiment, found.rows, chosen, panels),
+        order=getattr(experiment.dataset, "submission_order", None),
     )
-    about = [
-        f"{target.name}: {count(len(found.rows), 'slice')}, {found.name}",
-        f"predicted by the run {run.path.resolve().name}, weights of epoch {weights['epoch']}",
-        *(f"  {line}" for line in found.lines()),
-        *(f"  differs from the run: {item}" for item in changed),
-    ]
-    beside = target.with_suffix(".recipe.toml") if out is not None else target.with_name("recipe.toml")
-    write_text(beside, noted(recipe, about))
+    _write_recipe(target, run, recipe, found, changed, epoch=weights["epoch"], elsewhere=out is not None)
     if panels:
         heading = f"{run.path.resolve().name}: {recipe.name}, {found.name}, epoch {weights['epoch']}"
-        write_preview(run.preview, panels, ready.data.dataset.classes, recipe, heading=heading)
+        write_preview(run.preview, panels, experiment.classes, recipe, heading=heading)
     if is_own:
         try:
             write_report(run, Evaluation.own(run))
         except RunError as error:
-            session.say(f"warning: the submission is written, but the report could not be made again: {error}")
+            console.say(f"warning: the submission is written, but the report could not be made again: {error}")
     return Predicted(target, found.name, len(found.rows), is_own)
 
 
+def _write_recipe(
+    target: Path,
+    run: RunDir,
+    recipe: Recipe,
+    part: Part,
+    changed: Sequence[Difference],
+    *,
+    epoch: int,
+    elsewhere: bool,
+) -> None:
+    """The recipe that was used, beside the submission, with what was predicted in comments above it."""
+    about = [
+        f"{target.name}: {count(len(part.rows), 'slice')}, {part.name}",
+        f"predicted by the run {run.path.resolve().name}, weights of epoch {epoch}",
+        *(f"  {line}" for line in part.lines()),
+        *(f"  differs from the run: {item}" for item in changed),
+    ]
+    file = target.with_suffix(".recipe.toml") if elsewhere else target.with_name("recipe.toml")
+    write_text(file, noted(recipe, about))
+
+
 def _submission_rows(
-    ready: Ready, rows: Rows, chosen: set[int], panels: list[Panel], session: Session
+    experiment: Experiment, rows: Rows, chosen: set[int], panels: list[Panel]
 ) -> Iterator[tuple[str, str, str]]:
     """The submission's rows, scan by scan; panels of the chosen slices are added on the way."""
-    ids = ready.data.dataset.table["id"]
+    ids = experiment.dataset.table["id"]
 
     def encoded(scan: Scan) -> tuple[Scan, list[tuple[str, str, str]]]:
         return scan, [
             (str(ids.iloc[row]), class_name, rle.encode(plane))
             for row, mask in zip(scan.rows, scan.prediction, strict=True)
-            for class_name, plane in zip(ready.data.dataset.classes, split(mask), strict=True)
+            for class_name, plane in zip(experiment.classes, split(mask), strict=True)
         ]
 
-    scans = ready.scans(rows, label="predict", progress=session.progress)
-    with closing(threaded_map(encoded, scans, threads=min(1, ready.device.threads), ahead=1)) as found:
+    scans = experiment.scans(rows, label="predict", progress=experiment.console.progress)
+    with closing(threaded_map(encoded, scans, threads=min(1, experiment.device.threads), ahead=1)) as found:
         for scan, lines in found:
-            panels.extend(panels_of(scan, ready.data, chosen))
+            panels.extend(panels_of(scan, experiment.dataset, chosen))
             del scan  # else it would live until the next one is predicted
             yield from lines
 
 
-def predicted_part(run: RunDir, facts: Mapping[str, Any], data: Data, part: str) -> Part:
-    """The slices of ``[predict] part``, the validation slices being those of the run's ``split.csv``."""
-    split = run.verified_split(facts)
-    if part == "validation" or (part == "auto" and not len(data.unlabelled)):
-        return scored_part(split, data.dataset.table)
-    return named_part(split, data.dataset.table, *data.part(part))
+def predicted_part(run: RunDir, facts: Mapping[str, Any], data: ExperimentData, part: str) -> Part:
+    """The slices of ``[predict] part``; the validation slices are those of the run's ``split.csv``.
+
+    Raises:
+        DataError: if the data have no such slices.
+    """
+    split, table = run.verified_split(facts), data.dataset.table
+    name, rows = data.rows_to_predict(part)
+    return scored_part(split, table) if name == "validation" else named_part(split, table, name, rows)
 
 
-def _lost(run: RunDir, ids: list[str], session: Session) -> tuple[str, ...]:
+def _lost(run: RunDir, ids: list[str], console: Console) -> tuple[str, ...]:
     """Ids of the run's own submission that would not be in the new one; none where the file is damaged."""
     if not run.submission.is_file():
         return ()
     try:
         return tuple(sorted(set(read_ids(run.submission)) - set(ids)))
     except SubmissionError as error:
-        session.say(f"the run's own submission is damaged and is made again ({error})")
+        console.say(f"the run's own submission is damaged and is made again ({error})")
         return ()
 
 
-def _target(run: RunDir, changed: Sequence[Difference], part: Part, table: pd.DataFrame, session: Session) -> Path:
+def _target(run: RunDir, changed: Sequence[Difference], part: Part, table: pd.DataFrame, console: Console) -> Path:
     """The run's own submission, or where settings or data are others one in a folder of its own; says so."""
     ids = table["id"].astype(str).iloc[part.rows].tolist()
-    lost = _lost(run, ids, session)
+    lost = _lost(run, ids, console)
     if not changed and part.whole and not lost:
         return run.submission
     reasons = [str(item) for item in changed]
@@ -165,5 +188,5 @@ def _target(run: RunDir, changed: Sequence[Difference], part: Part, table: pd.Da
     if lost:
         reasons.append(f"{count(len(lost), 'slice')} of the run's own submission are not among these: {listed(lost)}")
     folder = run.path / f"predictions-{fingerprint(changed, sorted(ids))}"
-    say_own_folder(folder, "predictions stay as they are", reasons, session.say)
+    say_own_folder(folder, "predictions stay as they are", reasons, console.say)
     return folder / "submission.csv"

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gisegkit.build.ready import Session
+from gisegkit.build.console import Console
+from gisegkit.build.experiment import Experiment
 from gisegkit.engine.training import Training
 from gisegkit.errors import RunError
 from gisegkit.recipe.load import load_recipe
-from gisegkit.recipe.sections import Recipe
 from gisegkit.runs.folder import RunDir
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CUTTING = ("memory", "micro_batch", "activation_checkpointing")
+MICRO_BATCHING = ("memory", "micro_batch", "activation_checkpointing")
 """Keys of [train] that say how batches are cut; a run may go on with others."""
 FREE = (
-    *(f"train.{key}" for key in (*CUTTING, "workers", "precision", "check_gradients")),
+    *(f"train.{key}" for key in (*MICRO_BATCHING, "workers", "precision", "check_gradients")),
     *("input.store", "input.store_limit", "dataset.root"),
 )
 """What may be different when a run goes on: it changes no result, or is said. Other data are seen by split.csv."""
@@ -44,42 +44,44 @@ class Kept:
     elsewhere: Mapping[str, tuple[Any, Any]]
 
 
-def look_up(recipe: Recipe, out: Path, session: Session) -> Kept | None:
+def look_up(experiment: Experiment, out: Path) -> Kept | None:
     """The run to go on with; None where nothing stands there yet.
 
     Raises:
         RunError: if the run is of another recipe, or what it has kept is damaged.
     """
+    console = experiment.console
     if not (out / "recipe.toml").is_file():
-        session.say(f"{out} holds no run yet; starting from the first epoch")
+        console.say(f"{out} holds no run yet; starting from the first epoch")
         return None
     run = RunDir.open(out)
-    elsewhere = check_recipe(run, recipe, session)
+    elsewhere = check_recipe(run, experiment)
     run.environment()
     state, entries = run.state(), run.metrics()
     done = 0 if state is None else int(state["epoch"])
     if state is None and entries:
-        session.say(
+        console.say(
             f"{run.path / 'last.pt'} is missing, although metrics.jsonl has {len(entries)} epochs: training starts "
             "again from epoch 1"
         )
     missing = sorted({*range(1, done + 1)} - {entry["epoch"] for entry in entries})
     if missing:
         listed = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
-        session.say(f"{run.path / 'metrics.jsonl'} has no line of epoch {listed}; the report will lack them")
+        console.say(f"{run.path / 'metrics.jsonl'} has no line of epoch {listed}; the report will lack them")
     split = kept_split(run, state)
     if state is not None:
-        keep_best(run, state, session)
+        keep_best(run, state, console)
     return Kept(run, state, split, elsewhere)
 
 
-def check_recipe(run: RunDir, recipe: Recipe, session: Session) -> dict[str, tuple[Any, Any]]:
+def check_recipe(run: RunDir, experiment: Experiment) -> dict[str, tuple[Any, Any]]:
     """What differs between a run's recipe and the one to go on with, although the run may go on.
 
     Raises:
         RunError: if anything else differs; names every key and both values.
     """
-    stored = dict(flat(load_recipe(run.recipe, registries=session.plugins.registries).as_dict()))
+    recipe, console = experiment.recipe, experiment.console
+    stored = dict(flat(load_recipe(run.recipe, registries=experiment.registries).as_dict()))
     wanted = dict(flat(recipe.as_dict()))
     differing = [key for key in {**stored, **wanted} if stored.get(key) != wanted.get(key)]
     lines = [
@@ -99,7 +101,7 @@ def check_recipe(run: RunDir, recipe: Recipe, session: Session) -> dict[str, tup
         )
     root = "dataset.root"
     if root in differing:
-        session.say(f"{root} was {stored.get(root)}, is {wanted.get(root)} now; its slices must be those of split.csv")
+        console.say(f"{root} was {stored.get(root)}, is {wanted.get(root)} now; its slices must be those of split.csv")
     return {root: (stored.get(root), wanted.get(root))} if root in differing else {}
 
 
@@ -136,7 +138,7 @@ def kept_split(run: RunDir, state: Mapping[str, Any] | None) -> pd.DataFrame:
     return split
 
 
-def keep_best(run: RunDir, state: Mapping[str, Any], session: Session) -> None:
+def keep_best(run: RunDir, state: Mapping[str, Any], console: Console) -> None:
     """See to it that ``best.pt`` is there and whole before training goes on for hours; made of ``last.pt`` if it can.
 
     Raises:
@@ -154,29 +156,32 @@ def keep_best(run: RunDir, state: Mapping[str, Any], session: Session) -> None:
         problem = str(error)
     if best == last:
         run.write_best(state, state["facts"])
-        session.say(f"{problem.split('; ')[0]}; made again of last.pt, which holds the best epoch ({last})")
+        console.say(f"{problem.split('; ')[0]}; made again of last.pt, which holds the best epoch ({last})")
         return
     raise RunError(problem)
 
 
-def recut(state: dict[str, Any], training: Training, recipe: Recipe, run: RunDir, session: Session) -> dict[str, Any]:
+def keep_micro_batches(
+    state: dict[str, Any], training: Training, experiment: Experiment, run: RunDir
+) -> dict[str, Any]:
     """The checkpoint with the batches cut as the recipe now says, where that differs from the run's own recipe.
 
     Else they stay cut as they were, so that the resumed run equals the uninterrupted one.
     """
-    stored = load_recipe(run.recipe, registries=session.plugins.registries).train
+    recipe, console = experiment.recipe, experiment.console
+    stored = load_recipe(run.recipe, registries=experiment.registries).train
     micro_batching = training.micro_batching
-    if all(getattr(stored, key) == getattr(recipe.train, key) for key in CUTTING):
+    if all(getattr(stored, key) == getattr(recipe.train, key) for key in MICRO_BATCHING):
         kept = (state.get("micro_batch", micro_batching.size), state.get("recomputing", micro_batching.recomputing))
         if kept != (micro_batching.size, micro_batching.recomputing):
             recomputing = ", activations recomputed" if kept[1] else ""
-            session.say(f"batches stay cut as they were before: micro-batches of {kept[0]}{recomputing}")
+            console.say(f"batches stay cut as they were before: micro-batches of {kept[0]}{recomputing}")
         return state
-    session.say(f"batches are cut anew, into micro-batches of {micro_batching.size} (were {state['micro_batch']})")
+    console.say(f"batches are cut anew, into micro-batches of {micro_batching.size} (were {state['micro_batch']})")
     return {**state, "micro_batch": micro_batching.size, "recomputing": micro_batching.recomputing}
 
 
-def note_resume(kept: Kept, now: Mapping[str, Any], session: Session) -> None:
+def note_resume(kept: Kept, now: Mapping[str, Any], console: Console) -> None:
     """Write into environment.json that the run went on, and where it differs from its start; say the differences."""
     stored = kept.run.environment()
     began = dict(flat({key: stored.get(key) for key in MACHINE}))
@@ -184,7 +189,7 @@ def note_resume(kept: Kept, now: Mapping[str, Any], session: Session) -> None:
     differing = {key: (began.get(key), here.get(key)) for key in {**began, **here} if began.get(key) != here.get(key)}
     if differing:
         listed = "; ".join(f"{key} was {was}, is {now} now" for key, (was, now) in differing.items())
-        session.say(f"the machine or the code is not that of the start, so results may differ: {listed}")
+        console.say(f"the machine or the code is not that of the start, so results may differ: {listed}")
     done = 0 if kept.state is None else kept.state["epoch"]
     changed = {key: value for key, (_, value) in {**differing, **kept.elsewhere}.items()}
     entry = {"after_epoch": done, "command": now.get("command"), "differs": changed}

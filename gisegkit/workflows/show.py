@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from gisegkit.build.parts import Data, build_batches, build_data
-from gisegkit.build.ready import Session
+from gisegkit.build.experiment import Experiment
 from gisegkit.data.atomic_files import write
 from gisegkit.data.loaders import Augmentation, Loaded, training_loader
 from gisegkit.data.randomness import BATCH, generator
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.step import BatchTransform, prepare_batch
 from gisegkit.errors import TrainingError
-from gisegkit.recipe.sections import ComponentSpec, Recipe
+from gisegkit.recipe.sections import ComponentSpec
 from gisegkit.registry.annotations import show
 from gisegkit.report.batch import Sample, Stage, draw_batch
 from gisegkit.report.preview import encode_png
@@ -72,7 +71,7 @@ def listen(component: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ShownBatch:
     """A batch of training: its first slices as the picture shows them.
 
     Attributes:
@@ -88,7 +87,7 @@ class Seen:
     classes: tuple[str, ...]
 
 
-def see_batch(recipe: Recipe, session: Session, *, epoch: int, batch: int, count: int) -> Seen:
+def see_batch(experiment: Experiment, *, epoch: int, batch: int, count: int) -> ShownBatch:
     """Make one batch of training exactly as training makes it, on the CPU, without building the network.
 
     Args:
@@ -98,37 +97,40 @@ def see_batch(recipe: Recipe, session: Session, *, epoch: int, batch: int, count
     Raises:
         TrainingError: if training has no such epoch or batch.
     """
-    _within("epoch", epoch, recipe.train.epochs, "training")
-    data = build_data(recipe, session.plugins.registries)
-    parts = build_batches(recipe, session.plugins.registries, data)
-    _within("batch", batch, len(parts.sampler), "an epoch of these data")
-    policy = NotedPolicy(parts.samples.augmentation, count=count)
-    transforms = [NotedTransform(transform) for transform in parts.transforms]
-    parts.samples.augmentation = policy
-    parts.sampler.epoch = epoch
-    keys = list(parts.sampler)[batch - 1]
-    (loaded,) = training_loader(parts.samples, [keys], workers=0, pin=False)
+    _within("epoch", epoch, experiment.recipe.train.epochs, "training")
+    recipe, sampler, samples = experiment.recipe, experiment.sampler, experiment.samples
+    experiment.check_data(training=True)
+    experiment.look_at_store()
+    _within("batch", batch, len(sampler), "an epoch of these data")
+    policy = NotedPolicy(samples.augmentation, count=count)
+    transforms = [NotedTransform(transform) for transform in experiment.transforms]
+    samples.augmentation = policy
+    sampler.epoch = epoch
+    keys = list(sampler)[batch - 1]
+    (loaded,) = training_loader(samples, [keys], workers=0, pin=False)
     rng = generator(recipe.seed, BATCH, epoch, batch - 1)
     fed = prepare_batch(loaded, transforms, pick_device("cpu"), rng, channels_last=recipe.train.channels_last)
     size = len(keys)
     shown = "" if size <= count else ", the first shown" if count == 1 else f", the first {count} shown"
-    return Seen(
-        title=f"{recipe.name}: epoch {epoch}, batch {batch} of {len(parts.sampler)}, {_counted(size, 'slice')}{shown}",
-        samples=tuple(_samples(data, recipe, policy, loaded, fed if transforms else None, transforms)),
-        notes=tuple(_notes(data, recipe, [transform.said for transform in transforms])),
-        classes=data.dataset.classes,
+    return ShownBatch(
+        title=f"{recipe.name}: epoch {epoch}, batch {batch} of {len(sampler)}, {_counted(size, 'slice')}{shown}",
+        samples=tuple(_samples(experiment, policy, loaded, fed if transforms else None, transforms)),
+        notes=tuple(_notes(experiment, [transform.said for transform in transforms])),
+        classes=experiment.classes,
     )
 
 
-def show_batch(recipe: Recipe, session: Session, out: Path, *, epoch: int, batch: int, count: int) -> Seen:
+def show_batch(experiment: Experiment, out: Path, *, epoch: int, batch: int, count: int) -> ShownBatch:
     """Write the picture of one batch of training as a PNG file.
 
     Raises:
         TrainingError: if training has no such epoch or batch.
         RunError: if the file cannot be written.
     """
-    seen = see_batch(recipe, session, epoch=epoch, batch=batch, count=count)
-    picture = encode_png(draw_batch(seen.samples, seen.classes, demo=recipe.demo, heading=seen.title, notes=seen.notes))
+    seen = see_batch(experiment, epoch=epoch, batch=batch, count=count)
+    picture = encode_png(
+        draw_batch(seen.samples, seen.classes, demo=experiment.recipe.demo, heading=seen.title, notes=seen.notes)
+    )
     write(out, lambda file: file.write(picture))
     return seen
 
@@ -147,16 +149,15 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _samples(
-    data: Data,
-    recipe: Recipe,
+    experiment: Experiment,
     policy: NotedPolicy,
     loaded: Loaded,
     fed: Batch | None,
     transforms: Sequence[NotedTransform],
 ) -> list[Sample]:
     """The first slices of the batch at every stage."""
-    ids = data.dataset.table["id"]
-    middle = _middle(data, recipe)
+    recipe, ids = experiment.recipe, experiment.dataset.table["id"]
+    middle = _middle(experiment)
     samples = []
     for index, ((image, mask), drawn) in enumerate(zip(policy.before, policy.drawn, strict=False)):
         augmented = loaded.images[index].numpy().transpose(1, 2, 0)
@@ -179,9 +180,10 @@ def _samples(
     return samples
 
 
-def _middle(data: Data, recipe: Recipe) -> slice:
+def _middle(experiment: Experiment) -> slice:
     """The channels of the slice itself, without those of its neighbours."""
-    each = data.channels // recipe.input.slices
+    recipe = experiment.recipe
+    each = experiment.channels // recipe.input.slices
     start = recipe.input.slices // 2 * each
     return slice(start, start + each)
 
@@ -200,12 +202,12 @@ def as_mask(target: torch.Tensor) -> MaskArray:
     return mask
 
 
-def _notes(data: Data, recipe: Recipe, said: Sequence[str]) -> list[str]:
+def _notes(experiment: Experiment, said: Sequence[str]) -> list[str]:
+    recipe, channels = experiment.recipe, experiment.channels
     height, width = recipe.input.size
-    channels = data.channels
     size = f"at the network's size, {height} x {width} pixels (height x width), {_counted(channels, 'channel')}"
     if recipe.input.slices > 1:
-        middle = _middle(data, recipe)
+        middle = _middle(experiment)
         each = f"channel {middle.start + 1}" if middle.stop - middle.start == 1 else "the middle image"
         size += f", of which {each}, the slice itself, is shown; the others are its neighbours"
     lines = [size, f"augmentation: {_named(recipe.augmentation)}"]

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from gisegkit.build.dataset import build_component
-from gisegkit.build.ready import Session
+from gisegkit.build.experiment import Experiment
 from gisegkit.data.atomic_files import first_line, make_folder
-from gisegkit.recipe.sections import ComponentSpec, Recipe
+from gisegkit.recipe.sections import ComponentSpec
 from gisegkit.runs.folder import RunDir
 from gisegkit.types import EpochReport
 
@@ -23,17 +22,17 @@ class Trackers:
         summary: what ``finish`` hands over.
     """
 
-    def __init__(self, recipe: Recipe, run: RunDir, session: Session, summary: Mapping[str, Any]) -> None:
-        self.session = session
+    def __init__(self, experiment: Experiment, run: RunDir, summary: Mapping[str, Any]) -> None:
+        self.experiment = experiment
         self.summary = summary
         self.built: list[tuple[ComponentSpec, Any]] = []
         self.failed: set[int] = set()
-        for spec in recipe.tracker:
+        for spec in experiment.recipe.tracker:
             self._guarded(spec, "be started", self._build, spec, run)
 
     def _build(self, spec: ComponentSpec, run: RunDir) -> None:
         make_folder(run.trackers)
-        tracker = build_component(spec, self.session.plugins.registries, folder=str(run.trackers))
+        tracker = self.experiment.build(spec, folder=str(run.trackers))
         self.built.append((spec, tracker))
 
     def report(self, report: EpochReport) -> None:
@@ -56,8 +55,8 @@ class Trackers:
         except Exception as error:  # a plugin's, of any kind
             if id(spec) not in self.failed:
                 self.failed.add(id(spec))
-                owner = self.session.plugins.registries[spec.kind].get(spec.name).owner
-                self.session.say(
+                owner = self.experiment.owner(spec)
+                self.experiment.console.say(
                     f"warning: tracker {spec.name!r} of {owner} could not {what} ({type(error).__name__}: "
                     f"{first_line(error)}); the training goes on, and this is not said again"
                 )

@@ -1,128 +1,164 @@
-"""The verbs that train: train, rehearse (``check --build``), and run, which trains, evaluates and predicts.
-
-Joins the rooms: builds the parts, drives the engine, and hands what it yields to the run folder.
-"""
+"""``giseg train``: an experiment's epochs, each recorded in the run folder and told as it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gisegkit.build.contracts import checked_dataset
-from gisegkit.build.memory_plan import choose_micro_batches, needs_prediction, simulate, verify_store
-from gisegkit.build.parts import build_training
-from gisegkit.build.ready import Ready, Session, get_ready, score_all
+from gisegkit.build.contracts import check_contracts
+from gisegkit.build.experiment import Experiment
+from gisegkit.build.training import Assembled, verify_store
 from gisegkit.data.folds import split_digest, split_table
-from gisegkit.data.loaders import EpochSampler
-from gisegkit.engine.device import pick_device
-from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.fit import fit
-from gisegkit.engine.monitor import direction_of_monitor
-from gisegkit.engine.plan import Plan
 from gisegkit.engine.training import Training
 from gisegkit.errors import ComponentError, Interrupted, parameters
-from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.checkpoints import loads_again
 from gisegkit.runs.environment import describe_environment
 from gisegkit.runs.folder import RunDir
-from gisegkit.types import EpochReport, silent
+from gisegkit.types import EpochReport
 from gisegkit.workflows.epochs import Watch, kept_epoch
-from gisegkit.workflows.evaluate import evaluate
-from gisegkit.workflows.predict import predict
-from gisegkit.workflows.resume import look_up, note_resume, recut
+from gisegkit.workflows.resume import Kept, keep_micro_batches, look_up, note_resume
 from gisegkit.workflows.tracking import Trackers
 
-# --- train ----------------------------------------------------------------------------------------------------------
+
+class Begun(NamedTuple):
+    """A run that is about to train.
+
+    Attributes:
+        state: that it resumes from; None for a new run.
+        facts: what checkpoints say of the data.
+        later: slices that are evaluated and predicted after training.
+    """
+
+    run: RunDir
+    state: Mapping[str, Any] | None
+    facts: Mapping[str, Any]
+    later: int
 
 
 @names_culprits
-def train(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> RunDir:
-    """Train a recipe into a run folder, or go on where it stopped. No other process may write there meanwhile.
+def train(experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True) -> RunDir:
+    """Train into a run folder, or resume the run there. No other process may write there meanwhile.
+
+    Args:
+        alone: False if the caller evaluates and predicts next; the time left then includes both.
 
     Raises:
+        DataError: if the caller predicts next and the data have no slices of ``[predict] part``.
         RunError: if the folder is in the way, in use, or holds a run of another recipe or of other data.
         Interrupted: if the user stops it; says what is kept.
     """
+    for _ in epochs(experiment, out, resume=resume, alone=alone):
+        pass
+    return RunDir(out)
+
+
+def epochs(experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True) -> Iterator[EpochReport]:
+    """Train epoch by epoch; whoever takes the reports may stop at any of them, and resume later.
+
+    Args:
+        alone: as of ``train``.
+
+    Yields:
+        The report of an epoch that is recorded in the run folder.
+
+    Raises:
+        RunError, Interrupted: as of ``train``.
+    """
     if not (resume and (out / "recipe.toml").is_file()):
         RunDir.check_free(out)
-    with RunDir(out).locked(session.say):
-        return _train(recipe, out, session, resume=resume)
+    with RunDir(out).locked(experiment.console.say):
+        begun = _begin(experiment, out, resume=resume, alone=alone)
+        yield from _fit_and_keep(experiment, begun)
+        for line in kept_epoch(begun.run.metrics(), experiment.recipe.monitor, experiment.metrics, experiment.classes):
+            experiment.console.say(line)
 
 
-def _train(recipe: Recipe, out: Path, session: Session, *, resume: bool) -> RunDir:
-    kept = look_up(recipe, out, session) if resume else None
+def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> Begun:
+    """Everything before the first epoch: what may fail at once comes before slices are prepared, which takes long."""
+    kept = look_up(experiment, out) if resume else None
     if kept is None:
         RunDir.check_free(out)
-    verify_store(recipe, session.plugins.registries)
-    pick_device(session.device, recipe.train.precision)  # a wrong name is told before the data are read
-    dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
     state = kept.state if kept else None
-    ready = get_ready(
-        recipe,
-        session,
-        training=True,
-        facts=state["facts"] if state else None,
-        split=kept.split if kept else None,
-        prepare=True,
-        dataset=dataset,
-    )
-    training, plan = assemble(ready, session)
-    verify_states(recipe, session, _states(training))
-    environment = describe_environment(session.plugins, device=str(ready.device), recipe=Path(recipe.source))
-    split = (
-        split_table(ready.data.dataset.table, ready.data.train, ready.data.validation) if kept is None else kept.split
-    )
+    verify_store(experiment)
+    _ = experiment.device  # a wrong name is told before the data are read
+    check_contracts(experiment)
+    if kept is not None:
+        experiment.keep_split(kept.split)
+    experiment.check_data(training=True)
+    later = 0 if alone else _slices_later(experiment)
+    if state is not None:
+        experiment.expect(state["facts"])
+    _ = experiment.model
+    experiment.prepare()
+    assembled = experiment.assembled
+    verify_states(experiment, _states(assembled.training))
+    run = _record_start(experiment, out, kept, assembled)
+    if kept is not None and state is not None:
+        state = keep_micro_batches(kept.state or {}, assembled.training, experiment, run)
+        experiment.console.say(f"resuming after epoch {state['epoch']} of {experiment.recipe.train.epochs}")
+    table, split = experiment.dataset.table, experiment.split
+    parts = kept.split if kept else split_table(table, *split)
+    return Begun(run, state, {**experiment.facts, "split": split_digest(parts)}, later)
+
+
+def _slices_later(experiment: Experiment) -> int:
+    """How many slices are evaluated and predicted after the training."""
+    name, rows = experiment.rows_to_predict()
+    validated = len(experiment.split.validation)
+    return validated + (validated if name == "validation" else len(rows))
+
+
+def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assembled: Assembled) -> RunDir:
+    """The run folder: a new one, or the resumed one with a note of what is different now; says what will train."""
+    recipe, console, split = experiment.recipe, experiment.console, experiment.split
+    environment = describe_environment(console.plugins, device=str(experiment.device), recipe=Path(recipe.source))
     if kept is None:
-        environment["memory"] = plan.as_dict() if plan else None
-        run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=split)
+        environment["memory"] = assembled.plan.as_dict() if assembled.plan else None
+        table = split_table(experiment.dataset.table, *split)
+        run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=table)
     else:
         run = kept.run
-        note_resume(kept, environment, session)
-    count = sum(parameter.numel() for parameter in ready.model.parameters())
-    session.say(
-        f"{recipe.model.name}: {parameters(count)} on {ready.device}; "
-        f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate"
+        note_resume(kept, environment, console)
+    count = sum(parameter.numel() for parameter in experiment.model.parameters())
+    console.say(
+        f"{recipe.model.name}: {parameters(count)} on {experiment.device}; "
+        f"{len(split.train)} slices train, {len(split.validation)} validate"
     )
-    if state is not None:
-        if state.get("precision") != ready.device.precision:
-            session.say(f"precision was {state.get('precision')}, is {ready.device.precision} now")
-        state = recut(state, training, recipe, run, session)
-        session.say(f"resuming after epoch {state['epoch']} of {recipe.train.epochs}")
-    _fit_and_keep(recipe, run, session, training, state, {**ready.facts, "split": split_digest(split)})
-    for line in kept_epoch(run.metrics(), recipe.monitor, ready.metrics, ready.data.dataset.classes):
-        session.say(line)
     return run
 
 
-def _fit_and_keep(
-    recipe: Recipe,
-    run: RunDir,
-    session: Session,
-    training: Training,
-    state: Mapping[str, Any] | None,
-    facts: Mapping[str, Any],
-) -> None:
+def _fit_and_keep(experiment: Experiment, begun: Begun) -> Iterator[EpochReport]:
     """The epochs, each recorded and told as it ends."""
+    recipe, console = experiment.recipe, experiment.console
+    run, state, facts, later = begun
+    training = experiment.assembled.training
     done, first, starred = 0 if state is None else int(state["epoch"]), True, False
-    watch = Watch()
+    watch = Watch(
+        epochs=recipe.train.epochs,
+        slices=len(experiment.split.validation),
+        validate_every=recipe.train.validate_every,
+        later=later,
+        may_stop=bool(recipe.train.patience),
+    )
     summary = {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)}
     try:
-        with Trackers(recipe, run, session, summary) as trackers:
-            for report in fit(training, state=state, progress=session.progress):
+        with Trackers(experiment, run, summary) as trackers:
+            for report in fit(training, state=state, progress=console.progress):
                 if first:
-                    verify_states(recipe, session, report.state)
+                    verify_states(experiment, report.state)
                 run.record(report, facts)
                 done, first = report.epoch, False
                 trackers.report(report)
                 for note in report.notes:
-                    session.say(note)
-                session.say(epoch_line(report, recipe.monitor) + watch.left(report))
+                    console.say(note)
+                console.say(epoch_line(report, recipe.monitor) + watch.left(report))
                 if report.best and not starred:
                     starred = True
-                    session.say("  (* best so far; best.pt keeps its weights)")
+                    console.say("  (* best so far; best.pt keeps its weights)")
+                yield report
     except KeyboardInterrupt as stop:
         kept = (
             f"{done} epoch{'s are' if done > 1 else ' is'} kept in {run.path / 'last.pt'}" if done else "none is kept"
@@ -139,7 +175,7 @@ def _states(training: Training) -> dict[str, Any]:
     return {part: getattr(training, part).state_dict() for part in parts}
 
 
-def verify_states(recipe: Recipe, session: Session, state: Mapping[str, Any]) -> None:
+def verify_states(experiment: Experiment, state: Mapping[str, Any]) -> None:
     """Check that what plugins put into a checkpoint can be read again, before a night is trained for nothing.
 
     gisegkit's own components are checked by its tests.
@@ -147,60 +183,15 @@ def verify_states(recipe: Recipe, session: Session, state: Mapping[str, Any]) ->
     Raises:
         ComponentError: if a state holds what only code could read; names place and owner.
     """
+    recipe = experiment.recipe
     for spec in (recipe.model, recipe.optimizer, recipe.schedule):
-        owner = session.plugins.registries[spec.kind].get(spec.name).owner
+        owner = experiment.owner(spec)
         problem = "" if owner.distribution == "gisegkit" else loads_again({"state": state[str(spec.kind)]})
         if problem:
             raise ComponentError(
                 f"{spec.place}: the state_dict of {spec.kind} {spec.name!r} of {owner} cannot be kept in a checkpoint: "
                 f"{problem}; so a run with it could not be resumed"
             )
-
-
-def assemble(ready: Ready, session: Session) -> tuple[Training, Plan | None]:
-    """The built parts as ``fit`` takes them, and the plan that its batches are cut by."""
-    recipe, device, registries = ready.recipe, ready.device, session.plugins.registries
-    parts = build_training(recipe, registries, ready.data, ready.model)
-    resident = Resident(ready.data.source, ready.data.train) if recipe.input.store == "device" else None
-    simulation = simulate(
-        recipe,
-        registries,
-        model=ready.model,
-        criterion=parts.criterion,
-        channels=ready.data.channels,
-        classes=len(ready.data.dataset.classes),
-        device=device,
-        resident=resident.size if resident else 0,
-        needed=needs_prediction(recipe, device),
-    )
-    micro_batching, plan, line = choose_micro_batches(recipe, simulation, device)
-    ready.at_once = micro_batching.size if plan else 0
-    for said in filter(None, (line, str(resident or ""))):
-        session.say(said)
-    training = Training(
-        model=ready.model,
-        criterion=parts.criterion,
-        optimizer=parts.optimizer,
-        schedule=parts.schedule,
-        samples=parts.batches.samples,
-        sampler=parts.batches.sampler,
-        transforms=parts.batches.transforms,
-        validate=lambda: score_all(ready, ready.data.validation, session.progress).scores(),
-        device=device,
-        seed=recipe.seed,
-        epochs=recipe.train.epochs,
-        micro_batching=micro_batching,
-        clip_norm=recipe.train.clip_norm,
-        channels_last=recipe.train.channels_last,
-        workers=device.workers(recipe.train.workers),
-        monitor=recipe.monitor,
-        higher_is_better=bool(direction_of_monitor(recipe, ready.metrics, ready.data.dataset.classes)),
-        patience=recipe.train.patience,
-        validate_every=recipe.train.validate_every,
-        compile=recipe.train.compile,
-        resident=resident,
-    )
-    return training, plan
 
 
 def epoch_line(report: EpochReport, monitor: str) -> str:
@@ -211,63 +202,3 @@ def epoch_line(report: EpochReport, monitor: str) -> str:
         f"epoch {report.epoch}/{report.epochs}  loss {report.loss:.4f}{score}  lr {report.learning_rate:.2e}  "
         f"{report.images_per_second:.1f} slices/s  {report.seconds:.0f} s{memory}"
     )
-
-
-# --- run ------------------------------------------------------------------------------------------------------------
-
-
-def run_recipe(recipe: Recipe, out: Path, session: Session, *, resume: bool = False) -> tuple[RunDir, dict[str, Any]]:
-    """Train, evaluate and predict; returns the run folder and the scores."""
-    if not (resume and (out / "recipe.toml").is_file()):
-        RunDir.check_free(out)
-    with RunDir(out).locked(session.say):
-        run = train(recipe, out, session, resume=resume)
-        try:
-            scores = evaluate(run, recipe, session, own=True).scores
-            predict(run, recipe, session, own=True)
-        except KeyboardInterrupt as stop:
-            raise Interrupted(
-                "interrupted in evaluation or prediction; the training is finished and kept",
-                folder=str(run.path),
-                signum=getattr(stop, "signum", 2),
-            ) from stop
-    return run, dict(scores)
-
-
-# --- check --build --------------------------------------------------------------------------------------------------
-
-
-@names_culprits
-def rehearse(recipe: Recipe, session: Session) -> list[str]:
-    """Build every part and push one tiny batch through training and evaluation; writes nothing.
-
-    Returns:
-        What was built and seen, line by line.
-    """
-    verify_store(recipe, session.plugins.registries)
-    pick_device(session.device, recipe.train.precision)  # a wrong name is told before the data are read
-    dataset = checked_dataset(recipe, session.plugins.registries, say=session.say)
-    ready = get_ready(recipe, session, training=True, dataset=dataset)
-    rows = ready.data.train[:2]
-    validation = ready.data.validation[:1]
-    training = assemble(ready, session)[0]
-    training = replace(
-        training,
-        resident=Resident(ready.data.source, rows) if training.resident else None,
-        sampler=EpochSampler(rows, batch_size=2, seed=recipe.seed),
-        validate=lambda: score_all(ready, validation, silent).scores(),
-        epochs=1,
-        workers=0,
-    )
-    sizes = [parameter.numel() for parameter in ready.model.parameters()]
-    lines = [f"{recipe.model.name}: {sum(sizes):,} parameters in {len(sizes)} tensors, on {ready.device}"]
-    height, width = recipe.input.size
-    channels, classes = ready.data.channels, len(ready.data.dataset.classes)
-    lines.append(f"input [B, {channels}, {height}, {width}], output [B, {classes}, {height}, {width}]")
-    lines.append(f"{len(ready.data.train)} slices train, {len(ready.data.validation)} validate")
-    for report in fit(training):
-        verify_states(recipe, session, report.state)
-        scores = ", ".join(f"{name} {report.scores[name]:.4f}" for name in ready.metrics)
-        lines.append(f"one batch of {len(rows)}: loss {report.loss:.4f}; one slice evaluated: {scores}")
-        lines.extend(report.notes)
-    return lines

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gisegkit.build.contracts import checked_dataset
+from gisegkit.build.contracts import check_contracts
+from gisegkit.build.data import ExperimentData
+from gisegkit.build.session import Session
 from gisegkit.errors import ComponentError, DataError
-from gisegkit.plugins import load_plugins
+from gisegkit.plugins import Plugins, load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.registry.kinds import Component, Owner
 
@@ -351,7 +353,8 @@ def check(tmp_path, registries):
         (tmp_path / "r.toml").write_text(RECIPE)
         recipe = load_recipe(tmp_path / "r.toml", registries=registries, overrides=overrides)
         said = []
-        checked_dataset(recipe, registries, say=said.append, **keywords)
+        session = Session(Plugins(registries=registries), "cpu", say=said.append)
+        check_contracts(session.experiment(recipe), **keywords)
         return said
 
     return check
@@ -484,7 +487,7 @@ QUIET = ["input.store=off", "input.size=[32, 32]", "train.epochs=1", "train.micr
 @pytest.fixture
 def verb(tmp_path, registries):
     """A session with the plugin, and a recipe with overrides."""
-    from gisegkit.build.ready import Session
+    from gisegkit.build.session import Session
     from gisegkit.plugins import Plugins
 
     for kind, target in (
@@ -506,19 +509,18 @@ def verb(tmp_path, registries):
 
 
 def test_masks_of_0_and_255_are_refused_alike_by_every_verb(verb, tmp_path):
-    from gisegkit.build.dataset import build_dataset
-    from gisegkit.build.parts import build_data
-    from gisegkit.workflows.train import rehearse, train
+    from gisegkit.workflows.check import smoke_test
+    from gisegkit.workflows.train import train
 
     session, _, recipe = verb
     bright = recipe("dataset.name=bright")
     registries = session.plugins.registries
     texts = []
     for run in (
-        lambda: train(bright, tmp_path / "run", session),
-        lambda: rehearse(bright, session),
-        lambda: build_dataset(bright, registries),  # giseg data, giseg prepare
-        lambda: build_data(bright, registries, training=False),  # giseg evaluate, giseg predict, giseg show
+        lambda: train(session.experiment(bright), tmp_path / "run"),
+        lambda: smoke_test(session.experiment(bright)),
+        lambda: ExperimentData(bright, registries).dataset,  # giseg data, giseg prepare
+        lambda: session.experiment(bright).check_data(training=False),  # giseg evaluate, giseg predict, giseg show
     ):
         with pytest.raises(ComponentError, match="its masks hold 0 and 255; gisegkit wants 0 and 1") as caught:
             run()
@@ -532,7 +534,7 @@ def test_a_doubt_is_said_before_training_and_training_goes_on(verb, tmp_path):
     from gisegkit.workflows.train import train
 
     session, said, recipe = verb
-    run = train(recipe("loss=[{name='focal_weight'}]"), tmp_path / "run", session)
+    run = train(session.experiment(recipe("loss=[{name='focal_weight'}]")), tmp_path / "run")
     assert "the gradient is wrong" in said[0]
     assert "train.check_gradients = false leaves this out" in said[0]
     assert run.state()["epoch"] == 1
@@ -545,7 +547,10 @@ def test_a_reader_that_raises_while_training_names_the_slice_and_the_plugin(verb
     session, _, recipe = verb
     wrong = r"dataset 'latereader' of giseg-mine 2.1: image\(\d+\) raised ValueError for slice s5_2: no pixels"
     with pytest.raises(ComponentError, match=wrong):
-        train(recipe("dataset.name=latereader", f"train.workers={workers}", "split.fold=1"), tmp_path / "run", session)
+        train(
+            session.experiment(recipe("dataset.name=latereader", f"train.workers={workers}", "split.fold=1")),
+            tmp_path / "run",
+        )
 
 
 def test_a_loss_that_raises_while_training_names_its_plugin(verb, tmp_path):
@@ -553,14 +558,12 @@ def test_a_loss_that_raises_while_training_names_its_plugin(verb, tmp_path):
 
     session, _, recipe = verb
     with pytest.raises(LookupError, match="three") as caught:
-        train(recipe("loss=[{name='lateloss'}]", "train.batch_size=3"), tmp_path / "run", session)
+        train(session.experiment(recipe("loss=[{name='lateloss'}]", "train.batch_size=3")), tmp_path / "run")
     assert "in the plugin giseg-mine 2.1, which brings" in caught.value.__notes__[0]
     assert "loss 'lateloss'" in caught.value.__notes__[0]
 
 
 def test_an_unknown_stage_is_refused_without_training_too(verb):
-    from gisegkit.build.parts import build_postprocess
-
     session, _, recipe = verb
     with pytest.raises(ComponentError, match=r"postprocess 'misnamed' of giseg-mine 2.1 has stage = 'mask', so it"):
-        build_postprocess(recipe("postprocess=[{name='misnamed'}]"), session.plugins.registries)
+        _ = session.experiment(recipe("postprocess=[{name='misnamed'}]")).decision

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gisegkit.build.dataset import build_component, build_dataset, make_store
+from gisegkit.build.data import ExperimentData
+from gisegkit.build.dataset import build_component
 from gisegkit.data.phantom.writer import write_phantom
 from gisegkit.data.store.store import Layout
 from gisegkit.errors import ComponentError
@@ -68,12 +69,12 @@ def test_a_target_that_cannot_be_imported_is_named(registries):
 )
 def test_the_recipe_settles_how_slices_are_kept(registries, written, sets, layout):
     recipe = load_recipe(RECIPE, registries=registries, overrides=[f"dataset.root={written}", *sets])
-    assert make_store(recipe, build_dataset(recipe, registries)).layout == layout
+    assert ExperimentData(recipe, registries).store.layout == layout
 
 
 def test_no_store_where_none_is_wanted(registries, written):
     recipe = load_recipe(RECIPE, registries=registries, overrides=[f"dataset.root={written}", "input.store=off"])
-    assert make_store(recipe, build_dataset(recipe, registries)) is None
+    assert ExperimentData(recipe, registries).store is None
 
 
 def test_preparing_does_without_torch(written, tmp_path):

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gisegkit.build.memory_plan import Named, choose_micro_batches, memory_lines, needs_prediction, simulate
-from gisegkit.build.parts import build_criterion, build_model
+from gisegkit.build.experiment import Experiment
+from gisegkit.build.memory_plan import choose_micro_batches, needs_prediction, simulate
+from gisegkit.build.network import build_network
 from gisegkit.engine.checkpointing import is_enabled
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device, pick_device
@@ -18,6 +19,7 @@ from gisegkit.errors import TrainingError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.workflows.memory import DeviceSpec, memory_lines
 
 GIB = 2**30
 
@@ -28,12 +30,7 @@ def step(recipe, registries):
 
     def make(*overrides):
         chosen = recipe(*overrides)
-        model = build_model(chosen, registries, channels=3, classes=3)
-        criterion = build_criterion(chosen, registries)
-        device = pick_device("cpu", chosen.train.precision)
-        return chosen, simulate(
-            chosen, registries, model=model, criterion=criterion, channels=3, classes=3, device=device
-        )
+        return chosen, simulated(registries, chosen)
 
     return make
 
@@ -55,7 +52,7 @@ def test_a_loss_that_starts_late_is_planned_for(step):
 
 def test_auto_takes_what_fits_and_says_so(step):
     recipe, simulation = step("train.memory=64GiB")
-    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
     assert (micro_batching.size, plan.micro_batch, micro_batching.recomputing) == (8, 8, False)
     assert line.startswith("memory: all 8 slices at once: ")
     assert len(micro_batching.blocks) > 3, "ready to be recomputed where memory runs out all the same"
@@ -68,7 +65,7 @@ def test_on_a_cpu_what_is_free_changes_nothing(step, monkeypatch, free):
     certain = simulation.estimate(8).total
     monkeypatch.setattr("gisegkit.engine.device.free_memory", lambda: free)
     monkeypatch.setattr(Simulation, "estimate", None)
-    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
     assert (micro_batching.size, plan, micro_batching.recomputing) == (8, None, False)
     assert certain / 4 < simulation.at_least(8) < certain
     assert bool(line) is (simulation.at_least(8) > 0.8 * free)
@@ -81,7 +78,7 @@ def test_beside_a_gpu_it_is_what_is_free_that_counts(step, monkeypatch):
     whole = simulation.estimate(8).total
     gpu = Device(torch.device("cuda"), torch.float32)
     monkeypatch.setattr(Device, "available", lambda self: whole - 1)
-    micro_batching, plan, _ = choose_micro_batches(recipe, simulation, gpu)
+    micro_batching, plan, _ = choose_micro_batches(recipe.train, simulation, gpu)
     assert plan.checkpointing or micro_batching.size < 8
 
 
@@ -95,7 +92,9 @@ def test_slices_on_the_device_leave_activation_checkpointing_as_it_was_asked_for
     recipe, simulation = step(
         f"train.micro_batch={micro_batch}", f"train.memory={memory}", f"train.activation_checkpointing={checkpointing}"
     )
-    micro_batching, _, _ = choose_micro_batches(recipe, replace(simulation, resident=resident), pick_device("cpu"))
+    micro_batching, _, _ = choose_micro_batches(
+        recipe.train, replace(simulation, resident=resident), pick_device("cpu")
+    )
     assert micro_batching.recomputing is (checkpointing == "on")
 
 
@@ -103,7 +102,7 @@ def test_a_plan_that_recomputes_still_does_beside_slices_on_the_device(step):
     _, simulation = step()
     whole, spared = simulation.estimate(8), simulation.estimate(8, checkpointing=True)
     recipe, simulation = step(f"train.memory={(whole.total + spared.total) // 2 + 1000}B")
-    micro_batching, plan, _ = choose_micro_batches(recipe, replace(simulation, resident=1000), pick_device("cpu"))
+    micro_batching, plan, _ = choose_micro_batches(recipe.train, replace(simulation, resident=1000), pick_device("cpu"))
     assert plan.checkpointing and micro_batching.recomputing
 
 
@@ -118,7 +117,7 @@ class Sums(torch.nn.Module):
 def test_a_loss_that_cannot_be_predicted_leaves_it_too(step, memory):
     recipe, simulation = step("train.activation_checkpointing=on", f"train.memory={memory}")
     blind = replace(simulation, criterion=Criterion([("sums", 1.0, Sums())]), resident=1000)
-    micro_batching, plan, line = choose_micro_batches(recipe, blind, pick_device("cpu"))
+    micro_batching, plan, line = choose_micro_batches(recipe.train, blind, pick_device("cpu"))
     assert micro_batching.recomputing and plan is None
     assert ("memory cannot be predicted (loss 'sums': " in line) is (memory != "auto")
 
@@ -126,21 +125,21 @@ def test_a_loss_that_cannot_be_predicted_leaves_it_too(step, memory):
 def test_checkpointing_that_changes_nothing_is_said(step):
     recipe, simulation = step("train.activation_checkpointing=on")
     micro_batching, _, line = choose_micro_batches(
-        recipe, replace(simulation, model=torch.nn.Conv2d(3, 3, 1)), pick_device("cpu")
+        recipe.train, replace(simulation, model=torch.nn.Conv2d(3, 3, 1)), pick_device("cpu")
     )
     assert not micro_batching.recomputing
     assert line.startswith('train.activation_checkpointing = "on" changes nothing for this network: it has no blocks')
-    _, _, line = choose_micro_batches(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
+    _, _, line = choose_micro_batches(recipe.train, replace(simulation, model=Looking()), pick_device("cpu"))
     assert "changes nothing for this network: model 'unet' of gisegkit" in line and "DataDependent" in line
 
 
 def test_the_recipe_may_settle_everything(step):
     recipe, simulation = step("train.micro_batch=3", "train.activation_checkpointing=on")
-    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
     assert (micro_batching.size, plan, line) == (3, None, "")
     assert micro_batching.recomputing
     recipe, simulation = step("train.micro_batch=0", "train.activation_checkpointing=off")
-    micro_batching, _, _ = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    micro_batching, _, _ = choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
     assert (micro_batching.size, list(micro_batching.blocks)) == (8, [])
 
 
@@ -149,7 +148,7 @@ def test_a_small_memory_is_met_by_recomputing_first(step):
     whole, spared = simulation.estimate(8), simulation.estimate(8, checkpointing=True)
     assert spared.total < whole.total
     recipe, simulation = step(f"train.memory={(whole.total + spared.total) // 2}B")
-    micro_batching, plan, line = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
     assert (plan.micro_batch, plan.checkpointing, micro_batching.recomputing) == (8, True, True)
     assert "activations recomputed" in line
     assert all(map(is_enabled, micro_batching.blocks))
@@ -158,7 +157,7 @@ def test_a_small_memory_is_met_by_recomputing_first(step):
 def test_where_nothing_fits_the_error_says_by_how_much_and_what_would_help(step):
     recipe, simulation = step("train.memory=1MB", "input.size=[128,128]")
     with pytest.raises(TrainingError) as caught:
-        choose_micro_batches(recipe, simulation, pick_device("cpu"))
+        choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
     text = str(caught.value)
     assert "predicted to take" in text and "there are 977 KiB (train.memory)" in text
     assert "encoder" in text and "--set train.micro_batch=1" in text
@@ -175,7 +174,9 @@ class Looking(torch.nn.Module):
 
 def test_a_network_that_cannot_be_predicted_starts_whole_and_says_so(step):
     recipe, simulation = step("train.memory=1GiB")
-    micro_batching, plan, line = choose_micro_batches(recipe, replace(simulation, model=Looking()), pick_device("cpu"))
+    micro_batching, plan, line = choose_micro_batches(
+        recipe.train, replace(simulation, model=Looking()), pick_device("cpu")
+    )
     assert (micro_batching.size, plan) == (8, None)
     assert re.search(r"cannot be predicted \(model 'unet' of gisegkit \S+: DataDependent", line)
     assert "the whole batch, halved" in line and "docs/plugins.md" in line
@@ -224,23 +225,22 @@ def with_plugin(home):
 
 
 def simulated(registries, recipe, **given):
-    model = build_model(recipe, registries, channels=3, classes=3)
-    criterion = build_criterion(recipe, registries)
-    shapes = {"channels": 3, "classes": 3, "device": pick_device("cpu")}
-    return simulate(recipe, registries, model=model, criterion=criterion, **shapes, **given)
+    experiment, device = Experiment(recipe, registries), pick_device("cpu", recipe.train.precision)
+    model = build_network(experiment, channels=3, classes=3)
+    return simulate(experiment, model=model, channels=3, classes=3, device=device, resident=0, **given)
 
 
 def test_what_plugins_raise_in_a_trial_is_said_and_training_goes_on(with_plugin):
     registries, recipe = with_plugin("train.memory=64GiB")
     assert needs_prediction(recipe, pick_device("cpu"))
     simulation = simulated(registries, recipe)
-    micro_batching, _, text = choose_micro_batches(recipe, simulation, pick_device("cpu"))
+    micro_batching, _, text = choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
     transform, optimizer, memory = text.splitlines()
     assert transform.startswith("batch_transform 'picky' of giseg-picky 0.1 raised ZeroDivisionError: mean of a black")
     assert optimizer.startswith("optimizer 'sharp' of giseg-picky 0.1 raised TypeError")
     assert memory.startswith("memory: all 8 slices at once")
     assert (simulation.targets, simulation.state_per_weight, micro_batching.size) == (1, 2.0, 8)
-    lines = list(memory_lines(recipe, registries, Named(GIB)))
+    lines = list(memory_lines(Experiment(recipe, registries), DeviceSpec(GIB)))
     assert [line.strip() for line in lines[1:3]] == [transform, optimizer]
 
 
@@ -252,7 +252,7 @@ def test_where_nothing_is_planned_no_code_of_plugins_is_tried(with_plugin, monke
     monkeypatch.setattr(Sharp, "step", None)
     simulation = simulated(registries, recipe, needed=needs_prediction(recipe, pick_device("cpu")))
     assert simulation.notes == ()
-    assert choose_micro_batches(recipe, simulation, pick_device("cpu"))[2] == ""
+    assert choose_micro_batches(recipe.train, simulation, pick_device("cpu"))[2] == ""
 
 
 def test_slices_on_the_device_and_gpus_need_the_prediction(recipe):
@@ -263,81 +263,3 @@ def test_slices_on_the_device_and_gpus_need_the_prediction(recipe):
 
 
 # --- check --memory -------------------------------------------------------------------------------------------------
-
-
-def test_check_memory_prints_parts_that_add_up(recipe, registries):
-    lines = list(memory_lines(recipe(), registries, Named(16 * GIB)))
-    assert "on cuda in bf16" in lines[0] and "3 x 32 x 32 pixels, 3 classes" in lines[0]
-    names = [line.split()[0] for line in lines[1:-1]]
-    assert names == [
-        "parameters",
-        "gradients",
-        "optimizer",
-        "batch",
-        "activations",
-        "workspace",
-        "context",
-        "together",
-    ]
-    assert "adam: 2 numbers a weight" in lines[3] and "8 slices with 2 weighted targets" in lines[4]
-    assert lines[-1].startswith("plan: all 8 slices at once: ")
-
-
-def test_the_device_decides_the_precision(recipe, registries):
-    assert "on cpu in fp32" in next(memory_lines(recipe(), registries, Named(GIB, "cpu")))
-    assert "on cuda in fp16" in next(memory_lines(recipe("train.precision=fp16"), registries, Named(GIB)))
-    assert "on cpu in fp32" in next(memory_lines(recipe(), registries, Named(None)))
-
-
-def test_a_micro_batch_of_the_recipe_is_what_is_predicted(recipe, registries):
-    lines = list(memory_lines(recipe("train.micro_batch=2"), registries, Named(GIB)))
-    assert "of 2 slices" in next(line for line in lines if "activations" in line)
-    assert any(line.startswith("plan: 4 passes of up to 2 slices") for line in lines)
-
-
-def test_check_memory_says_what_a_cpu_does_without_a_limit(recipe, registries, monkeypatch):
-    lines = list(memory_lines(recipe(), registries, Named(None, "cpu")))
-    assert any(line.startswith("plan: all 8 slices at once: ") for line in lines)
-    assert not any("on a CPU" in line for line in lines)
-    monkeypatch.setattr("gisegkit.engine.device.free_memory", lambda: 5 * 10**6)
-    lines = list(memory_lines(recipe(), registries, Named(None, "cpu")))
-    assert any(re.match("no plan: all 8 slices at once: .* does not fit", line) for line in lines)
-    assert any("is cut only with --set train.memory=SIZE; in 4 MiB: " in line for line in lines)
-    lines = list(memory_lines(recipe(), registries, Named(5 * 10**6, "cpu")))
-    assert any("follows this plan only with --set train.memory=SIZE" in line for line in lines)
-    lines = list(memory_lines(recipe("train.memory=64GiB"), registries, Named(None, "cpu")))
-    assert any(line.startswith("plan: ") for line in lines) and not any("only with" in line for line in lines)
-
-
-def test_a_step_that_cannot_be_predicted_is_said_in_the_words_of_training(recipe, registries, monkeypatch):
-    monkeypatch.setattr(Criterion, "terms", lambda self, logits, target: target.sum().item())
-    (line,) = list(memory_lines(recipe("train.micro_batch=3"), registries, Named(GIB)))[1:]
-    assert line.startswith("memory cannot be predicted (") and "starts with micro-batches of 3, halved" in line
-
-
-@pytest.mark.parametrize("device", ["foo", "meta"])
-def test_a_device_that_memory_cannot_be_planned_for_is_refused(recipe, registries, device):
-    with pytest.raises(TrainingError, match=f"--device {device}: memory is planned for cpu, cuda or mps"):
-        list(memory_lines(recipe(), registries, Named(GIB, device)))
-
-
-def test_data_that_are_not_here_are_assumed_and_that_is_said(recipe, registries, tmp_path):
-    away = ("dataset.name=uwmgi", f"dataset.root={(tmp_path / 'nowhere').as_posix()}", "input.slices=5")
-    lines = list(memory_lines(recipe(*away), registries, Named(GIB)))
-    assert "5 x 32 x 32 pixels, 3 classes" in lines[0]
-    assert "the data are not here" in lines[1]
-    two = list(memory_lines(recipe(*away, "dataset.classes=['stomach','small_bowel']"), registries, Named(GIB)))
-    assert "2 classes" in two[0]
-
-
-def test_no_weights_are_downloaded_for_it(recipe, registries):
-    given = ("model.encoder=resnet18", "model.weights=imagenet", "model.decoder_channels=[16,16,8,8,8]")
-    assert list(memory_lines(recipe(*given), registries, Named(GIB)))[-1].startswith("plan: ")
-
-
-def test_what_would_help_is_said_where_no_healthy_micro_batch_fits(recipe, registries):
-    large = ("input.size=[384,384]", "train.batch_size=64", "model.encoder=resnet18", "train.precision=fp32")
-    lines = list(memory_lines(recipe(*large), registries, Named(GIB)))
-    plan = next(index for index, line in enumerate(lines) if line.startswith(("plan:", "no plan:")))
-    assert lines[plan + 1] == "what would help:"
-    assert any("train.precision=bf16" in line for line in lines[plan + 2 :])

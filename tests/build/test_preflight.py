@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisegkit.build.parts import build_data
+from gisegkit.build.data import ExperimentData
 from gisegkit.build.preflight import check_monitor_alone, is_made_on_demand, look, missing_root, steps_of
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.data.phantom.writer import write_phantom
@@ -48,9 +48,10 @@ def load_flight(tmp_path_factory, registries):
 @pytest.mark.parametrize("sets", [(), ("split.subset=annotated",), ("split.folds=1",), ("split.group=slice",)])
 def test_counts_are_those_of_training(load_flight, registries, sets):
     recipe = load_flight(*sets)
-    data, found = build_data(recipe, registries), look(recipe, registries)
-    assert (found.train, found.validation, found.unlabelled) == (len(data.train), len(data.validation), 10)
-    assert found.steps == len(EpochSampler(data.train, batch_size=7, seed=0))
+    data = ExperimentData(recipe, registries)
+    found, (train, validation) = look(data), data.split
+    assert (found.train, found.validation, found.unlabelled) == (len(train), len(validation), 10)
+    assert found.steps == len(EpochSampler(train, batch_size=7, seed=0))
     assert found.warnings == ()
 
 
@@ -78,16 +79,19 @@ def test_a_root_that_is_not_there_is_found(load_flight, registries, tmp_path):
 )
 def test_what_training_would_refuse_is_refused(load_flight, registries, sets, kind, message):
     with pytest.raises(kind, match=message):
-        look(load_flight(*sets), registries)
+        look(ExperimentData(load_flight(*sets), registries))
 
 
 def test_without_data_classes_count_where_the_recipe_names_them(load_flight, registries):
     with pytest.raises(RecipeError, match="did you mean 'dice/stomach'"):
-        check_monitor_alone(load_flight("train.monitor=dice/stomac", "dataset.root=nowhere"), registries)
-    check_monitor_alone(load_flight("train.monitor=dice/stomac", "dataset.name=phantom"), registries)
-    check_monitor_alone(load_flight("train.monitor=dice/stomach"), registries)
+        check_monitor_alone(
+            ExperimentData(load_flight("train.monitor=dice/stomac", "dataset.root=nowhere"), registries)
+        )
+    check_monitor_alone(ExperimentData(load_flight("train.monitor=dice/stomac", "dataset.name=phantom"), registries))
+    check_monitor_alone(ExperimentData(load_flight("train.monitor=dice/stomach"), registries))
 
 
 def test_slices_without_neighbours_are_warned_of(load_flight, registries):
-    (line,) = look(load_flight("input.slices=3", "input.stride=20", "input.edge=zero"), registries).warnings
+    recipe = load_flight("input.slices=3", "input.stride=20", "input.edge=zero")
+    (line,) = look(ExperimentData(recipe, registries)).warnings
     assert "no scan has two slices at a distance of 20" in line

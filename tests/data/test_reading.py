@@ -162,7 +162,7 @@ def trained(tmp_path_factory, session):
     def load(*overrides):
         return load_recipe(recipe, registries=session.plugins.registries, overrides=overrides)
 
-    return train(load(), root.parent / "run", session), load
+    return train(session.experiment(load()), root.parent / "run"), load
 
 
 @pytest.mark.parametrize("store", ["off", "size"])
@@ -171,7 +171,7 @@ def test_prediction_makes_no_row_of_them(trained, session, normalize, store):
     run, load = trained
     recipe = load(f"input.normalize={normalize}", f"input.store={store}", "predict.part=unlabelled")
     with pytest.raises(DataError, match=r"image v8_1 \(.*new/v8_1\.tif\): 1 of 63 values are not finite"):
-        predict(run, recipe, session)
+        predict(run, session.experiment(recipe))
     assert not list(run.path.rglob("*submission*"))
 
 
@@ -182,7 +182,7 @@ def test_training_names_the_image_and_not_the_learning_rate(tmp_path, session, s
     overrides = (f"input.store={store}", "input.normalize=dtype", "split.folds=1")
     recipe = load_recipe(tmp_path / "recipe.toml", registries=session.plugins.registries, overrides=overrides)
     with pytest.raises(DataError, match=r"v1_1\.tif\): 1 of 63 values are not finite") as caught:
-        train(recipe, tmp_path / "run", session)
+        train(session.experiment(recipe), tmp_path / "run")
     assert "learning rate" not in str(caught.value)
 
 

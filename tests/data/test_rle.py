@@ -126,7 +126,7 @@ def test_numbers_of_every_length():
         mask.reshape(-1)[[number - 1 for number in starts]] = True
         mask[-1, -2:] = True
         assert rle.encode(mask) == " ".join([*(f"{number} 1" for number in starts), f"{mask.size - 1} 2"])
-    assert (side * side).bit_length() > rle.WORDS
+    assert (side * side).bit_length() > rle.TABLE_BITS
     assert rle.encode(np.ones((side, side), dtype=bool)) == f"1 {side * side}"
 
 

@@ -210,6 +210,7 @@ def tensors(loader):
 
 
 @pytest.mark.parametrize(("method", "first"), [("spawn", 0), ("forkserver", 1)])
+@pytest.mark.slow
 def test_workers_that_are_started_anew_give_the_same_batches(root, tmp_path, start_method, method, first):
     """Both loaders under spawn, and the second under forkserver, which starts processes much alike."""
     if method not in multiprocessing.get_all_start_methods():

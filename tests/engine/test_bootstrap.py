@@ -79,6 +79,7 @@ def test_a_part_without_values_is_undefined():
 
 
 @pytest.mark.parametrize(("setting", "cases"), [("skewed", 8), ("disasters", 20)])
+@pytest.mark.slow
 def test_intervals_cover_93_to_97_percent(simulation, setting, cases):
     """1000 data sets: a true coverage of 95 % is seen as 95 +- 0.7 %, so that 93 and 97 are 2.9 errors away."""
     held = simulation.coverage(
@@ -87,6 +88,7 @@ def test_intervals_cover_93_to_97_percent(simulation, setting, cases):
     assert all(0.93 <= share <= 0.97 for share in held), held
 
 
+@pytest.mark.slow
 def test_the_simulation_can_fail(simulation):
     """The usual percentile interval on the same data covers less than 90 % with 8 cases."""
     setting, rng = simulation.SETTINGS["skewed"], np.random.default_rng(2)
@@ -179,6 +181,7 @@ def test_many_cases_are_permuted_at_random_with_the_generator_handed_in():
 
 
 @pytest.mark.parametrize("cases", [8, 20])
+@pytest.mark.slow
 def test_false_alarms_are_no_more_than_5_percent(simulation, cases):
     """500 pairs of runs that are alike: 5 % are seen as 5 +- 1 %."""
     share = simulation.false_alarms(

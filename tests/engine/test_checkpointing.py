@@ -34,6 +34,7 @@ def train_once(model):
 
 
 @pytest.mark.parametrize(("build", "options"), NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.slow
 def test_gradients_statistics_and_drop_out_are_the_same_to_the_bit(build, options):
     torch.manual_seed(0)
     plain = build(in_channels=1, classes=2, **options).train()

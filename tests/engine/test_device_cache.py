@@ -6,15 +6,16 @@ On the CPU "the device" is main memory, so that all of it runs without a GPU.
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from gisegkit.build.memory_plan import Named, choose_micro_batches, memory_lines
-from gisegkit.build.parts import build_data
-from gisegkit.build.ready import Session
+from gisegkit.build.experiment import Experiment
+from gisegkit.build.memory_plan import choose_micro_batches
+from gisegkit.build.session import Session
 from gisegkit.cli import main
 from gisegkit.components.augmentation.none import none
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet, training_loader
@@ -30,7 +31,9 @@ from gisegkit.engine.step import to_device
 from gisegkit.errors import DataError, RecipeError, TrainingError
 from gisegkit.machine import show_size
 from gisegkit.types import IGNORE
-from gisegkit.workflows.train import rehearse, train
+from gisegkit.workflows.check import smoke_test
+from gisegkit.workflows.memory import DeviceSpec, memory_lines
+from gisegkit.workflows.train import train
 
 SIZE = (21, 15)  # 315 pixels, no whole number of bytes
 MIB = 2**20
@@ -122,6 +125,7 @@ STACKS = ({}, {"slices": 3, "edge": "zero"}, {"slices": 5, "stride": 2, "edge": 
 
 @pytest.mark.parametrize("stack", STACKS, ids=str)
 @pytest.mark.parametrize("normalize", NORMALIZATIONS)
+@pytest.mark.slow
 def test_batches_are_those_of_the_loader(tmp_path, normalize, stack):
     for interpolation, prepared in itertools.product(("nearest", "linear", "area"), (True, False)):
         home = tmp_path / "cache" if prepared else None
@@ -218,18 +222,20 @@ def assert_same(a, b):
 
 
 @pytest.mark.parametrize("more", [(), ("input.normalize=stack_percentile",), ("input.interpolation=nearest",)], ids=str)
+@pytest.mark.slow
 def test_a_run_equals_one_from_the_store(home, tmp_path, session, recipe, more):
     sets = [*BASE, *more, "split.subset=annotated", "input.edge=zero"]
     lines = []
-    stored = train(recipe(*sets), tmp_path / "stored", session)
+    stored = train(session.experiment(recipe(*sets)), tmp_path / "stored")
     listening = Session(session.plugins, "cpu", say=lines.append)
-    kept = train(recipe(*sets, "input.store=device"), tmp_path / "kept", listening)
+    kept = train(listening.experiment(recipe(*sets, "input.store=device")), tmp_path / "kept")
     assert_same(stored, kept)
     (line,) = [line for line in lines if line.startswith("on the device: ")]
-    data = build_data(recipe(*sets), session.plugins.registries)
-    assert line == str(Resident(data.source, data.train))
+    data = session.experiment(recipe(*sets))
+    assert line == str(Resident(data.source, data.split.train))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_either(tmp_path, session, recipe):
     class Killed(RuntimeError):
         pass
@@ -239,27 +245,28 @@ def test_a_run_goes_on_from_either(tmp_path, session, recipe):
             raise Killed
 
     kept = recipe(*BASE, "input.store=device")
-    whole = train(kept, tmp_path / "whole", session)
+    whole = train(session.experiment(kept), tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(Session(session.plugins, "cpu", say=die).experiment(kept), tmp_path / "kept")
+    shutil.copytree(tmp_path / "kept", tmp_path / "stored")
     for name, second in (("kept", kept), ("stored", recipe(*BASE))):
-        with pytest.raises(Killed):
-            train(kept, tmp_path / name, Session(session.plugins, "cpu", say=die))
-        assert_same(whole, train(second, tmp_path / name, session, resume=True))
+        assert_same(whole, train(session.experiment(second), tmp_path / name, resume=True))
 
 
 def test_an_epoch_reads_no_slice(tmp_path, session, recipe, monkeypatch):
     reads = []
     planes = Input.planes
     monkeypatch.setattr(Input, "planes", lambda self, row: reads.append(row) or planes(self, row))
-    train(recipe(*BASE, "input.store=device"), tmp_path / "run", session)
-    data = build_data(recipe(*BASE), session.plugins.registries)
-    assert sorted(reads) == sorted(data.train.tolist()), "two epochs, and each mask was read once"
+    train(session.experiment(recipe(*BASE, "input.store=device")), tmp_path / "run")
+    data = session.experiment(recipe(*BASE))
+    assert sorted(reads) == sorted(data.split.train.tolist()), "two epochs, and each mask was read once"
 
 
 def test_a_rehearsal_keeps_only_its_two_slices(session, recipe, monkeypatch):
     loaded = []
     load = Resident.load
     monkeypatch.setattr(Resident, "load", lambda self, *a, **b: loaded.append(self.rows) or load(self, *a, **b))
-    lines = rehearse(recipe(*BASE, "input.store=device"), session)
+    lines = smoke_test(session.experiment(recipe(*BASE, "input.store=device")))
     assert [len(rows) for rows in loaded] == [2]
     assert any(line.startswith("one batch of 2: loss ") for line in lines)
 
@@ -269,7 +276,10 @@ def test_a_rehearsal_keeps_only_its_two_slices(session, recipe, monkeypatch):
 
 def test_a_policy_on_the_cpu_is_refused_before_anything_is_read(tmp_path, session, recipe, home, capsys, monkeypatch):
     refused = recipe("input.store=device")
-    for verb in (lambda: train(refused, tmp_path / "run", session), lambda: rehearse(refused, session)):
+    for verb in (
+        lambda: train(session.experiment(refused), tmp_path / "run"),
+        lambda: smoke_test(session.experiment(refused)),
+    ):
         with pytest.raises(RecipeError) as caught:
             verb()
         (mistake,) = caught.value.mistakes
@@ -289,8 +299,8 @@ def test_a_dataset_that_cannot_be_prepared_is_refused(session, recipe, monkeypat
     chosen = recipe("augmentation.name=none", "input.store=device")
     monkeypatch.delattr(UWMGI, "sources")
     with pytest.raises(RecipeError, match=r"tiny.toml:\d+: input.store = \"device\", and the dataset 'phantom' has no"):
-        build_data(chosen, session.plugins.registries)
-    assert build_data(recipe(), session.plugins.registries).source.reader.store is None
+        _ = session.experiment(chosen).store
+    assert session.experiment(recipe()).store is None
 
 
 # --- room -----------------------------------------------------------------------------------------------------------
@@ -344,13 +354,13 @@ def test_the_plan_leaves_room_for_what_is_kept(recipe, free):
     plan = choose(kept, budget)
     assert plan.fits and plan.micro_batch < 16 and plan.estimate.parts["resident"] == 20 * MIB
     free(2**40)
-    micro_batching, same, _ = choose_micro_batches(recipe(f"train.memory={budget}B"), kept, pick_device("cpu"))
+    micro_batching, same, _ = choose_micro_batches(recipe(f"train.memory={budget}B").train, kept, pick_device("cpu"))
     assert micro_batching.size == same.micro_batch == plan.micro_batch
 
 
 def test_a_set_that_does_not_fit_is_refused_and_the_remedy_is_predicted(recipe, free):
     with pytest.raises(TrainingError) as caught:
-        choose_micro_batches(recipe("train.memory=100MiB"), simulation(200 * MIB), pick_device("cpu"))
+        choose_micro_batches(recipe("train.memory=100MiB").train, simulation(200 * MIB), pick_device("cpu"))
     text = str(caught.value)
     assert '(200 MiB of it for the slices that input.store = "device" keeps there), and there are 100 MiB' in text
     assert "\n  --set input.store=size: micro-batch 16, " in text
@@ -360,39 +370,48 @@ def test_a_set_that_does_not_fit_is_refused_and_the_remedy_is_predicted(recipe, 
 def test_without_a_plan_the_room_is_checked_all_the_same(recipe, free, model, settled):
     """The recipe settles the micro-batch, or the step cannot be predicted."""
     free(300 * MIB)
-    micro_batching, plan, _ = choose_micro_batches(recipe(settled), simulation(200 * MIB, model()), pick_device("cpu"))
+    micro_batching, plan, _ = choose_micro_batches(
+        recipe(settled).train, simulation(200 * MIB, model()), pick_device("cpu")
+    )
     assert (micro_batching.size, plan) == (8, None)
     free(150 * MIB)
     with pytest.raises(TrainingError, match=r"take 200 MiB.*there are 150 MiB free on cpu.*--set input\.store=size"):
-        choose_micro_batches(recipe(settled), simulation(200 * MIB, model()), pick_device("cpu"))
+        choose_micro_batches(recipe(settled).train, simulation(200 * MIB, model()), pick_device("cpu"))
 
 
 def test_more_memory_than_there_is_cannot_be_promised_away(recipe, free):
     free(150 * MIB)
     for memory in ("auto", "1GiB"):
         with pytest.raises(TrainingError, match="there are 150 MiB free"):
-            choose_micro_batches(recipe(f"train.memory={memory}"), simulation(200 * MIB), pick_device("cpu"))
+            choose_micro_batches(recipe(f"train.memory={memory}").train, simulation(200 * MIB), pick_device("cpu"))
     free(1)
     with pytest.raises(TrainingError, match="there are 0 KiB free"):
-        choose_micro_batches(recipe("train.memory=1GiB"), simulation(200 * MIB), pick_device("cpu"))
+        choose_micro_batches(recipe("train.memory=1GiB").train, simulation(200 * MIB), pick_device("cpu"))
 
 
 def test_a_run_without_room_is_refused(tmp_path, session, recipe, free):
     chosen = recipe(*BASE, "input.store=device")
     free(1000)
     with pytest.raises(TrainingError, match=r'input\.store = "device" keeps there'):
-        train(chosen, tmp_path / "run", session)
+        train(session.experiment(chosen), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_check_memory_and_data_say_what_is_kept(home, session, recipe, capsys, tmp_path):
     registries = session.plugins.registries
     kept = recipe(*BASE, "input.store=device")
-    assert not any(line.startswith("  resident") for line in memory_lines(recipe(), registries, Named(2**30)))
-    (line,) = [line for line in memory_lines(kept, registries, Named(2**30)) if line.startswith("  resident")]
-    data = build_data(kept, registries)
-    resident = Resident(data.source, data.train)
+    assert not any(
+        line.startswith("  resident") for line in memory_lines(Experiment(recipe(), registries), DeviceSpec(2**30))
+    )
+    (line,) = [
+        line for line in memory_lines(Experiment(kept, registries), DeviceSpec(2**30)) if line.startswith("  resident")
+    ]
+    resident = Experiment(kept, registries).resident
     assert f" {show_size(resident.size)}  the slices that input.store" in line
     assert command("data", str(home / "tiny.toml"), *BASE, "input.store=device") == 0
     assert f"\n{resident}\n" in capsys.readouterr().out
     away = recipe(*BASE, "input.store=device", "dataset.name=uwmgi", f"dataset.root={(tmp_path / 'no').as_posix()}")
-    assert "and none of the slices that input.store" in list(memory_lines(away, registries, Named(2**30)))[1]
+    assert (
+        "and none of the slices that input.store"
+        in list(memory_lines(Experiment(away, registries), DeviceSpec(2**30)))[1]
+    )

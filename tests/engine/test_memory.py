@@ -69,6 +69,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize(("build", "options"), MODELS.values(), ids=MODELS)
+@pytest.mark.slow
 def test_the_predicted_activations_are_those_that_the_allocator_counts(build, options):
     model = build(in_channels=1, classes=3, **options).train()
     predicted = simulation(model).estimate(SLICES).activations
@@ -76,6 +77,7 @@ def test_the_predicted_activations_are_those_that_the_allocator_counts(build, op
 
 
 @pytest.mark.parametrize(("build", "options"), MODELS.values(), ids=MODELS)
+@pytest.mark.slow
 def test_recomputed_activations_peak_inside_a_convolution_which_the_workspace_covers(build, options):
     model = build(in_channels=1, classes=3, **options).train()
     step = simulation(model)
@@ -92,6 +94,7 @@ def test_recomputed_activations_peak_inside_a_convolution_which_the_workspace_co
     assert predicted.total < plain.total
 
 
+@pytest.mark.slow
 def test_every_weighted_target_costs():
     one, two = (simulation(targets=count).estimate(SLICES) for count in (1, 2))
     model = unet(in_channels=1, classes=3, **TINY).train()
@@ -113,6 +116,7 @@ def test_parts_that_are_known_by_arithmetic():
     assert beside.batch == estimate.batch + pixels * (4 + 3)  # the next batch's images and masks
 
 
+@pytest.mark.slow
 def test_activations_grow_in_a_straight_line_with_the_micro_batch():
     step = simulation()
     four, eight, twelve = (step.estimate(count).activations for count in (4, 8, 12))
@@ -120,6 +124,7 @@ def test_activations_grow_in_a_straight_line_with_the_micro_batch():
     assert eight > 1.8 * four
 
 
+@pytest.mark.slow
 def test_half_precision_takes_about_half_and_the_device_need_not_exist():
     model = unet(in_channels=1, classes=3, encoder="efficientnet-b0", weights="none")
     full, half = (
@@ -185,6 +190,7 @@ def test_a_network_that_looks_at_values_cannot_be_predicted_and_says_why():
         simulation(Looks()).estimate(2)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind():
     model = unet(in_channels=1, classes=3, **TINY).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -198,6 +204,7 @@ def test_nothing_is_left_behind():
 
 @pytest.mark.parametrize("on", [True, False])
 @pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.slow
 def test_a_simulation_leaves_recomputation_as_it_found_it(on, checkpointing):
     """And counts what it was asked for, whichever way the network computes at the moment."""
     model = unet(in_channels=1, classes=3, **TINY)

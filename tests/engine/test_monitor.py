@@ -140,6 +140,7 @@ def test_in_words():
     ("monitor", "best"),
     [("uwmgi_score/hausdorff", min), ("dice/stomach", max)],
 )
+@pytest.mark.slow
 def test_a_run_keeps_the_epoch_that_is_the_best_by_what_it_monitors(home, session, recipe, monitor, best):
     run = train(recipe(f"train.monitor={monitor}", "train.micro_batch=0"), home / monitor.replace("/", "-"), session)
     values = {entry["epoch"]: entry["scores"][monitor] for entry in run.metrics()}

@@ -119,6 +119,7 @@ def test_what_would_help_is_predicted_too():
 
 
 @pytest.mark.parametrize("share", [0.15, 0.4, 0.8])
+@pytest.mark.slow
 def test_a_real_network_is_planned_close_to_its_budget(share):
     model = unet(in_channels=1, classes=2, encoder="tu-test_resnet", weights="none", decoder_channels=(16, 16, 8, 8, 8))
     step = Simulation(**{**vars(straight()), "model": model, "criterion": Criterion([("bce", 1.0, BCE())])})

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gisegkit.build.parts import build_postprocess
+from gisegkit.build.experiment import Experiment
 from gisegkit.components.postprocess import MinArea
 from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
@@ -310,6 +310,7 @@ class Small(Bright):
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
+@pytest.mark.slow
 def test_where_memory_runs_out_the_batch_is_predicted_in_halves(source, most):
     model = Small(most)
     given = {"decide": Decision(0.5), "device": pick_device("cpu"), "batch_size": 9}
@@ -376,20 +377,29 @@ def peak_of(decide):
         tracemalloc.stop()
 
 
+@pytest.fixture(scope="module")
+def from_probabilities():
+    """The masks when a step wants probabilities, by whether classes exclude one another."""
+    steps = (Keep("probabilities"),)
+    return {own: peak_of(Decision(0.4, steps, exclusive=own))[0].prediction for own in (False, True)}
+
+
 @pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize("stages", [(), ("masks",), ("probabilities",), ("masks", "probabilities", "masks")])
-def test_a_scans_probabilities_are_held_only_where_a_step_wants_them(stages, exclusive):
-    """A byte a value otherwise, four with them; and the masks are the same to the last pixel."""
-    peak_of(Decision(0.4))  # what is made once, at the first prediction
+@pytest.mark.slow
+def test_a_scans_probabilities_are_held_only_where_a_step_wants_them(from_probabilities, stages, exclusive):
+    """A byte a value otherwise, four with them; and the masks are the same to the last pixel.
+
+    The fixture has made what is made once, at the first prediction.
+    """
     steps = tuple(map(Keep, stages))
     scan, peak = peak_of(Decision(0.4, steps, exclusive=exclusive))
     assert (1 if "probabilities" not in stages else 5) * VALUES < peak
     assert peak < (1.6 if "probabilities" not in stages else 5.6) * VALUES
     types = {"masks": "bool", "probabilities": "float32"}
     assert all(step.seen == [(types[step.stage], (40, 64, 64, 4))] for step in steps)
-    whole, _ = peak_of(Decision(0.4, (Keep("probabilities"),), exclusive=exclusive))
     assert scan.prediction.dtype == bool and 0 < scan.prediction.sum() < VALUES
-    assert np.array_equal(scan.prediction, whole.prediction)
+    assert np.array_equal(scan.prediction, from_probabilities[exclusive])
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
@@ -429,7 +439,7 @@ def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
         plugins.registries[component.kind].add(component)
     chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
     with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
-        build_postprocess(chosen, plugins.registries)
+        _ = Experiment(chosen, plugins.registries).decision
 
 
 class Late:

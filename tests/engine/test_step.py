@@ -167,6 +167,7 @@ class Failing:
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize(("calls", "ends"), [((1,), 6), ((1, 2), 3), ((1, 3), 3), ((1, 2, 5, 8), 1)])
+@pytest.mark.slow
 def test_the_step_is_repeated_in_halves_as_if_it_had_begun_so(norm, calls, ends):
     """Wherever in the batch it happens: no gradient and no running statistic of the failed attempt is left."""
     model, micro_batching = network(norm=norm), MicroBatching(12)

@@ -7,13 +7,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gisegkit.build.ready import Session, get_ready
+from gisegkit.build.session import Session
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.fit import make_loader, train_epoch
 from gisegkit.engine.forward import Forward
 from gisegkit.types import silent
-from gisegkit.workflows.train import assemble
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,7 +42,9 @@ def training(session, recipe):
     def make(*sets):
         on_gpu = Session(session.plugins, device="cuda")
         chosen = recipe("augmentation.name=none", "batch_transform=[]", *sets)
-        return assemble(get_ready(chosen, on_gpu, training=True, prepare=True), on_gpu)[0]
+        experiment = on_gpu.experiment(chosen)
+        experiment.prepare()
+        return experiment.assembled.training
 
     return make
 

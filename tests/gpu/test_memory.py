@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from gisegkit.build.experiment import Experiment
 from gisegkit.build.memory_plan import simulate
-from gisegkit.build.parts import build_criterion, build_model
-from gisegkit.build.ready import Session
+from gisegkit.build.network import build_network
+from gisegkit.build.session import Session
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.device import pick_device
 from gisegkit.recipe.load import load_recipe
@@ -40,11 +41,11 @@ DECK = (
 def test_the_predicted_peak_is_within_15_per_cent(registries, name, pixels, recomputed):
     recipe = load_recipe(RECIPES / f"{name}.toml", registries=registries, overrides=[f"input.size=[{pixels},{pixels}]"])
     device = pick_device("cuda", recipe.train.precision)
-    model = build_model(recipe, registries, channels=1, classes=3, trained=True)
+    experiment = Experiment(recipe, registries)
+    model = build_network(experiment, channels=1, classes=3, trained=True)
     model = model.to(device.device).to(memory_format=torch.channels_last).train()
-    criterion = build_criterion(recipe, registries)
-    given = {"model": model, "criterion": criterion, "channels": 1, "classes": 3, "device": device}
-    step = simulate(recipe, registries, **given)
+    criterion = experiment.criterion
+    step = simulate(experiment, model=model, channels=1, classes=3, device=device)
     estimate = step.estimate(8, checkpointing=recomputed)
     blocks = step.recomputable if recomputed else []
     enable(blocks)
@@ -71,13 +72,13 @@ def test_a_process_with_little_memory_trains_all_the_same(home, session, recipe)
     """A cap that the plan does not know of: the step is repeated in smaller pieces until it fits."""
     on_gpu = Session(session.plugins, device="cuda")
     large = recipe("input.size=[256,256]", "train.batch_size=16", "train.micro_batch=0", "train.epochs=1")
-    whole = train(large, home / "cuda-whole", on_gpu).metrics()[-1]["peak_memory"]
+    whole = train(on_gpu.experiment(large), home / "cuda-whole").metrics()[-1]["peak_memory"]
     total = torch.cuda.get_device_properties(0).total_memory
     gc.collect()  # networks of earlier tests hold on to themselves, and so to memory that is to be given back
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(0.6 * whole / total)
     try:
-        run = train(large, home / "cuda-capped", on_gpu)
+        run = train(on_gpu.experiment(large), home / "cuda-capped")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert run.metrics()[-1]["notes"], "memory ran out and the step was repeated"

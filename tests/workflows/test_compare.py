@@ -16,7 +16,6 @@ from gisegkit.cli import main
 from gisegkit.components.metrics.overlap_metrics import Dice
 from gisegkit.engine.bootstrap import Interval, bootstrap_interval, smallest_p
 from gisegkit.plugins import load_plugins
-from gisegkit.runs.outputs import open_run
 from gisegkit.runs.scored import case_sums
 from gisegkit.workflows.compare import compare, within
 from gisegkit.workflows.evaluate import evaluate
@@ -53,10 +52,11 @@ def verdicts(table):
     return [row.comparison.verdict for row in others(table)]
 
 
+@pytest.mark.slow
 def test_two_seeds_of_a_tiny_run_show_no_difference(home, session, finished, recipe, giseg):
     run, _ = finished
-    other = train(recipe("seed=1", "train.epochs=2"), home / "seed-1", session)
-    scores = evaluate(other, recipe("seed=1", "train.epochs=2"), session).scores
+    other = train(session.experiment(recipe("seed=1", "train.epochs=2")), home / "seed-1")
+    scores = evaluate(other, session.experiment(recipe("seed=1", "train.epochs=2"))).scores
     out = giseg("compare", run.path, other.path)
     assert " seed-1, " in out and ": no difference shown: 1 case can show none" in out
     assert f"{scores['scores']['uwmgi_score']:.4f}" in out and "0.49 M" in out
@@ -224,10 +224,11 @@ def test_what_differs_is_said_in_words(write_run, registries, recipes, weights, 
     assert note in notes and "luck of training" not in notes
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_other_settings_is_compared_as_what_it_is(finished, registries, session, giseg, tmp_path):
     """The recipe of the run's folder does not count: what was really used does."""
     path = Path(shutil.copytree(finished[0].path, tmp_path / "copied"))
-    result = evaluate(*open_run(path, registries, overrides=["evaluate.threshold=0.9"]), session)
+    result = evaluate(*session.open(path, overrides=["evaluate.threshold=0.9"]))
     out = giseg("compare", path, result.files.folder)
     assert f"copied/{result.files.folder.name}" in out
     assert "(the same weights): evaluate.threshold: 0.5 -> 0.9." in out

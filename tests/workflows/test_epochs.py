@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -81,12 +80,65 @@ def test_a_score_that_was_never_defined_chose_nothing():
     assert list(kept_epoch([], "dice", {"dice": UP}, ())) == []
 
 
-def test_the_time_left_is_that_of_whole_epochs(monkeypatch):
-    times = iter([100.0, 130.0, 160.0, 190.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(times))
-    watch = Watch()
-    reports = [SimpleNamespace(epoch=epoch, epochs=5) for epoch in (3, 4, 5)]  # resumed after epoch 2
-    assert [watch.left(report) for report in reports] == ["  1 min 00 s left", "  30 s left", ""]
+def told(took, *, epochs, done=0, **settings):
+    """What a watch says of epochs given as (training, validation or None, writing) seconds, on a clock of its own."""
+    time = SimpleNamespace(now=100.0)
+    watch = Watch(epochs=epochs, now=lambda: time.now, **settings)
+    lines = []
+    for epoch, (training, validation, writing) in enumerate(took, done + 1):
+        time.now += training + (validation or 0) + writing
+        scores = {} if validation is None else {"dice": 0.5}
+        report = SimpleNamespace(epoch=epoch, seconds=training, scores=scores, images_per_second=100 / training)
+        lines.append(watch.left(report))
+    return lines
+
+
+def test_the_time_left_is_that_of_epochs_with_their_validation_and_writing():
+    assert told([(20, 9, 1)] * 3, epochs=3, slices=50) == ["  about 1 min 00 s left", "  about 30 s left", ""]
+
+
+def test_the_first_epoch_counts_until_there_is_another_because_it_warms_up():
+    took = [(90, 30, 0), (20, 10, 0), (22, 12, 0)]
+    assert told(took, epochs=4, slices=50)[:3] == [
+        "  about 6 min 00 s left",
+        "  about 1 min 00 s left",
+        "  about 32 s left",  # the mean of the second and the third
+    ]
+
+
+def test_the_whole_run_includes_evaluation_and_prediction_at_the_cost_of_validated_slices():
+    """50 slices are validated in 10 s; then 50 are evaluated and 25 predicted."""
+    assert told([(20, 10, 0)] * 2, epochs=2, slices=50, later=75) == [
+        "  about 45 s left for the whole run",
+        "  about 15 s left for the whole run",
+    ]
+
+
+def test_before_the_first_validation_a_slice_costs_what_it_costs_in_training_and_that_is_said():
+    """100 slices train in 20 s, so 50 are taken to validate in 10 s; they take 5 s."""
+    took = [(20, None, 1), (20, None, 1), (20, 5, 0), (20, None, 1)]
+    assert told(took, epochs=6, validate_every=3, slices=50, later=50) == [
+        "  about 2 min 13 s left for the whole run (validation not timed yet)",  # 5 x 20, 3 x 1, and 3 x 10
+        "  about 1 min 52 s left for the whole run (validation not timed yet)",
+        "  about 1 min 12 s left for the whole run",  # 3 x 20, 2 x 1, and 2 x 5
+        "  about 51 s left for the whole run",
+    ]
+
+
+def test_the_last_epoch_is_validated_whatever_validate_every_says():
+    took = [(20, None, 0), (20, 5, 0), (20, None, 0)]
+    assert told(took, epochs=3, validate_every=2, slices=50)[1] == "  about 25 s left"
+
+
+def test_a_resumed_run_is_timed_from_its_first_own_epoch():
+    assert told([(20, 10, 0)] * 3, epochs=5, done=2, slices=50) == ["  about 1 min 00 s left", "  about 30 s left", ""]
+
+
+def test_early_stopping_makes_it_the_most_that_is_left():
+    assert told([(20, 10, 0)] * 2, epochs=2, slices=50, later=50, may_stop=True) == [
+        "  at most about 40 s left for the whole run",
+        "  about 10 s left for the whole run",
+    ]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisegkit.build.ready import Session
+from gisegkit.build.session import Session
 from gisegkit.data.folds import split_digest
 from gisegkit.errors import RecipeError, RunError
 from gisegkit.plugins import load_plugins
@@ -46,13 +46,14 @@ def talking(session):
 def uwmgi(session, run, root, *overrides):
     """The run's recipe on data in the competition's format, as an opened run has it."""
     sets = ["dataset.name=uwmgi", "dataset.exclude=none", *overrides]
-    return open_run(run, session.plugins.registries, root=str(root), overrides=sets)
+    return session.open(run, root=str(root), overrides=sets)
 
 
 def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_run_folder_works_elsewhere_with_data_elsewhere(home, session, finished, data, tmp_path):
     run, scores = finished
     moved = tmp_path / "moved"
@@ -61,8 +62,8 @@ def test_a_run_folder_works_elsewhere_with_data_elsewhere(home, session, finishe
     text = (moved / "recipe.toml").read_text().replace((home / "cache").as_posix(), (tmp_path / "nowhere").as_posix())
     (moved / "recipe.toml").write_text(text)
     folder, moved_recipe = uwmgi(session, moved, tmp_path / "data")
-    assert evaluate(folder, moved_recipe, session).scores["scores"] == scores["scores"]
-    result = predict(folder, moved_recipe, session, out=tmp_path / "submission.csv")
+    assert evaluate(folder, moved_recipe).scores["scores"] == scores["scores"]
+    result = predict(folder, moved_recipe, out=tmp_path / "submission.csv")
     assert (result.part, result.slices, result.own) == ("unlabelled", 10, False)
     assert result.file.read_bytes() == run.submission.read_bytes()
     assert not (tmp_path / "nowhere").exists()
@@ -90,11 +91,12 @@ def test_the_runs_own_evaluation_holds_the_recipe_and_says_what_was_scored(finis
         ("input.edge=zero", 'input.edge: "clamp" -> "zero"'),
     ],
 )
+@pytest.mark.slow
 def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talking, override, change):
     session, lines = talking
     before = files(copied)
     run, recipe = open_run(copied, session.plugins.registries, overrides=[override])
-    result = evaluate(run, recipe, session)
+    result = evaluate(run, session.experiment(recipe))
     assert not result.own and result.files.folder.parent == copied
     assert {path: content for path, content in files(copied).items() if path in before} == before
     assert result.scores["changes"] == [change] and any(change in line for line in lines)
@@ -105,22 +107,24 @@ def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talk
         *("scores.json", "recipe.toml", "preview.png", "report.html"),
         *("by_class.csv", "by_scan.csv", "by_slice.csv"),
     }
-    again = evaluate(*open_run(copied, session.plugins.registries, overrides=[override]), session)
+    again = evaluate(*session.open(copied, overrides=[override]))
     assert again.files == result.files
 
 
+@pytest.mark.slow
 def test_settings_that_change_no_result_are_the_runs_own(copied, session):
     sets = ["evaluate.batch_size=3", "train.workers=0", "input.store=off", "train.channels_last=false"]
     before = json.loads((copied / "evaluation" / "scores.json").read_text())
-    result = evaluate(*open_run(copied, session.plugins.registries, overrides=sets), session)
+    result = evaluate(*session.open(copied, overrides=sets))
     assert result.own and result.scores["scores"] == pytest.approx(before["scores"], nan_ok=True, abs=1e-6)
     assert sorted(path.name for path in copied.glob("evaluation*")) == ["evaluation"]
 
 
+@pytest.mark.slow
 def test_another_spelling_of_the_same_folder_is_no_change(finished, session, data, tmp_path):
-    run, recipe = uwmgi(session, finished[0].path, data)
+    run, experiment = uwmgi(session, finished[0].path, data)
     folder = tmp_path / "there"
-    evaluate(run, recipe, session, out=folder)
+    evaluate(run, experiment, out=folder)
     text = (folder / "recipe.toml").read_text()
     assert f'root = "{data.as_posix()}"' in text
     assert _same_folder(Difference("dataset.root", str(data), f"{data}/../{data.name}"))
@@ -144,20 +148,21 @@ def test_all_settings_without_effect_are_named_at_once(finished, session):
     assert "split.fold" in str(error.value) and "predict.part" in str(error.value)
 
 
+@pytest.mark.slow
 def test_out_is_a_new_folder(copied, session, tmp_path):
     out = tmp_path / "deep" / "evaluation"
-    result = evaluate(*open_run(copied, session.plugins.registries), session, out=out)
+    result = evaluate(*session.open(copied), out=out)
     assert result.files == Evaluation.at(out) and (out / "scores.json").is_file()
     with pytest.raises(RunError, match="exists already and is left as it is"):
-        evaluate(*open_run(copied, session.plugins.registries), session, out=out)
+        evaluate(*session.open(copied), out=out)
     shutil.rmtree(copied / "evaluation")  # not made yet, and to be made by the run's own recipe alone
     for name in ("evaluation", "predictions"):
         with pytest.raises(RunError, match="is the run's own"):
-            evaluate(*open_run(copied, session.plugins.registries), session, out=copied / name)
+            evaluate(*session.open(copied), out=copied / name)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(RunError, match="cannot be made"):
-        evaluate(*open_run(copied, session.plugins.registries), session, out=blocked / "evaluation")
+        evaluate(*session.open(copied), out=blocked / "evaluation")
 
 
 # --- data that are not those of the run -----------------------------------------------------------------------------
@@ -182,23 +187,25 @@ def validation_ids(run):
     return split["id"][split["part"] == "validation"].tolist()
 
 
+@pytest.mark.slow
 def test_a_part_of_the_validation_slices_is_told_and_is_no_evaluation_of_the_run(finished, copied, talking, data):
     session, lines = talking
-    run, recipe = uwmgi(session, copied, data)
+    run, experiment = uwmgi(session, copied, data)
     ids = validation_ids(run)
     shutil.copytree(data, copied.parent / "less")
     for name in ids[:3]:
         case, day = name.split("_")[:2]
         for file in (copied.parent / "less" / "train" / case / f"{case}_{day}" / "scans").glob(f"slice_{name[-4:]}_*"):
             file.unlink()
-    run, recipe = uwmgi(session, copied, copied.parent / "less")
-    result = evaluate(run, recipe, session)
+    run, experiment = uwmgi(session, copied, copied.parent / "less")
+    result = evaluate(run, experiment)
     assert (result.scores["slices"], result.scores["expected"]) == (7, 10)
     assert any("only 7 of the run's 10 validation slices" in line and ids[0] in line for line in lines)
     assert "only 7 of 10 slices" in result.files.report.read_text()
     assert not result.own
 
 
+@pytest.mark.slow
 def test_a_truth_that_changed_is_no_evaluation_of_the_run(copied, talking, relabel):
     """The data lie where they lay, their ids are the same, one mask is another."""
     session, lines = talking
@@ -210,14 +217,15 @@ def test_a_truth_that_changed_is_no_evaluation_of_the_run(copied, talking, relab
         return table
 
     before = files(copied / "evaluation")
-    _, recipe = uwmgi(session, copied, relabel(emptied))
-    (copied / "recipe.toml").write_text(recipe.text())  # as if the run had been trained on these
-    result = evaluate(*open_run(copied, session.plugins.registries), session)
+    _, experiment = uwmgi(session, copied, relabel(emptied))
+    (copied / "recipe.toml").write_text(experiment.recipe.text())  # as if the run had been trained on these
+    result = evaluate(*session.open(copied))
     assert result.scores["changes"] == [] and not result.own
     assert files(copied / "evaluation") == before
     assert any("the truth of" in line and "has changed" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_data_with_none_of_the_validation_slices_are_scored_whole_and_called_so(copied, talking, data):
     session, lines = talking
     run = open_run(copied, session.plugins.registries)[0]
@@ -227,12 +235,13 @@ def test_data_with_none_of_the_validation_slices_are_scored_whole_and_called_so(
     shutil.rmtree(other / "train" / held_out)
     table = pd.read_csv(other / "train.csv", dtype=str, keep_default_na=False)
     table[~table["id"].str.startswith(f"{held_out}_")].to_csv(other / "train.csv", index=False)
-    result = evaluate(*uwmgi(session, copied, other), session)
+    result = evaluate(*uwmgi(session, copied, other))
     assert (result.scores["part"], result.scores["slices"], result.scores["trained_on"]) == ("train", 20, 20)
     assert any("none of the run's 10 validation slices is in these data" in line for line in lines)
     assert any("20 of these 20 slices were trained on" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_folds_of_one_are_called_what_they_are(home, session, recipe, copied):
     """``split.folds = 1`` trains and validates on everything: no validation."""
     run = open_run(copied, session.plugins.registries)[0]
@@ -241,7 +250,7 @@ def test_folds_of_one_are_called_what_they_are(home, session, recipe, copied):
     run.write_split(split)
     for name in ("best.pt", "last.pt"):
         rewrite(copied / name, lambda content: content["facts"].update(split=split_digest(split)))
-    result = evaluate(run, open_run(copied, session.plugins.registries)[1], session)
+    result = evaluate(run, session.open(copied)[1])
     assert (result.scores["part"], result.scores["trained_on"], result.scores["slices"]) == ("train+validation", 30, 30)
 
 
@@ -263,10 +272,10 @@ def test_a_split_that_changed_is_refused(copied, session):
         file.write_text(content)
         for verb in (evaluate, predict):
             with pytest.raises(RunError, match="changed or damaged"):
-                verb(*open_run(copied, session.plugins.registries), session)
+                verb(*session.open(copied))
     file.unlink()
     with pytest.raises(RunError, match=r"split\.csv is missing"):
-        evaluate(*open_run(copied, session.plugins.registries), session)
+        evaluate(*session.open(copied))
 
 
 # --- what is written ------------------------------------------------------------------------------------------------
@@ -283,7 +292,7 @@ def test_the_previews_slices_do_not_keep_their_scans_in_memory(monkeypatch, sess
     monkeypatch.setattr(
         "gisegkit.workflows.evaluate.write_preview", lambda file, panels, *args, **options: kept.extend(panels)
     )
-    evaluate(*open_run(copied, session.plugins.registries), session)
+    evaluate(*session.open(copied))
     assert kept
     for panel in kept:
         assert panel.prediction.base is None and panel.truth.base is None
@@ -293,7 +302,7 @@ def test_damaged_checkpoint_is_an_error(session, copied):
     data = (copied / "best.pt").read_bytes()
     (copied / "best.pt").write_bytes(data[: len(data) // 2])
     with pytest.raises(RunError, match="damaged"):
-        evaluate(*open_run(copied, session.plugins.registries), session)
+        evaluate(*session.open(copied))
 
 
 def test_open_run_says_what_is_missing(tmp_path):
@@ -310,19 +319,21 @@ def test_best_epoch_is_evaluated(finished):
     assert best["scores"]["uwmgi_score"] == max(entry["scores"]["uwmgi_score"] for entry in epochs)
 
 
+@pytest.mark.slow
 def test_another_metric_may_take_the_place_of_the_monitored_one(copied, session):
     recipe = copied / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('monitor = ""', 'monitor = "uwmgi_score"'))
-    result = evaluate(*open_run(copied, session.plugins.registries, overrides=["metric.0.name=iou"]), session)
+    result = evaluate(*session.open(copied, overrides=["metric.0.name=iou"]))
     assert {"iou", "dice"} <= set(result.scores["scores"])
     assert [change.partition(":")[0] for change in result.scores["changes"]] == ["metric.0.name"]
 
 
 @pytest.mark.parametrize("file", ["evaluation/by_slice.csv", "evaluation/scores.json", "evaluation/recipe.toml"])
+@pytest.mark.slow
 def test_a_damaged_evaluation_is_made_again(copied, talking, file):
     session, lines = talking
     (copied / file).write_bytes(b"\xff\xfe\x00")
-    assert evaluate(*open_run(copied, session.plugins.registries), session).own
+    assert evaluate(*session.open(copied)).own
     assert any("is damaged and is made again" in line for line in lines) is file.endswith("by_slice.csv")
 
 
@@ -330,14 +341,15 @@ def test_what_is_missing_is_told_before_the_work(copied, session, monkeypatch):
     monkeypatch.setattr("gisegkit.workflows.evaluate._score", lambda *arguments: pytest.fail("scored"))
     (copied / "environment.json").unlink()
     with pytest.raises(RunError, match=r"environment\.json is missing"):
-        evaluate(*open_run(copied, session.plugins.registries), session)
+        evaluate(*session.open(copied))
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_called_so(copied, talking):
     session, lines = talking
     metrics = copied / "metrics.jsonl"
     metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:2]))
-    result = evaluate(*open_run(copied, session.plugins.registries), session)
+    result = evaluate(*session.open(copied))
     assert any("has trained 2 of at most 3 epochs so far" in line for line in lines)
     assert result.scores["training"]["epochs"] == 2
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gisegkit.build.ready import Session, get_ready
+from gisegkit.build.session import Session
 from gisegkit.components.models.weights import read_weights
 from gisegkit.errors import ComponentError, Interrupted, RunError
 from gisegkit.plugins import load_plugins
@@ -93,7 +93,7 @@ def kept(tmp_path_factory, session):
     (folder / "toy.toml").write_text(RECIPE.format(root=(folder / "data").as_posix()))
     chosen = load_recipe(folder / "toy.toml", registries=session.plugins.registries)
     with pytest.raises(Killed):
-        train(chosen, folder / "run", killer(session, "epoch 1/"))
+        train(killer(session, "epoch 1/").experiment(chosen), folder / "run")
     return folder
 
 
@@ -111,7 +111,7 @@ class Toy:
     def resume(self, *sets, out=None):
         self.lines.clear()
         speaking = Session(self.session.plugins, "cpu", say=self.lines.append)
-        return train(self.recipe(*sets), out or self.path, speaking, resume=True)
+        return train(speaking.experiment(self.recipe(*sets)), out or self.path, resume=True)
 
     def edit_recipes(self, old, new):
         """The same change in the recipe and in the run's own, as a user who edits both would make it."""
@@ -157,7 +157,7 @@ def test_a_resume_refuses_slices_that_are_gone_or_lost_their_labels(toy):
 
 def test_a_resume_draws_no_folds_anew(toy, monkeypatch):
     """Another scikit-learn may draw other folds from the same table."""
-    monkeypatch.setattr("gisegkit.build.parts.split_rows", lambda *_, **__: pytest.fail("folds were drawn anew"))
+    monkeypatch.setattr("gisegkit.build.data.split_rows", lambda *_, **__: pytest.fail("folds were drawn anew"))
     toy.resume()
 
 
@@ -223,9 +223,9 @@ def test_a_best_epoch_that_is_lost_is_made_again_or_refused(toy):
     with pytest.raises(
         RunError, match=r"best\.pt is missing; last\.pt holds the same weights: --resume makes best\.pt"
     ):
-        evaluate(toy.run, toy.recipe(), toy.session)
+        evaluate(toy.run, toy.session.experiment(toy.recipe()))
     repacked(toy.path / "last.pt", epoch=2, best_epoch=1)
-    for verb in (lambda: evaluate(toy.run, toy.recipe(), toy.session), toy.resume):
+    for verb in (lambda: evaluate(toy.run, toy.session.experiment(toy.recipe())), toy.resume):
         with pytest.raises(
             RunError, match=r"missing, and last\.pt is of epoch 2, not of the best one \(1\); .*train anew"
         ):
@@ -239,7 +239,7 @@ def test_a_best_epoch_that_is_lost_is_made_again_or_refused(toy):
 def test_a_run_that_was_killed_before_its_first_validation_goes_on(toy, session):
     shutil.rmtree(toy.path)
     with pytest.raises(Killed):
-        train(toy.recipe("train.validate_every=2"), toy.path, killer(session, "epoch 1/"))
+        train(killer(session, "epoch 1/").experiment(toy.recipe("train.validate_every=2")), toy.path)
     with pytest.raises(RunError, match="no epoch was validated; train it with --resume first"):
         toy.run.weights()
     assert [entry["best"] for entry in toy.resume("train.validate_every=2").metrics()] == [False, True]
@@ -284,17 +284,17 @@ def test_weights_that_are_not_finite_predict_nothing(toy):
     repacked(toy.path / "best.pt", model=model)
     for verb in (evaluate, predict):
         with pytest.raises(RunError, match=r"best\.pt: the weights segmentation_head\.0\.bias are not finite"):
-            verb(toy.run, toy.recipe(), toy.session)
+            verb(toy.run, toy.session.experiment(toy.recipe()))
     assert not toy.run.submission.exists()
     with pytest.raises(RunError, match=r"init_from = .*not finite"):
-        train(toy.recipe(f"train.init_from={toy.path.as_posix()}"), toy.path.parent / "next", toy.session)
+        train(toy.session.experiment(toy.recipe(f"train.init_from={toy.path.as_posix()}")), toy.path.parent / "next")
 
 
 @pytest.mark.parametrize("model", [{}, {"a": torch.zeros(2)}, {"segmentation_head.0.bias": torch.zeros(9)}])
 def test_weights_of_another_network_are_refused_in_one_line(toy, model):
     repacked(toy.path / "best.pt", model=model)
     with pytest.raises(RunError, match=r"best\.pt is not of the network in the run's recipe\.toml") as error:
-        evaluate(toy.run, toy.recipe(), toy.session)
+        evaluate(toy.run, toy.session.experiment(toy.recipe()))
     assert "\n" not in str(error.value)
 
 
@@ -364,9 +364,9 @@ def test_classes_in_another_order_are_refused(toy):
 def test_the_precision_may_change_and_is_said(toy, session, was, now):
     shutil.rmtree(toy.path)
     with pytest.raises(Killed):
-        train(toy.recipe(f"train.precision={was}"), toy.path, killer(session, "epoch 1/"))
+        train(killer(session, "epoch 1/").experiment(toy.recipe(f"train.precision={was}")), toy.path)
     run = toy.resume(f"train.precision={now}")
-    assert f"precision was {was}, is {now} now" in toy.lines
+    assert any(f"device was cpu, {was}, is cpu, {now} now" in line for line in toy.lines)
     assert run.state()["precision"] == now and len(run.metrics()) == 2
 
 
@@ -392,7 +392,7 @@ def test_a_run_folder_that_is_deleted_in_mid_run_is_one_line(toy, session):
             shutil.rmtree(out)
 
     with pytest.raises(RunError, match=r"gone is gone, or its recipe\.toml is: .*epoch 2 was not kept") as error:
-        train(toy.recipe(), out, Session(session.plugins, "cpu", say=say))
+        train(Session(session.plugins, "cpu", say=say).experiment(toy.recipe()), out)
     assert "\n" not in str(error.value) and not out.exists()
 
 
@@ -416,7 +416,7 @@ def test_what_a_killed_write_left_is_removed(toy):
     (toy.path / ".last.pt.0a1b2c3d").write_bytes(b"half")
     (toy.path / "predictions").mkdir()
     (toy.path / "predictions" / ".submission.csv.abcdefgh").write_bytes(b"half")
-    evaluate(toy.run, toy.recipe(), Session(toy.session.plugins, "cpu", say=toy.lines.append))
+    evaluate(toy.run, Session(toy.session.plugins, "cpu", say=toy.lines.append).experiment(toy.recipe()))
     assert not list(toy.path.rglob(".*"))
     assert sum("which a killed process left" in line for line in toy.lines) == 2
 
@@ -425,8 +425,8 @@ def test_a_folder_in_use_is_refused_by_every_verb_that_writes_there(toy, hold):
     process = hold(toy.path)
     for verb in (
         toy.resume,
-        lambda: evaluate(toy.run, toy.recipe(), toy.session),
-        lambda: predict(toy.run, toy.recipe(), toy.session),
+        lambda: evaluate(toy.run, toy.session.experiment(toy.recipe())),
+        lambda: predict(toy.run, toy.session.experiment(toy.recipe())),
     ):
         with pytest.raises(RunError, match=f"in use by another giseg process .process {process.pid} "):
             verb()
@@ -434,20 +434,20 @@ def test_a_folder_in_use_is_refused_by_every_verb_that_writes_there(toy, hold):
     hold(out)
     for resume in (False, True):
         with pytest.raises(RunError, match="in use by another giseg process"):
-            train(toy.recipe(), out, toy.session, resume=resume)
+            train(toy.session.experiment(toy.recipe()), out, resume=resume)
 
 
 def test_an_evaluation_folder_that_cannot_be_made_is_one_line(toy):
     toy.run.evaluation.write_text("a file")
     with pytest.raises(RunError, match=r"evaluation cannot be made: .*exists") as error:
-        evaluate(toy.run, toy.recipe(), toy.session)
+        evaluate(toy.run, toy.session.experiment(toy.recipe()))
     assert "\n" not in str(error.value)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(toy):
     for out in (toy.file / "run", Path("/proc/nowhere/run")):
         with pytest.raises(RunError, match="--out") as error:
-            train(toy.recipe(), out, toy.session)
+            train(toy.session.experiment(toy.recipe()), out)
         assert "\n" not in str(error.value)
 
 
@@ -458,11 +458,11 @@ def test_a_kill_before_the_recipe_is_written_blocks_nothing(toy):
     assert RunDir.is_free(out)
     with pytest.raises(RunError, match="no run folder"):
         RunDir.open(out)
-    run = train(toy.recipe("train.epochs=1"), out, toy.session)
+    run = train(toy.session.experiment(toy.recipe("train.epochs=1")), out)
     assert len(run.metrics()) == 1 and not (out / ".lock").exists()
     (out / "recipe.toml").unlink()
     with pytest.raises(RunError, match="exists already and is left as it is"):
-        train(toy.recipe(), out, toy.session)
+        train(toy.session.experiment(toy.recipe()), out)
 
 
 def test_an_interruption_says_what_is_kept(toy, session):
@@ -472,7 +472,7 @@ def test_an_interruption_says_what_is_kept(toy, session):
 
     out = toy.path.parent / "stopped"
     with pytest.raises(Interrupted, match=r"interrupted in epoch 2; 1 epoch is kept in .*stopped.last\.pt") as error:
-        train(toy.recipe(), out, Session(session.plugins, "cpu", say=stop))
+        train(Session(session.plugins, "cpu", say=stop).experiment(toy.recipe()), out)
     assert error.value.folder == str(out)
     assert toy.resume(out=out).metrics()[-1]["epoch"] == 2
 
@@ -485,12 +485,9 @@ def test_a_start_from_a_run_of_other_classes_matches_rows_by_name(toy, labels, r
     theirs = toy.run.weights()["model"]["segmentation_head.0.weight"]
     classes = toy.run.weights()["facts"]["classes"]
     toy.file.write_text(toy.file.read_text().replace("{square = 1, block = 2}", f"{{{labels}}}"))
-    ready = get_ready(
-        toy.recipe(f"train.init_from={toy.path.as_posix()}"),
-        Session(toy.session.plugins, "cpu", say=toy.lines.append),
-        training=True,
-    )
-    mine, here = ready.model.state_dict()["segmentation_head.0.weight"], list(ready.data.dataset.classes)
+    listening = Session(toy.session.plugins, "cpu", say=toy.lines.append)
+    experiment = listening.experiment(toy.recipe(f"train.init_from={toy.path.as_posix()}"))
+    mine, here = experiment.model.state_dict()["segmentation_head.0.weight"], list(experiment.classes)
     for row, name in enumerate(here):
         if name in classes:
             assert torch.equal(mine[row], theirs[classes.index(name)]), name
@@ -530,5 +527,5 @@ def test_a_plugins_state_that_cannot_be_read_again_is_told_before_a_night_is_los
     with pytest.raises(
         ComponentError, match=r"toy\.toml:\d+: the state_dict of optimizer 'counting' of giseg-count 2\.0"
     ):
-        train(recipe, out, Session(plugins, "cpu"))
+        train(Session(plugins, "cpu").experiment(recipe), out)
     assert not (out / "last.pt").exists() and (late == "true") == out.exists()

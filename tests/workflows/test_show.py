@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from gisegkit.build.ready import get_ready
 from gisegkit.components.losses.ratios import BCE
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.fit import fit
 from gisegkit.errors import RunError, TrainingError
 from gisegkit.types import IGNORE, Batch
 from gisegkit.workflows.show import STAGES, NotedPolicy, NotedTransform, as_mask, listen, see_batch, show_batch, view
-from gisegkit.workflows.train import assemble
 
 
 class Tap(torch.nn.Module):
@@ -48,11 +46,12 @@ class Keeping(Criterion):
 def fed(session, recipe):
     """What fit feeds the network: images and targets by epoch and step: 3 channels, batches of 8, 8 and 4."""
     tiny = recipe("train.epochs=2", "train.validate_every=2")
-    ready = get_ready(tiny, session, training=True)
+    experiment = session.experiment(tiny)
+    experiment.look_at_store()
     tap, criterion = Tap(), Keeping()
     optimizer = torch.optim.SGD(tap.parameters(), lr=0.1)
     training = replace(
-        assemble(ready, session)[0],
+        experiment.assembled.training,
         model=tap,
         criterion=criterion,
         optimizer=optimizer,
@@ -74,7 +73,7 @@ def fed(session, recipe):
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_what_is_shown_is_what_training_feeds_the_network(fed, session, recipe, epoch, step):
     images, targets = fed[epoch, step]
-    seen = see_batch(recipe(), session, epoch=epoch, batch=step, count=16)
+    seen = see_batch(session.experiment(recipe()), epoch=epoch, batch=step, count=16)
     assert len(seen.samples) == len(images)
     for index, sample in enumerate(seen.samples):
         last = sample.stages[-1]
@@ -86,7 +85,7 @@ def test_what_is_shown_is_what_training_feeds_the_network(fed, session, recipe, 
 
 
 def test_the_stages_are_the_steps_of_that_way(session, recipe):
-    seen = see_batch(recipe("input.slices=1"), session, epoch=1, batch=1, count=8)
+    seen = see_batch(session.experiment(recipe("input.slices=1")), epoch=1, batch=1, count=8)
     (note,) = [note for note in seen.notes if note.startswith("batch transform mixup (alpha = 0.4, p = 1.0): lambda ")]
     lam = float(note.split("lambda ")[1].split(";")[0])
     partners = [int(number) - 1 for number in note.split(": ")[-1].split()]
@@ -112,8 +111,8 @@ def test_the_stages_are_the_steps_of_that_way(session, recipe):
     ("slices", "says"), [(1, "1 channel"), (3, "3 channels, of which channel 2"), (5, "5 channels, of which channel 3")]
 )
 def test_the_slice_itself_is_shown_and_named(session, recipe, slices, says):
-    stack = see_batch(recipe(f"input.slices={slices}"), session, epoch=1, batch=1, count=1)
-    single = see_batch(recipe("input.slices=1"), session, epoch=1, batch=1, count=1)
+    stack = see_batch(session.experiment(recipe(f"input.slices={slices}")), epoch=1, batch=1, count=1)
+    single = see_batch(session.experiment(recipe("input.slices=1")), epoch=1, batch=1, count=1)
     np.testing.assert_array_equal(stack.samples[0].stages[0].image, single.samples[0].stages[0].image)
     assert "32 x 32 pixels" in stack.notes[0] and says in stack.notes[0]
     assert ("neighbours" in stack.notes[0]) is (slices > 1)
@@ -121,13 +120,13 @@ def test_the_slice_itself_is_shown_and_named(session, recipe, slices, says):
 
 def test_without_batch_transforms_there_are_two_stages(session, recipe):
     plain = recipe()
-    seen = see_batch(replace(plain, batch_transform=()), session, epoch=1, batch=1, count=2)
+    seen = see_batch(session.experiment(replace(plain, batch_transform=())), epoch=1, batch=1, count=2)
     assert [stage.name for stage in seen.samples[0].stages] == list(STAGES[:2])
     assert seen.notes[1:] == ("augmentation: baseline (p = 0.5)", "batch transforms: none")
 
 
 def test_a_transform_that_leaves_the_batch_alone_says_so(session, recipe):
-    seen = see_batch(recipe("batch_transform.0.p=0.0"), session, epoch=1, batch=1, count=1)
+    seen = see_batch(session.experiment(recipe("batch_transform.0.p=0.0")), epoch=1, batch=1, count=1)
     assert seen.notes[-1] == "batch transform mixup (alpha = 0.4, p = 0.0): not this batch"
     _, after, final = seen.samples[0].stages
     np.testing.assert_array_equal(after.image, final.image)
@@ -140,7 +139,7 @@ def test_a_transform_with_draws_for_each_slice_names_them_beside_it(session, rec
     specs = tuple(
         replace(tiny.batch_transform[0], name="final_device", params=params) for params in ({}, {"dropout": 0})
     )
-    seen = see_batch(replace(tiny, batch_transform=(specs[1],)), session, epoch=1, batch=1, count=8)
+    seen = see_batch(session.experiment(replace(tiny, batch_transform=(specs[1],))), epoch=1, batch=1, count=8)
     assert seen.notes[-1] == "batch transform final_device (dropout = 0): each slice has its own draws"
     kinds = set()
     for sample in seen.samples:
@@ -155,12 +154,12 @@ def test_a_transform_with_draws_for_each_slice_names_them_beside_it(session, rec
             assert not np.array_equal(final.image, after.image)
         kinds.add(names[-1])
     assert len(kinds) > 2
-    drops = see_batch(replace(tiny, batch_transform=(specs[0],)), session, epoch=1, batch=1, count=8)
+    drops = see_batch(session.experiment(replace(tiny, batch_transform=(specs[0],))), epoch=1, batch=1, count=8)
     assert any("CoarseDropout: " in line and line.endswith(" holes") for one in drops.samples for line in one.drawn)
 
 
 def test_the_title_says_which_batch_and_how_much_of_it(session, recipe):
-    whole, part = (see_batch(recipe(), session, epoch=2, batch=1, count=count) for count in (8, 3))
+    whole, part = (see_batch(session.experiment(recipe()), epoch=2, batch=1, count=count) for count in (8, 3))
     assert whole.title == "tiny: epoch 2, batch 1 of 3, 8 slices"
     assert part.title == "tiny: epoch 2, batch 1 of 3, 8 slices, the first 3 shown"
     assert [sample.title for sample in part.samples] == [sample.title for sample in whole.samples[:3]]
@@ -179,28 +178,28 @@ def test_the_title_says_which_batch_and_how_much_of_it(session, recipe):
 )
 def test_a_batch_that_training_does_not_have_is_refused(session, recipe, epoch, batch, message):
     with pytest.raises(TrainingError) as caught:
-        see_batch(recipe(), session, epoch=epoch, batch=batch, count=1)
+        see_batch(session.experiment(recipe()), epoch=epoch, batch=batch, count=1)
     assert message in str(caught.value)
 
 
 def test_the_file_holds_the_picture_and_replaces_an_older_one(session, recipe, tmp_path):
     out = tmp_path / "new" / "batch.png"
-    show_batch(recipe(), session, out, epoch=1, batch=1, count=2)
+    show_batch(session.experiment(recipe()), out, epoch=1, batch=1, count=2)
     small = cv2.imread(str(out))
     assert small is not None
-    show_batch(recipe(), session, out, epoch=1, batch=1, count=6)
+    show_batch(session.experiment(recipe()), out, epoch=1, batch=1, count=6)
     large = cv2.imread(str(out))
     assert large is not None and large.shape[0] > small.shape[0]
     assert [file.name for file in out.parent.iterdir()] == ["batch.png"]
     with pytest.raises(RunError, match="cannot be written"):
-        show_batch(recipe(), session, out / "inside.png", epoch=1, batch=1, count=1)
+        show_batch(session.experiment(recipe()), out / "inside.png", epoch=1, batch=1, count=1)
 
 
 def test_showing_needs_no_weights(session, recipe, monkeypatch):
     monkeypatch.setattr(
         "gisegkit.components.models.unet_family.unet", lambda **_: pytest.fail("the network is not needed")
     )
-    seen = see_batch(recipe("model.weights=imagenet"), session, epoch=1, batch=1, count=1)
+    seen = see_batch(session.experiment(recipe("model.weights=imagenet")), epoch=1, batch=1, count=1)
     assert len(seen.samples) == 1
 
 
@@ -257,7 +256,7 @@ def test_the_lines_of_each_slice_are_its_own(session, recipe, monkeypatch):
             return image + number, mask
 
     monkeypatch.setattr("gisegkit.components.augmentation.warp_policies.baseline", lambda *, size, p=0.5: Numbered())
-    seen = see_batch(replace(recipe(), batch_transform=()), session, epoch=1, batch=1, count=8)
+    seen = see_batch(session.experiment(replace(recipe(), batch_transform=())), epoch=1, batch=1, count=8)
     found = set()
     for sample in seen.samples:
         before, after = sample.stages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisegkit.build.ready import Session
+from gisegkit.build.session import Session
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.registry.kinds import Adder, Owner
@@ -105,7 +105,7 @@ def test_what_fails_is_said_once_and_the_others_go_on(tracked, tmp_path, names, 
     import re
 
     recipe, session, lines = tracked(*names)
-    with Trackers(recipe, RunDir(tmp_path), session, {}) as trackers:
+    with Trackers(session.experiment(recipe), RunDir(tmp_path), {}) as trackers:
         trackers.report(report(1))
         trackers.report(report(2))
     assert expected == CALLS
@@ -117,13 +117,13 @@ def test_what_fails_is_said_once_and_the_others_go_on(tracked, tmp_path, names, 
 
 def test_a_training_outlives_its_trackers(tracked, tmp_path):
     recipe, session, lines = tracked("down", "unbuilt")
-    run = train(recipe, tmp_path / "run", session)
+    run = train(session.experiment(recipe), tmp_path / "run")
     assert [entry["epoch"] for entry in run.metrics()] == [1, 2]
     assert sum(line.startswith("warning: tracker") for line in lines) == 2
 
 
 def test_trackers_are_finished_where_training_fails(tracked, tmp_path):
     recipe, session, _ = tracked("good")
-    with pytest.raises(RuntimeError, match="boom"), Trackers(recipe, RunDir(tmp_path), session, {}):
+    with pytest.raises(RuntimeError, match="boom"), Trackers(session.experiment(recipe), RunDir(tmp_path), {}):
         raise RuntimeError("boom")
     assert CALLS == ["made", "finished"]

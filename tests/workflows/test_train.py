@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
-from gisegkit.build.ready import Session
-from gisegkit.errors import ComponentError, RunError, TrainingError
-from gisegkit.plugins import load_plugins
+from gisegkit.build.session import Session
+from gisegkit.errors import ComponentError, DataError, RunError, TrainingError
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Adder, Owner
 from gisegkit.runs.folder import RunDir
-from gisegkit.workflows.train import rehearse, run_recipe, train
+from gisegkit.workflows.check import smoke_test
+from gisegkit.workflows.run import run_recipe
+from gisegkit.workflows.train import train
 
 
 def weights(run: RunDir, name: str = "last.pt"):
@@ -66,33 +67,49 @@ def test_no_case_trains_and_validates(finished):
     assert (split["part"] == "unlabelled").sum() == 10
 
 
+@pytest.mark.slow
 def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, recipe):
     run, scores = finished
-    again, repeated = run_recipe(recipe(), home / "again", session)
+    said: list[str] = []
+    again, evaluated, _ = run_recipe(replace(session, say=said.append).experiment(recipe()), home / "again")
+    repeated = evaluated.scores
     assert same(weights(run), weights(again))
     assert repeated["scores"] == scores["scores"]
     assert again.submission.read_bytes() == run.submission.read_bytes()
+    epochs = [line for line in said if line.startswith("epoch ")]
+    assert epochs and all(line.endswith(" left for the whole run") for line in epochs), "evaluation and prediction too"
 
 
+def test_a_part_without_slices_is_refused_before_the_training_and_not_after_it(home, session, recipe):
+    settings = recipe("dataset.test_cases=0", "predict.part=unlabelled")
+    with pytest.raises(DataError, match=r"choose another predict\.part"):
+        run_recipe(session.experiment(settings), home / "nothing-to-predict")
+    assert not (home / "nothing-to-predict" / "recipe.toml").exists()
+
+
+@pytest.mark.slow
 def test_filled_recipe_gives_the_same_weights(home, session, finished, recipe):
     run, _ = finished
     filled = load_recipe(run.recipe, registries=session.plugins.registries)
-    assert same(weights(run), weights(train(filled, home / "filled", session)))
+    assert same(weights(run), weights(train(session.experiment(filled), home / "filled")))
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(home, session, finished, recipe):
     run, _ = finished
-    two = train(recipe("train.workers=2"), home / "workers", session)
+    two = train(session.experiment(recipe("train.workers=2")), home / "workers")
     assert same(weights(run), weights(two))
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(home, session, finished, recipe):
     run, _ = finished
-    other = train(recipe("seed=1"), home / "seed", session)
+    other = train(session.experiment(recipe("seed=1")), home / "seed")
     assert not same(weights(run), weights(other))
 
 
 @pytest.mark.parametrize("kill_after", [1, 2])
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one(home, session, finished, kill_after, recipe):
     run, _ = finished
     folder = home / f"killed{kill_after}"
@@ -108,8 +125,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one(home, session, finished, kil
             raise Killed
 
     with pytest.raises(Killed):
-        train(recipe(), folder, Session(session.plugins, "cpu", say=say))
-    resumed = train(recipe(), folder, session, resume=True)
+        train(Session(session.plugins, "cpu", say=say).experiment(recipe()), folder)
+    resumed = train(session.experiment(recipe()), folder, resume=True)
     assert same(weights(run), weights(resumed))
     assert same(weights(run, "best.pt"), weights(resumed, "best.pt"))
 
@@ -120,6 +137,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(home, session, finished, kil
     assert [plain(entry) for entry in resumed.metrics()] == [plain(entry) for entry in run.metrics()]
 
 
+@pytest.mark.slow
 def test_a_kill_between_two_files_is_repaired(home, session, finished, recipe):
     """The newest metrics and best weights are written, last.pt is not: the epoch is repeated, nothing stands twice."""
     run, _ = finished
@@ -130,9 +148,9 @@ def test_a_kill_between_two_files_is_repaired(home, session, finished, recipe):
         if line.startswith("epoch 1/"):
             early.append((folder / "last.pt").read_bytes())
 
-    torn = train(recipe(), folder, Session(session.plugins, "cpu", say=keep))
+    torn = train(Session(session.plugins, "cpu", say=keep).experiment(recipe()), folder)
     (folder / "last.pt").write_bytes(early[0])
-    train(recipe(), folder, session, resume=True)
+    train(session.experiment(recipe()), folder, resume=True)
     assert same(weights(run), weights(torn))
     assert [entry["epoch"] for entry in torn.metrics()] == [1, 2, 3]
 
@@ -140,20 +158,22 @@ def test_a_kill_between_two_files_is_repaired(home, session, finished, recipe):
 def test_resume_refuses_another_recipe(session, finished, recipe):
     run, _ = finished
     with pytest.raises(RunError, match=r"another recipe[\s\S]*optimizer"):
-        train(recipe("optimizer.lr=0.1"), run.path, session, resume=True)
+        train(session.experiment(recipe("optimizer.lr=0.1")), run.path, resume=True)
 
 
 def test_a_finished_run_is_not_overwritten(home, session, finished, recipe):
     run, _ = finished
     before = (run.path / "last.pt").read_bytes()
     with pytest.raises(RunError, match="--resume"):
-        train(recipe(), run.path, session)
+        train(session.experiment(recipe()), run.path)
     assert (run.path / "last.pt").read_bytes() == before
 
 
 def test_early_stopping(home, session, recipe):
     sets = ["optimizer.name=sgd", "optimizer.lr=1e-12", "train.patience=1", "train.epochs=6", "tracker.0.name=csv"]
-    run = train(recipe(*sets), home / "early", session)
+    said: list[str] = []
+    run = train(replace(session, say=said.append).experiment(recipe(*sets)), home / "early")
+    assert all("  at most about " in line and line.endswith(" left") for line in said if line.startswith("epoch "))
     best = [entry["epoch"] for entry in run.metrics() if entry["best"]]
     assert len(run.metrics()) == best[-1] + 1 < 6
 
@@ -161,51 +181,8 @@ def test_early_stopping(home, session, recipe):
 def test_a_loss_that_is_not_finite_is_named(home, session, recipe):
     with pytest.raises(TrainingError, match=r"epoch 1, step \d+[\s\S]*clip_norm"):
         train(
-            recipe("optimizer.name=sgd", "optimizer.lr=1e30", "train.clip_norm=0.0"),
-            home / "nan",
-            session,
+            session.experiment(recipe("optimizer.name=sgd", "optimizer.lr=1e30", "train.clip_norm=0.0")), home / "nan"
         )
-
-
-def test_rehearse_writes_nothing(home, session, recipe):
-    before = set(home.iterdir())
-    lines = rehearse(recipe(), session)
-    assert any("parameters" in line for line in lines) and any("one batch of 2" in line for line in lines)
-    assert set(home.iterdir()) == before
-
-
-@pytest.mark.parametrize("silenced", [False, True])
-def test_a_plugin_loss_with_a_wrong_gradient_is_a_warning_that_a_recipe_can_silence(home, silenced):
-    plugins = load_plugins(selection="none")
-    adder = Adder(Owner("giseg-wrong", "0.1"))
-    adder.loss("wrong", WrongGradient)
-    for component in adder.components:
-        plugins.registries[component.kind].add(component)
-    said = []
-    session = Session(plugins, device="cpu", say=said.append)
-    overrides = ["loss.0.name=wrong", f"train.check_gradients={str(not silenced).lower()}", "train.micro_batch=0"]
-    rehearse(load_recipe(home / "tiny.toml", registries=plugins.registries, overrides=overrides), session)
-    warned = [line for line in said if "loss 'wrong' of giseg-wrong 0.1: " in line and "the gradient is wrong" in line]
-    assert len(warned) == (not silenced)
-
-
-class _Half(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, logits, target):
-        ctx.save_for_backward(logits, target)
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), target)
-
-    @staticmethod
-    def backward(ctx, grad):
-        logits, target = ctx.saved_tensors
-        return grad * (logits.sigmoid() - target) / logits.numel() / 2, None
-
-
-class WrongGradient(torch.nn.Module):
-    """Cross-entropy whose backward pass is half of what it should be."""
-
-    def forward(self, logits, target):
-        return _Half.apply(logits, target)
 
 
 def test_no_global_generator_is_touched(home, session, recipe):
@@ -214,16 +191,17 @@ def test_no_global_generator_is_touched(home, session, recipe):
     expected = torch.rand(3), np.random.rand(3)
     torch.manual_seed(5)
     np.random.seed(5)
-    train(recipe("train.epochs=1"), home / "global", session)
+    train(session.experiment(recipe("train.epochs=1")), home / "global")
     assert torch.equal(torch.rand(3), expected[0])
     assert np.array_equal(np.random.rand(3), expected[1])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.slow
 def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precision):
     """The gradient scaler's state is part of what a run goes on from."""
     sets = [f"train.precision={precision}", "train.epochs=2"]
-    whole = train(recipe(*sets), home / f"whole-{precision}", session)
+    whole = train(session.experiment(recipe(*sets)), home / f"whole-{precision}")
     assert all(np.isfinite(entry["loss"]) for entry in whole.metrics())
 
     class Killed(RuntimeError):
@@ -235,16 +213,18 @@ def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precis
 
     folder = home / f"killed-{precision}"
     with pytest.raises(Killed):
-        train(recipe(*sets), folder, Session(session.plugins, "cpu", say=die))
-    assert same(weights(whole), weights(train(recipe(*sets), folder, session, resume=True)))
+        train(Session(session.plugins, "cpu", say=die).experiment(recipe(*sets)), folder)
+    assert same(weights(whole), weights(train(session.experiment(recipe(*sets)), folder, resume=True)))
 
 
+@pytest.mark.slow
 def test_micro_batches_with_clipping_train(home, session, recipe):
-    run = train(recipe("train.micro_batch=4", "train.epochs=5"), home / "micro", session)
+    run = train(session.experiment(recipe("train.micro_batch=4", "train.epochs=5")), home / "micro")
     losses = [entry["loss"] for entry in run.metrics()]
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_the_run_says_so(
     monkeypatch, home, session, finished, recipe
 ):
@@ -253,18 +233,22 @@ def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_the_run_says_
 
     monkeypatch.setattr(torch, "compile", compiler)
     lines = []
-    run = train(recipe("train.compile=true"), home / "compiled", Session(session.plugins, "cpu", say=lines.append))
+    run = train(
+        Session(session.plugins, "cpu", say=lines.append).experiment(recipe("train.compile=true")), home / "compiled"
+    )
     plain, _ = finished
     assert same(weights(plain), weights(run))
     notes = [line for line in lines if line.startswith("train.compile = true")]
     assert len(notes) == 1 and "no compiler on this machine" in notes[0]
     assert run.metrics()[0]["notes"] == notes
-    assert any("no compiler on this machine" in line for line in rehearse(recipe("train.compile=true"), session))
+    assert any(
+        "no compiler on this machine" in line for line in smoke_test(session.experiment(recipe("train.compile=true")))
+    )
 
 
 def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(home, session, recipe):
     with pytest.raises(TrainingError, match=r"Raise train\.micro_batch"):
-        train(recipe("train.micro_batch=1"), home / "single", session)
+        train(session.experiment(recipe("train.micro_batch=1")), home / "single")
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
@@ -297,7 +281,7 @@ def trained_with_faults(monkeypatch, recipe, folder, session, *, faults):
             lines.append(line)
             session.say(line)
 
-        run = train(recipe, folder, Session(session.plugins, "cpu", say=say))
+        run = train(Session(session.plugins, "cpu", say=say).experiment(recipe), folder)
     return run, list(batches.items()), lines
 
 
@@ -313,7 +297,8 @@ def faultless(home, session, recipe):
         return trained_with_faults(patch, recipe(), home / "faultless", session, faults=())
 
 
-@pytest.mark.parametrize("fault", range(1, 10))
+@pytest.mark.parametrize("fault", [1, 5, 9])  # a first step, one amid and the last of all
+@pytest.mark.slow
 def test_memory_that_runs_out_at_any_step_changes_neither_data_nor_draws_nor_steps(
     monkeypatch, home, session, recipe, faultless, fault
 ):
@@ -330,6 +315,7 @@ def test_memory_that_runs_out_at_any_step_changes_neither_data_nor_draws_nor_ste
     assert faulty["optimizer"]["state"][0]["step"] == 9
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_micro_batch_that_memory_left(monkeypatch, home, session, recipe):
     settings = recipe("train.epochs=2")
     whole, _, _ = trained_with_faults(monkeypatch, settings, home / "fault-whole", session, faults=(1,))
@@ -346,7 +332,7 @@ def test_a_resumed_run_keeps_the_micro_batch_that_memory_left(monkeypatch, home,
         trained_with_faults(
             monkeypatch, settings, home / "fault-killed", Session(session.plugins, "cpu", say=die), faults=(1,)
         )
-    resumed = train(settings, home / "fault-killed", session, resume=True)
+    resumed = train(session.experiment(settings), home / "fault-killed", resume=True)
     assert same(weights(whole), weights(resumed))
     assert resumed.state()["recomputing"] is True
 
@@ -361,20 +347,21 @@ def test_memory_that_runs_out_in_the_optimizer_is_no_step_to_repeat(monkeypatch,
 
     monkeypatch.setattr(torch.optim.Adam, "step", failing)
     with pytest.raises(TrainingError, match=r"optimizer updated the weights, at epoch 1, step 1.*--resume"):
-        train(recipe(), home / "optimizer-fault", session)
+        train(session.experiment(recipe()), home / "optimizer-fault")
 
 
+@pytest.mark.slow
 def test_the_plan_is_kept_and_a_small_budget_is_met(home, session, recipe):
     lines = []
     speaking = Session(session.plugins, "cpu", say=lines.append)
-    run = train(recipe("train.epochs=1", "train.memory=64GiB"), home / "planned", speaking)
+    run = train(speaking.experiment(recipe("train.epochs=1", "train.memory=64GiB")), home / "planned")
     plan = run.environment()["memory"]
     assert plan["micro_batch"] == 8 and plan["predicted"] < plan["budget"]
     assert sum(plan["parts"].values()) == plan["predicted"]
     assert any(line.startswith("memory: all 8 slices at once: ") for line in lines)
     fixed = plan["predicted"] - plan["parts"]["activations"] - plan["parts"]["workspace"]
     budget = fixed + (plan["predicted"] - fixed) // 2
-    small = train(recipe("train.epochs=1", f"train.memory={budget}B"), home / "small-memory", speaking)
+    small = train(speaking.experiment(recipe("train.epochs=1", f"train.memory={budget}B")), home / "small-memory")
     planned = small.environment()["memory"]
     assert planned["predicted"] <= budget
     assert planned["checkpointing"] or planned["micro_batch"] < 8
@@ -382,15 +369,18 @@ def test_the_plan_is_kept_and_a_small_budget_is_met(home, session, recipe):
 
 def test_a_budget_that_nothing_fits_is_refused_with_ways_out(home, session, recipe):
     with pytest.raises(TrainingError, match=r"(?s)predicted to take .*train\.memory.*What would help.*encoder.*--set"):
-        train(recipe("train.memory=200KB"), home / "no-memory", session)
+        train(session.experiment(recipe("train.memory=200KB")), home / "no-memory")
     assert not (home / "no-memory").exists()
 
 
 # --- losses by epoch ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_loss_may_begin_and_end_and_each_is_logged_by_name(home, session, recipe):
-    run = train(recipe("loss.0.end_epoch=2", "loss.1.start_epoch=2", "loss.1.weight=2.0"), home / "schedule", session)
+    run = train(
+        session.experiment(recipe("loss.0.end_epoch=2", "loss.1.start_epoch=2", "loss.1.weight=2.0")), home / "schedule"
+    )
     entries = run.metrics()
     assert [list(entry["losses"]) for entry in entries] == [["bce"], ["bce", "tversky"], ["tversky"]]
     assert entries[0]["loss"] == pytest.approx(0.5 * entries[0]["losses"]["bce"])
@@ -407,10 +397,11 @@ def test_a_loss_may_begin_and_end_and_each_is_logged_by_name(home, session, reci
 
 def test_cross_entropy_is_refused_on_classes_that_may_overlap(home, session, recipe):
     with pytest.raises(ComponentError, match=r"tiny\.toml.*'ce'.*'phantom' \(large_bowel, .*may overlap; use bce"):
-        train(recipe("loss.1.name=ce"), home / "overlaps", session)
+        train(session.experiment(recipe("loss.1.name=ce")), home / "overlaps")
     assert not (home / "overlaps").exists()
 
 
+@pytest.mark.slow
 def test_cross_entropy_trains_on_label_files_and_its_masks_exclude_one_another(home, session, tmp_path):
     """Two classes and a background in one label file: softmax in training and in prediction."""
     import cv2
@@ -449,13 +440,14 @@ name = "ce"
 name = "adam"
 lr = 1e-2
 [train]
-epochs = 100
-batch_size = 6
-validate_every = 100
+epochs = 40
+batch_size = 3
+validate_every = 40
 """
     (tmp_path / "exclusive.toml").write_text(text)
     chosen = load_recipe(tmp_path / "exclusive.toml", registries=session.plugins.registries)
-    run, scores = run_recipe(chosen, tmp_path / "out", session)
+    run, evaluated, _ = run_recipe(session.experiment(chosen), tmp_path / "out")
+    scores = evaluated.scores
     assert scores["scores"]["dice"] > 0.8
     rows = (run.predictions / "submission.csv").read_text().splitlines()[1:]
     pixels = {}
@@ -471,14 +463,16 @@ validate_every = 100
 # --- weights --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_runs_weights_and_says_what_matched(home, session, recipe, finished):
     first, _ = finished
     lines = []
     start = f"train.init_from={first.path.as_posix()}"
     run = train(
-        recipe(start, "train.epochs=1", "optimizer.lr=1e-12"),
+        Session(session.plugins, "cpu", say=lines.append).experiment(
+            recipe(start, "train.epochs=1", "optimizer.lr=1e-12")
+        ),
         home / "continued",
-        Session(session.plugins, "cpu", say=lines.append),
     )
     report = next(line for line in lines if "tensors loaded" in line)
     assert f"of the run {first.path.as_posix()}" in report and "random" not in report
@@ -490,13 +484,14 @@ def test_a_run_starts_from_another_runs_weights_and_says_what_matched(home, sess
 def test_another_network_is_not_continued(home, session, recipe, finished):
     start = f"train.init_from={finished[0].path.as_posix()}"
     with pytest.raises(RunError, match="is no run folder"):
-        train(recipe("train.init_from=nowhere"), home / "from-nowhere", session)
+        train(session.experiment(recipe("train.init_from=nowhere")), home / "from-nowhere")
     other = ("model.name=r2unet", "model.width=4", "model.depth=3")
     with pytest.raises(ComponentError, match=r"init_from: nothing in .*finished.* fits this network"):
-        train(recipe(start, *other), home / "from-another", session)
+        train(session.experiment(recipe(start, *other)), home / "from-another")
     assert not (home / "from-another").exists()
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_in_smaller_pieces(home, session, recipe):
     class Killed(Exception):
         pass
@@ -507,9 +502,11 @@ def test_a_run_may_go_on_in_smaller_pieces(home, session, recipe):
 
     folder = home / "recut"
     with pytest.raises(Killed):
-        train(recipe(), folder, Session(session.plugins, "cpu", say=die))
+        train(Session(session.plugins, "cpu", say=die).experiment(recipe()), folder)
     assert RunDir.open(folder).state()["micro_batch"] == 8
     lines = []
-    run = train(recipe("train.micro_batch=4"), folder, Session(session.plugins, "cpu", say=lines.append), resume=True)
+    run = train(
+        Session(session.plugins, "cpu", say=lines.append).experiment(recipe("train.micro_batch=4")), folder, resume=True
+    )
     assert run.state()["micro_batch"] == 4
     assert "batches are cut anew, into micro-batches of 4 (were 8)" in lines

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import functools
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 
+from gisegkit.data.files import read_bytes
 from gisegkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,8 +30,11 @@ Note = list[Any]
 Known = dict[str, Note]
 """Notes by path."""
 
-READERS = ("files", "geometry", "planes", "rle", "shards", "slices", "sources", "store")
-"""Modules of gisegkit.data whose code settles what is stored."""
+READERS = ("files", "geometry", "planes", "reading", "rle", "store.shards", "store.sources", "store.store")
+"""Modules of gisegkit.data whose code decides what is stored."""
+
+READS_DOCSTRINGS = re.compile(rb"__do[c]__|getdo[c]")
+"""Is found in code to which its docstrings may matter; spelled so that this module is not such code."""
 
 
 def digest(content: str | bytes) -> str:
@@ -58,7 +63,7 @@ def stamped(file: str) -> list[Any]:
     # Taken first: a file that is written while it is read differs from its stamp, and is looked at again next time.
     before = stamp(file) or [0, 0, 0]
     try:
-        return [*before, digest(Path(file).read_bytes())]
+        return [*before, digest(read_bytes(file))]
     except FileNotFoundError:
         return [0, 0, 0, ""]
     except OSError as error:
@@ -124,7 +129,7 @@ class Sources:
 
 @functools.cache
 def code_of(dataset: type) -> str:
-    """A digest of the code that makes what is stored.
+    """A digest of the code that makes what is stored; see ``meaning`` for what counts as its code.
 
     That is the modules of the dataset's classes, those that its own module imports from the same package, directly or
     through others, and gisegkit's readers. What else happens to be loaded differs from command to command.
@@ -142,11 +147,34 @@ def code_of(dataset: type) -> str:
         done.add(name)
         code[name] = _code(name)
         waiting += _imports(name, code[name])
-    return digest(b"\0".join([cv2.__version__.encode(), *(code[name] for name in sorted(code))]))
+    return digest(b"\0".join([cv2.__version__.encode(), *(meaning(code[name]) for name in sorted(code))]))
+
+
+def meaning(code: bytes) -> bytes:
+    """What a module does, without its comments, docstrings and formatting.
+
+    Code that is not Python source (a compiled module) stands for itself. So does code that reads docstrings.
+    """
+    if READS_DOCSTRINGS.search(code):
+        return code
+    try:
+        tree = ast.parse(code)
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [line for line in body if not _is_text(line)]  # type: ignore[attr-defined]
+        return ast.dump(tree).encode(errors="surrogatepass")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code
+
+
+def _is_text(line: ast.stmt) -> bool:
+    """Whether a statement is nothing but a text, as the docstrings of modules, functions and attributes are."""
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _code(name: str) -> bytes:
-    """The content of a module's file, compiled ones included; nothing where it has none, as in a notebook."""
+    """The content of a module's file, compiled ones included; nothing if it has none, as in a notebook."""
     file = _file(name)
     with contextlib.suppress(OSError):
         return Path(file).read_bytes() if file else b""
@@ -169,7 +197,7 @@ def _imports(name: str, code: bytes) -> Iterator[str]:
     package = name if Path(file).stem == "__init__" else name.rpartition(".")[0]
     try:
         tree = ast.parse(code)
-    except (SyntaxError, ValueError):  # compiled
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # compiled, or nested too deep
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

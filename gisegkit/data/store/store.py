@@ -19,8 +19,7 @@ import numpy as np
 
 from gisegkit.data.files import cache_home
 from gisegkit.data.geometry import make_geometry
-from gisegkit.data.reading import check_size, read_mask, read_slice, refuse_not_finite
-from gisegkit.data.slices import largest
+from gisegkit.data.reading import check_size, largest, read_mask, read_slice, refuse_not_finite
 from gisegkit.data.store.disk_space import DO_WITHOUT, check_room, needed, remove_left_behind, used
 from gisegkit.data.store.shards import Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
 from gisegkit.data.store.sources import Known, Sources, code_of, digest

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gisegkit.components.augmentation.none import none
 
@@ -46,6 +47,7 @@ def test_none_gives_back_the_sample():
     assert new_mask.flags.c_contiguous
 
 
+@pytest.mark.slow
 def test_policies_that_are_not_albumentations_own_work_without_it():
     command, folder = [sys.executable, "-c", WITHOUT_ALBUMENTATIONS], Path(__file__).parents[3]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -150,6 +150,7 @@ def test_mixing_masks_would_be_another_loss_for_dice_and_the_same_for_bce():
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 3.0])
+@pytest.mark.slow
 def test_lambda_follows_beta(alpha):
     """10,000 batches, each with the generator that training gives it; lam is read from the batch."""
     mixup = Mixup(alpha=alpha)

@@ -48,6 +48,7 @@ def test_no_scan_has_a_name_that_recipes_leave_out() -> None:
         assert not {f"case{case}_day{day}" for day in days} & KNOWN_BAD
 
 
+@pytest.mark.slow
 def test_every_scan_made_is_used_by_a_recipe_of_the_competition(tmp_path: Path) -> None:
     write_phantom(tmp_path / "ph", cases=13, days=1, slices=8, seed=0)
     for exclude in EXCLUSIONS:
@@ -55,6 +56,7 @@ def test_every_scan_made_is_used_by_a_recipe_of_the_competition(tmp_path: Path) 
         assert (dataset.table["scan"].nunique(), dataset.dropped) == (13, ())
 
 
+@pytest.mark.slow
 def test_exclusive_classes_are_the_same_but_for_pixels_of_several_and_are_prepared_anew() -> None:
     settings = {"cases": 2, "days": 1, "slices": 12, "test_cases": 0}
     plain, exclusive = Phantom(**settings), Phantom(**settings, exclusive=True)

@@ -146,6 +146,7 @@ def test_building_leaves_the_random_numbers_and_running_statistics_alone():
     assert all(int(value) == 0 for name, value in model.state_dict().items() if name.endswith("num_batches_tracked"))
 
 
+@pytest.mark.slow
 def test_the_page_has_every_network_with_its_numbers():
     """Built on no device, with the defaults: the parameters and the least batch of docs/models.md."""
     page = (Path(__file__).parents[3] / "docs" / "models.md").read_text()

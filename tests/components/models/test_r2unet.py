@@ -132,6 +132,7 @@ def test_levels_of_the_papers_network():
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", "efficientnet-b1", "mit_b0", "tu-test_convnext"])
+@pytest.mark.slow
 def test_the_decoder_over_another_encoder(encoder):
     model = r2unet(in_channels=2, classes=3, encoder=encoder, weights="none", width=2, steps=1)
     assert [block.unit.project.out_channels for block in model.decoder.blocks] == [32, 16, 8, 4, 2]

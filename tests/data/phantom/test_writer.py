@@ -63,6 +63,7 @@ def scans(small: Path) -> Scans:
     return read(small)
 
 
+@pytest.mark.slow
 def test_same_parameters_give_the_same_bytes_and_another_seed_others(small: Path, tmp_path: Path) -> None:
     again = contents(write_phantom(tmp_path / "again", **SMALL, test_cases=1))
     assert again == contents(small)
@@ -120,6 +121,7 @@ def test_both_sizes_with_their_scanners_ranges(scans: Scans) -> None:
 
 
 @pytest.mark.parametrize(("slices", "share"), [(16, (0.2, 0.45)), (96, (0.5, 0.62))])
+@pytest.mark.slow
 def test_both_ends_of_a_scan_are_empty(tmp_path: Path, slices: int, share: tuple[float, float]) -> None:
     for _, masks in read(write_phantom(tmp_path / "p", cases=2, days=1, slices=slices, seed=0)).values():
         empty = [not mask.any() for mask in masks]
@@ -179,6 +181,7 @@ def mean_dice(everywhere: np.ndarray, organ: np.ndarray, low: np.ndarray, high: 
     return np.asarray(dice.sum(axis=0) / np.maximum((total > 0).sum(axis=0), 1))
 
 
+@pytest.mark.slow
 def test_no_intensity_threshold_solves_it(tmp_path: Path) -> None:
     """The best interval a class, one-sided ones among them, chosen on 4 cases and tried on 2 others."""
     bins = 100

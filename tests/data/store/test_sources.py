@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import importlib.util
 import os
 import re
 import sys
@@ -10,10 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from gisegkit.components.datasets.folder import Folder
+from gisegkit.components.datasets.phantom import Phantom
 from gisegkit.components.datasets.uwmgi import UWMGI
-from gisegkit.data import slices
 from gisegkit.data.store import sources
-from gisegkit.data.store.sources import Sources, code_of, digest, stamp, stamped
+from gisegkit.data.store.sources import READERS, Sources, code_of, digest, meaning, stamp, stamped
 from gisegkit.errors import DataError
 
 
@@ -45,6 +49,7 @@ def test_a_source_is_a_file_that_can_be_read(tmp_path, monkeypatch):
     def forbidden(path):
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.png").touch()
     monkeypatch.setattr(Path, "read_bytes", forbidden)
     with pytest.raises(DataError, match=r"a\.png: cannot be read \(Permission denied\)"):
         stamped(str(tmp_path / "a.png"))
@@ -143,9 +148,106 @@ def test_a_compiled_reader_and_one_without_a_file(tmp_path, monkeypatch):
     assert code_of.__wrapped__(kind) == nowhere
 
 
-@pytest.mark.parametrize("name", ["slices", "planes"])
-def test_what_fills_limits_and_masks_is_part_of_the_key(monkeypatch, name):
-    assert slices.largest.__module__ == "gisegkit.data.slices"
-    before, original = code_of.__wrapped__(UWMGI), sources._code
-    monkeypatch.setattr(sources, "_code", lambda module: original(module) + b"#" * module.endswith(f".{name}"))
+CODE = """'What it reads.'
+VALUE = 1
+'What VALUE is.'
+
+
+class Reader:
+    'A reader.'
+
+    def image(self, row):
+        'Reads a row.'
+        return VALUE  # of all rows
+"""
+EDITS = {
+    "module's docstring": ("What it reads", "What is read"),
+    "attribute's docstring": ("What VALUE is", "Which VALUE"),
+    "class's docstring": ("A reader", "One that reads"),
+    "function's docstring": ("Reads a row", "Reads"),
+    "comment": ("of all rows", "of every row"),
+    "formatting": ("VALUE = 1", "VALUE   =   (1)"),
+    "blank lines": ("\n\n\n", "\n"),
+    "line ends": ("\n", "\r\n"),
+}
+
+
+@pytest.fixture(params=EDITS)
+def edited(request):
+    """A plugin's module in other words: the same code."""
+    text = CODE.replace(*EDITS[request.param])
+    assert text != CODE
+    return text
+
+
+@pytest.mark.parametrize("module", ["dataset", "reading"])
+def test_other_words_in_a_plugin_make_nothing_stale(package, edited, module):
+    own = "\nfrom . import reading\n"
+    before = code_of.__wrapped__(package(dataset=CODE + own, reading=CODE))
+    files = {"dataset": CODE + own, "reading": CODE} | {module: edited + own * (module == "dataset")}
+    assert code_of.__wrapped__(package(**files)) == before
+    files[module] = files[module].replace("return VALUE", "return VALUE + 1")
+    assert code_of.__wrapped__(package(**files)) != before
+
+
+@pytest.mark.parametrize("text", ["__doc__", "inspect.getdoc(Reader)"])
+def test_where_code_reads_docstrings_they_are_code(text):
+    code = f"{CODE}\nprint({text})\n".encode()
+    assert meaning(code) == code
+
+
+@pytest.mark.parametrize(
+    "code", [b"\x7fELF\0\xff\xfe", b"VALUE = \n", b"\xff = 1", b"VALUE = " + b"-" * 100_000 + b"1"]
+)
+def test_what_is_no_source_stands_for_itself(code):
+    assert meaning(code) == code
+
+
+def test_a_text_that_is_not_unicode_has_a_meaning():
+    assert meaning(b"VALUE = '\\udc80'  # a") == meaning(b"VALUE = '\\udc80'") != meaning(b"VALUE = '\\udc81'")
+
+
+@pytest.mark.parametrize("module", [*(f"gisegkit.data.{name}" for name in READERS), UWMGI.__module__])
+def test_new_code_of_gisegkits_readers_makes_stale_and_other_words_do_not(tmp_path, monkeypatch, module):
+    before, original = code_of.__wrapped__(UWMGI), sources._file
+    copy = tmp_path / "copy.py"
+    monkeypatch.setattr(sources, "_file", lambda name: str(copy) if name == module else original(name))
+    source = Path(original(module)).read_text(encoding="utf-8")
+    assert source.startswith('"""')
+    copy.write_text("# a comment\n\n" + source.replace('"""', '"""Other words. ', 1), encoding="utf-8")
+    assert code_of.__wrapped__(UWMGI) == before
+    copy.write_text(f"{source}\nNEW = 1\n", encoding="utf-8")
     assert code_of.__wrapped__(UWMGI) != before
+
+
+DECIDE_NOTHING = {
+    "gisegkit.data.names": "which ids, cases and positions the rows have; the ids are in the key",
+    "gisegkit.data.phantom.writer": "writes files, which are known by their content",
+    "gisegkit.data.store.disk_space": "whether there is room",
+}
+
+
+def test_every_module_of_data_that_the_readers_import_is_a_reader_or_decides_nothing():
+    """So that one that moves, or a new one, is thought about."""
+    kinds = (UWMGI, Folder, Phantom)
+    modules = {f"gisegkit.data.{name}" for name in READERS} | {kind.__module__ for kind in kinds}
+    imported = {name for module in modules for name in imports(module)}
+    assert {name for name in imported if find(name)} <= modules | set(DECIDE_NOTHING)
+    assert set(DECIDE_NOTHING) <= imported and all(map(find, modules))
+
+
+def imports(module):
+    """The modules of gisegkit.data that one imports when it runs: not those that it names in annotations alone."""
+    tree = ast.parse(Path(sources._file(module)).read_bytes())
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            found = [other for other in found if other not in node.body]
+    names = {f"{node.module}{end}" for node in found for end in ("", *(f".{alias.name}" for alias in node.names))}
+    return {name for name in names if name.startswith("gisegkit.data.")}
+
+
+def find(module):
+    with contextlib.suppress(ModuleNotFoundError):  # a name in a module
+        return importlib.util.find_spec(module) is not None
+    return False

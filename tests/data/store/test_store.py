@@ -61,6 +61,7 @@ def source(dataset, layout, store=None, **options):
 
 @pytest.mark.parametrize("normalize", [name for name in NORMALIZATIONS if not name.endswith("percentile")])
 @pytest.mark.parametrize("layout", [SIZED, Layout((48, 40), "stretch", "linear"), Layout((300, 280), "fit", "area")])
+@pytest.mark.slow
 def test_sized_slices_equal_those_of_the_files(make, layout, normalize):
     store = make(layout)
     everything(store)
@@ -77,6 +78,7 @@ def test_sized_slices_equal_those_of_the_files(make, layout, normalize):
 
 
 @pytest.mark.parametrize("normalize", NORMALIZATIONS)
+@pytest.mark.slow
 def test_native_slices_equal_those_of_the_files_to_the_bit(make, normalize):
     store = make(Layout())
     everything(store)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from gisegkit.build.ready import get_ready, score_all
 from gisegkit.errors import GisegError, RunError
 from gisegkit.recipe.load import load_recipe
 from gisegkit.types import silent
+from gisegkit.workflows.train import train
 
 RECIPE = """
 name = "notes"
@@ -40,15 +40,16 @@ name = "dice"
 
 
 def test_fresh_network_is_that_of_the_recipe(recipe, session):
-    first, second = get_ready(recipe(), session, training=True), get_ready(recipe(), session, training=True)
+    first, second = (session.experiment(recipe()) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
     assert first.facts == {"classes": ["large_bowel", "small_bowel", "stomach"], "channels": 3}
 
 
 def test_trained_weights_are_loaded(recipe, session, finished):
     run, scores = finished
-    ready = get_ready(recipe(), session, training=True, weights=run.weights())
-    board = score_all(ready, ready.data.validation, silent)
+    experiment = session.experiment(recipe())
+    experiment.load(run.weights())
+    board = experiment.score(experiment.split.validation, silent)
     assert board.scores() == scores["scores"]
 
 
@@ -56,7 +57,7 @@ def test_trained_weights_are_loaded(recipe, session, finished):
 def test_weights_of_other_channels_are_refused(recipe, session, finished, change):
     run, _ = finished
     with pytest.raises(RunError, match="channels = 3, these data have"):
-        get_ready(recipe(change), session, training=False, weights=run.weights())
+        session.experiment(recipe(change)).load(run.weights())
 
 
 @pytest.mark.parametrize(
@@ -70,24 +71,28 @@ def test_weights_of_other_channels_are_refused(recipe, session, finished, change
 def test_what_fails_at_once_does_so_before_slices_are_prepared(recipe, session, tmp_path, monkeypatch, change, message):
     monkeypatch.setenv("GISEG_CACHE", str(tmp_path / "cache"))
     with pytest.raises(GisegError, match=message):
-        get_ready(recipe(change), session, training=True, prepare=True)
+        train(session.experiment(recipe(change)), tmp_path / "run")
     assert not (tmp_path / "cache").exists()
 
 
 def test_slices_are_prepared_and_said_once_the_network_is_there(recipe, session, tmp_path, monkeypatch):
     monkeypatch.setenv("GISEG_CACHE", str(tmp_path / "cache"))
     said = []
-    ready = get_ready(recipe(), replace(session, say=said.append), training=True, prepare=True)
-    assert ready.data.prepared.made > 0
+    experiment = replace(session, say=said.append).experiment(recipe())
+    experiment.prepare()
+    assert experiment.prepared.made > 0
     assert [line for line in said if line.startswith("prepared: ")]
-    assert not get_ready(recipe(), session, training=True, prepare=True).data.prepared.made
+    again = session.experiment(recipe())
+    again.prepare()
+    assert not again.prepared.made
 
 
 def test_slices_without_neighbours_are_told_before_training(recipe, session):
     said = []
-    get_ready(recipe("input.stride=20", "input.edge=zero"), replace(session, say=said.append), training=True)
+    listening = replace(session, say=said.append)
+    listening.experiment(recipe("input.stride=20", "input.edge=zero")).check_data(training=True)
     assert [line for line in said if "no scan has two slices at a distance of 20" in line]
-    get_ready(recipe(), replace(session, say=said.clear), training=True)
+    replace(session, say=said.clear).experiment(recipe()).check_data(training=True)
 
 
 def test_what_a_dataset_notes_is_told_once_a_session(tmp_path, session):
@@ -101,5 +106,5 @@ def test_what_a_dataset_notes_is_told_once_a_session(tmp_path, session):
     told = []
     own = replace(session, say=told.append, said=set())
     for training in (True, False):
-        get_ready(recipe, own, training=training)
+        own.experiment(recipe).check_data(training=training)
     assert ["3 cases (p0 ... p2)" in line for line in told if line.startswith("note: ")] == [True]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from gisegkit.build.dataset import build_dataset
-from gisegkit.build.parts import build_data, build_model
+from gisegkit.build.experiment import Experiment
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
@@ -81,85 +79,49 @@ def recipe(tmp_path, registries):
 
 
 def test_data(recipe, registries):
-    data = build_data(recipe(), registries)
+    data = Experiment(recipe(), registries)
+    train, validation = data.split
     assert data.channels == 3
-    assert sorted([*data.train, *data.validation]) == list(range(6))
-    groups = data.dataset.table["case"]
-    assert not set(groups[data.train]) & set(groups[data.validation])
+    assert sorted([*train, *validation]) == list(range(6))
+    cases = data.dataset.table["case"]
+    assert not set(cases[train]) & set(cases[validation])
     assert len(data.unlabelled) == 0
 
 
 def test_folds_derive_from_the_seed_of_the_split_alone(recipe, registries):
     def folds(*sets):
-        data = build_data(recipe("dataset.labelled=6", *sets), registries)
-        return tuple(data.validation)
+        return tuple(Experiment(recipe("dataset.labelled=6", *sets), registries).split.validation)
 
     assert len({folds(f"seed={seed}") for seed in range(8)}) == 1
     assert len({folds(f"split.seed={seed}") for seed in range(8)}) > 1
 
 
 def test_unlabelled_rows(recipe, registries):
-    data = build_data(recipe("dataset.labelled=4"), registries)
+    data = Experiment(recipe("dataset.labelled=4"), registries)
     assert data.unlabelled.tolist() == [4, 5]
-    assert sorted([*data.train, *data.validation]) == [0, 1, 2, 3]
+    assert sorted(np.concatenate(data.split)) == [0, 1, 2, 3]
 
 
 def test_nothing_labelled_cannot_train_but_can_predict(recipe, registries):
     with pytest.raises(DataError, match="no slice is labelled"):
-        build_data(recipe("dataset.labelled=0"), registries)
-    assert len(build_data(recipe("dataset.labelled=0"), registries, training=False).unlabelled) == 6
+        Experiment(recipe("dataset.labelled=0"), registries).check_data(training=True)
+    data = Experiment(recipe("dataset.labelled=0"), registries)
+    data.check_data(training=False)
+    assert len(data.unlabelled) == 6
 
 
 def test_sizes_within_a_scan_must_agree(recipe, registries):
     with pytest.raises(DataError, match="scan v0 has slices of different sizes"):
-        build_dataset(recipe("dataset.sizes=mixed"), registries)
+        _ = Experiment(recipe("dataset.sizes=mixed"), registries).dataset
 
 
 def test_a_table_without_a_column_is_a_component_error(recipe, registries):
     with pytest.raises(ComponentError, match="no column case"):
-        build_dataset(recipe("dataset.column=case"), registries)
-
-
-def test_initial_weights_derive_from_the_seed(recipe, registries):
-    def first(*sets):
-        model = build_model(recipe(*sets), registries, channels=3, classes=2)
-        return next(model.parameters())
-
-    torch.manual_seed(0)
-    one = first()
-    torch.manual_seed(1)
-    assert torch.equal(one, first())
-    assert not torch.equal(one, first("seed=1"))
-
-
-def test_trained_weights_need_no_download(recipe, registries):
-    model = build_model(recipe("model.weights=imagenet"), registries, channels=3, classes=2, trained=True)
-    assert sum(parameter.numel() for parameter in model.parameters()) > 1000
-
-
-@pytest.mark.parametrize(
-    ("overrides", "trained", "momentum"),
-    [
-        (("model.weights=none",), False, 0.1),
-        (("model.weights=none",), True, 0.1),
-        (("model.weights=imagenet",), True, 0.01),  # resumed: as it was when the pretrained weights were loaded
-        (("model.weights=none", "train.init_from=runs/a"), True, 0.01),
-        (("model.weights=imagenet", "model.batchnorm_momentum=0.05"), True, 0.05),
-    ],
-)
-def test_a_resumed_network_normalises_with_the_momentum_that_it_began_with(
-    tmp_path, registries, overrides, trained, momentum
-):
-    text = RECIPE.replace('"table"', '"phantom"').replace("tu-test_resnet", "efficientnet-b0")
-    (tmp_path / "momentum.toml").write_text(text)
-    recipe = load_recipe(tmp_path / "momentum.toml", registries=registries, overrides=overrides)
-    model = build_model(recipe, registries, channels=1, classes=2, trained=trained)
-    norms = [module for module in model.encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    assert [norm.momentum for norm in norms] == pytest.approx([momentum] * len(norms))
+        _ = Experiment(recipe("dataset.column=case"), registries).dataset
 
 
 def test_a_metric_in_mm_is_refused_where_the_data_do_not_tell(recipe, registries):
     with pytest.raises(
         DataError, match=r"r.toml:\d+: metric 'hd95' measures in mm, but .* spacing_z, spacing_y, spacing_x"
     ):
-        build_data(recipe("metric=[{name='hd95'}]"), registries)
+        Experiment(recipe("metric=[{name='hd95'}]"), registries).check_data(training=False)

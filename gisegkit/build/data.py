@@ -1,0 +1,192 @@
+"""The data of a recipe as live objects: dataset, metrics, split, prepared store. Imports no torch.
+
+Importing torch would take longer than listing a large data set and looking at its store.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gisegkit.build.console import Console
+from gisegkit.build.dataset import build_component, make_store, prepared_line, stack_warnings, verify_dataset
+from gisegkit.build.preflight import refuse_overlaps
+from gisegkit.data.folds import rows_of_split, split_rows
+from gisegkit.data.spacing import refuse_unmeasured
+from gisegkit.data.store.store import Prepared, Store
+from gisegkit.engine.monitor import direction_of_monitor
+from gisegkit.errors import DataError
+from gisegkit.plugins import Plugins
+from gisegkit.recipe.sections import ComponentSpec, Recipe
+from gisegkit.registry.kinds import Owner, Registries
+from gisegkit.types import Dataset, Metric, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = NDArray[np.int64]
+NOTHING = Prepared(made=0, slices=0, size=0)
+
+
+class Split(NamedTuple):
+    """The rows of the dataset's table that train and those that validate."""
+
+    train: Rows
+    validation: Rows
+
+
+class ExperimentData:
+    """The data of a recipe; each part is built once, when it is first asked for.
+
+    Args:
+        recipe: what to build.
+        registries: the components that it names.
+        console: the device, and where lines and progress go; default quiet, on the best device.
+
+    Attributes:
+        prepared: what the store holds of the slices, as far as it was looked at.
+    """
+
+    def __init__(self, recipe: Recipe, registries: Registries, *, console: Console | None = None) -> None:
+        self.recipe = recipe
+        self.registries = registries
+        self.console = console or Console(Plugins(registries=registries))
+        self.prepared = NOTHING
+        self._looked = self._checked = False
+        self._stored_split: pd.DataFrame | None = None
+
+    def build(self, spec: ComponentSpec, **given: Any) -> Any:
+        """The object that a component's factory returns; see ``build_component``."""
+        return build_component(spec, self.registries, **given)
+
+    def owner(self, spec: ComponentSpec) -> Owner:
+        """Who brings a component."""
+        return self.registries[spec.kind].get(spec.name).owner
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The dataset, checked against the contract that everything else relies on.
+
+        Raises:
+            DataError, ComponentError: as of ``verify_dataset``.
+        """
+        spec = self.recipe.dataset
+        dataset: Dataset = self.build(spec)
+        verify_dataset(dataset, spec, self.owner(spec), say=self.console.say)
+        return dataset
+
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics by name, in the recipe's order."""
+        return {spec.name: self.build(spec) for spec in self.recipe.metric}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes."""
+        return tuple(self.dataset.classes)
+
+    def keep_split(self, split: pd.DataFrame) -> None:
+        """Take the parts of a run that is resumed, columns id and part, instead of drawing folds."""
+        self._stored_split = split
+        self.__dict__.pop("split", None)
+
+    @cached_property
+    def split(self) -> Split:
+        """The rows that train and that validate.
+
+        Raises:
+            RunError: if the slices are not those of the run that is resumed.
+            DataError: if no slice is labelled, none is left to train on, or there are fewer cases than folds.
+        """
+        table, split = self.dataset.table, self.recipe.split
+        if not table["labelled"].to_numpy(dtype=bool).any():
+            place = self.recipe.dataset.place
+            raise DataError(f"{place}: no slice is labelled, so there is nothing to train or score on")
+        if self._stored_split is not None:
+            rows = rows_of_split(table, self._stored_split)
+        else:
+            rows = split_rows(
+                table,
+                folds=split.folds,
+                fold=split.fold,
+                group=split.group,
+                stratify=split.stratify,
+                subset=split.subset,
+                seed=split.seed,
+            )
+        if not len(rows[0]):
+            raise DataError("no slice is left to train on; look at [split] subset and folds")
+        return Split(*rows)
+
+    @cached_property
+    def unlabelled(self) -> Rows:
+        """The rows without labels."""
+        return np.flatnonzero(~self.dataset.table["labelled"].to_numpy(dtype=bool))
+
+    def rows_to_predict(self, part: str | None = None) -> tuple[str, Rows]:
+        """The name and the rows of a part of the data; of ``validation`` all that are labelled, to be looked up.
+
+        Args:
+            part: ``auto``, ``unlabelled``, ``validation`` or ``all``; default the recipe's ``[predict] part``.
+
+        Raises:
+            DataError: if the data have no such slices.
+        """
+        name = part or self.recipe.predict.part
+        if name == "auto":
+            name = "unlabelled" if len(self.unlabelled) else "validation"
+        labelled = np.flatnonzero(self.dataset.table["labelled"].to_numpy(dtype=bool))
+        every = np.arange(len(self.dataset.table), dtype=np.int64)
+        rows = {"unlabelled": self.unlabelled, "validation": labelled, "all": every}[name]
+        if not len(rows):
+            raise DataError(f"there are no {name} slices in {type(self.dataset).__name__}; choose another predict.part")
+        return name, rows
+
+    @cached_property
+    def store(self) -> Store | None:
+        """Where prepared slices are kept; None if the recipe wants none, or the dataset cannot be prepared."""
+        return make_store(self.recipe, self.dataset)
+
+    def check_data(self, *, training: bool) -> None:
+        """Find what is wrong with data and recipe together, before anything heavy is built; say notes, once.
+
+        Raises:
+            RecipeError: if the recipe monitors a score that there will not be.
+            DataError: if a metric measures in mm and the data have no spacing; for training, as of ``split``.
+            ComponentError: if a loss for exclusive classes meets classes that may overlap.
+        """
+        refuse_unmeasured(self.metrics, self.dataset.table, place=str(self.recipe.dataset.place))
+        for line in getattr(self.dataset, "notes", ()):
+            self.console.note(line)
+        if training and not self._checked:
+            _ = self.split
+            direction_of_monitor(self.recipe, self.metrics, self.classes)
+            refuse_overlaps(self.recipe, self.registries, self.dataset)
+            for line in stack_warnings(self.recipe, self.dataset):
+                self.console.note(line)
+            self._checked = True
+
+    def look_at_store(self) -> None:
+        """See which slices are prepared already; the others are read from their files. Prepares none."""
+        if self.store is not None and not self._looked:
+            rows = np.arange(len(self.dataset.table), dtype=np.int64)
+            if self.prepared is not NOTHING:  # those that train and validate were looked at
+                rows = np.setdiff1d(rows, np.concatenate(self.split))
+            if len(rows):
+                self.prepared = self.store.prepare(rows, build=False, progress=silent)
+            self._looked = True
+
+    def prepare(self) -> None:
+        """Decode the slices that train or validate and keep them, if they are not kept yet.
+
+        Raises:
+            DataError: if slices cannot be read or kept.
+        """
+        if self.store is None:
+            return
+        self.prepared = self.store.prepare(np.concatenate(self.split), progress=self.console.progress)
+        if self.prepared.made:
+            self.console.say(prepared_line(self.store, self.prepared))

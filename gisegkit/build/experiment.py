@@ -1,0 +1,200 @@
+"""A recipe's live objects, each built once per command, when it is first asked for.
+
+Train, evaluate and predict hand one experiment on, so that nothing is built or read twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from gisegkit.build.console import Console
+from gisegkit.build.data import ExperimentData, Rows
+from gisegkit.build.network import load_best, make_source, started_network, to_device
+from gisegkit.build.training import Assembled, assemble
+from gisegkit.data.loaders import Augmentation, EpochSampler, Input, TrainingSet
+from gisegkit.engine.criterion import Criterion
+from gisegkit.engine.device import Device, pick_device
+from gisegkit.engine.device_cache import Resident
+from gisegkit.engine.predict import Decision, Scan, predict_scans
+from gisegkit.engine.scoring import Scoreboard, score_scans
+from gisegkit.errors import RunError
+from gisegkit.recipe.sections import Recipe
+from gisegkit.registry.kinds import Registries
+from gisegkit.types import Progress, refuse_unknown_stage
+
+TRAINING_PARTS = ("assembled", "optimizer", "schedule", "samples", "sampler", "resident")
+"""What takes memory only while training."""
+
+
+class Experiment(ExperimentData):
+    """A recipe's live objects; each is built once, when it is first asked for.
+
+    Args:
+        recipe: what to build.
+        registries: the components that it names.
+        console: the device, and where lines and progress go; default quiet, on the best device.
+    """
+
+    def __init__(self, recipe: Recipe, registries: Registries, *, console: Console | None = None) -> None:
+        super().__init__(recipe, registries, console=console)
+        self._facts: Mapping[str, Any] | None = None
+        self._loaded: Mapping[str, Any] | None = None
+
+    @cached_property
+    def device(self) -> Device:
+        """The device, and the precision that it computes in."""
+        return pick_device(self.console.device, self.recipe.train.precision)
+
+    @cached_property
+    def source(self) -> Input:
+        """Reads slices and brings them to the network's size, and predictions back."""
+        return make_source(self.recipe, self.dataset, self.store)
+
+    @property
+    def channels(self) -> int:
+        """C of the network's input."""
+        return self.source.reader.channels
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint must say so that its network can be built again without the data."""
+        return {"classes": list(self.classes), "channels": self.channels}
+
+    def expect(self, facts: Mapping[str, Any]) -> None:
+        """Weights of a checkpoint will follow, so that none need be downloaded; check that the data fit them.
+
+        Raises:
+            RunError: if the data have other classes or channels than the checkpoint.
+        """
+        for key, value in self.facts.items():
+            if value != facts[key]:
+                raise RunError(f"the run was trained with {key} = {facts[key]}, these data have {value}")
+        self._facts = facts
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network on the device: as the recipe starts it, which is said, or to be filled with expected weights."""
+        return to_device(started_network(self, settled=self._facts is not None), self.recipe, self.device)
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        """Take over a run's ``best.pt``.
+
+        Raises:
+            RunError: if it is not of this network or of these data, or a weight is not finite.
+        """
+        if self._loaded is not weights:
+            self.expect(weights["facts"])
+            load_best(self.model, weights)
+            self._loaded = weights
+
+    @cached_property
+    def criterion(self) -> Criterion:
+        """The weighted sum of the recipe's losses."""
+        losses = self.recipe.loss
+        terms = [(spec.name, spec.weight, self.build(spec)) for spec in losses]
+        return Criterion(terms, epochs=[(spec.start_epoch, spec.end_epoch) for spec in losses])
+
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        """The augmentation policy."""
+        policy: Augmentation = self.build(self.recipe.augmentation, size=self.recipe.input.size)
+        return policy
+
+    @cached_property
+    def transforms(self) -> list[Any]:
+        """The batch transforms, in the recipe's order."""
+        return [self.build(spec) for spec in self.recipe.batch_transform]
+
+    @cached_property
+    def samples(self) -> TrainingSet:
+        """The training samples, augmented."""
+        return TrainingSet(self.source, self.augmentation, seed=self.recipe.seed)
+
+    @cached_property
+    def sampler(self) -> EpochSampler:
+        """The order of the training samples."""
+        return EpochSampler(self.split.train, batch_size=self.recipe.train.batch_size, seed=self.recipe.seed)
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of the network's parameters."""
+        # A list: a factory that goes through it twice, such as one with two groups, would find a generator empty.
+        built: torch.optim.Optimizer = self.build(self.recipe.optimizer, params=list(self.model.parameters()))
+        return built
+
+    @cached_property
+    def schedule(self) -> LRScheduler:
+        """The learning rate's schedule, planned for all steps of the run."""
+        steps = len(self.sampler) * self.recipe.train.epochs
+        built: LRScheduler = self.build(self.recipe.schedule, optimizer=self.optimizer, steps=steps)
+        return built
+
+    @cached_property
+    def resident(self) -> Resident | None:
+        """The training slices in the device's memory, for ``[input] store = "device"``."""
+        return Resident(self.source, self.split.train) if self.recipe.input.store == "device" else None
+
+    @cached_property
+    def assembled(self) -> Assembled:
+        """What ``fit`` works with, and the memory plan; what the plan says is printed."""
+        return assemble(self)
+
+    def release_training(self) -> None:
+        """Free what takes memory only while training; the network stays."""
+        for name in TRAINING_PARTS:
+            self.__dict__.pop(name, None)
+        self.model.zero_grad(set_to_none=True)
+        self.device.release()
+
+    # --- prediction ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def decision(self) -> Decision:
+        """Probabilities to masks: the threshold and the post-processing steps.
+
+        Raises:
+            ComponentError: if a step works on a stage that does not exist; names place, step and plugin.
+        """
+        steps = [self.build(spec) for spec in self.recipe.postprocess]
+        for spec, step in zip(self.recipe.postprocess, steps, strict=True):
+            refuse_unknown_stage(step, f"{spec.place}: postprocess {spec.name!r} of {self.owner(spec)}")
+        last = [spec for spec in self.recipe.loss if spec.counts_in(self.recipe.train.epochs)]
+        loaded = [self.registries["loss"].get(spec.name).load() for spec in last]
+        exclusive = any(getattr(loss, "activation", "") == "softmax" for loss in loaded)
+        return Decision(self.recipe.evaluate.threshold, tuple(steps), exclusive=exclusive)
+
+    def scans(self, rows: Rows, *, label: str, progress: Progress, source: Input | None = None) -> Iterator[Scan]:
+        """Predict the rows scan by scan, with at most as many slices at once as a training step was planned for.
+
+        Args:
+            source: of the slices; default the recipe's data.
+        """
+        assembled, train = self.__dict__.get("assembled"), self.recipe.train
+        planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
+        batch_size = self.recipe.evaluate.batch_size
+        return predict_scans(
+            self.model,
+            source or self.source,
+            rows,
+            decide=self.decision,
+            device=self.device,
+            batch_size=min(batch_size, planned or batch_size),
+            workers=self.device.workers(train.workers),
+            channels_last=train.channels_last,
+            progress=progress,
+            label=label,
+        )
+
+    def score(self, rows: Rows, progress: Progress) -> Scoreboard:
+        """The scores of whole scans at native size."""
+        board = Scoreboard(self.metrics, self.classes)
+        scans = self.scans(rows, label="validate", progress=progress)
+        deque(score_scans(scans, board, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them
+        return board

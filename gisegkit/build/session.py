@@ -1,0 +1,29 @@
+"""A console that makes experiments: of a recipe, or of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gisegkit.build.console import Console
+from gisegkit.build.experiment import Experiment
+from gisegkit.recipe.sections import Recipe
+from gisegkit.runs.folder import RunDir
+from gisegkit.runs.outputs import open_run
+
+
+@dataclass(frozen=True)
+class Session(Console):
+    """A console that makes experiments."""
+
+    def experiment(self, recipe: Recipe) -> Experiment:
+        """The recipe's live objects, with this session's plugins."""
+        return Experiment(recipe, self.plugins.registries, console=self)
+
+    def open(
+        self, path: Path, *, root: str | None = None, overrides: Sequence[str] = (), command: str = "evaluate"
+    ) -> tuple[RunDir, Experiment]:
+        """A finished run and its experiment, with other settings if some are given; see ``open_run``."""
+        run, recipe = open_run(path, self.plugins.registries, root=root, overrides=overrides, command=command)
+        return run, self.experiment(recipe)

@@ -1,0 +1,74 @@
+"""What ``fit`` works with: an experiment's training parts, and how its batches are cut to fit the memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gisegkit.build.memory_plan import choose_micro_batches, needs_prediction, simulate
+from gisegkit.engine.monitor import direction_of_monitor
+from gisegkit.engine.plan import Plan
+from gisegkit.engine.training import Training
+from gisegkit.errors import Mistake, RecipeError
+
+if TYPE_CHECKING:
+    from gisegkit.build.experiment import Experiment
+
+
+class Assembled(NamedTuple):
+    """What ``fit`` works with, and the plan that batches are cut by (None if nothing is planned)."""
+
+    training: Training
+    plan: Plan | None
+
+
+def assemble(experiment: Experiment) -> Assembled:
+    """The training parts of an experiment; says how its batches are cut, and what is kept on the device."""
+    recipe, device, console = experiment.recipe, experiment.device, experiment.console
+    resident = experiment.resident
+    simulation = simulate(experiment, needed=needs_prediction(recipe, device))
+    micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, device)
+    for said in filter(None, (line, str(resident or ""))):
+        console.say(said)
+    training = Training(
+        model=experiment.model,
+        criterion=experiment.criterion,
+        optimizer=experiment.optimizer,
+        schedule=experiment.schedule,
+        samples=experiment.samples,
+        sampler=experiment.sampler,
+        transforms=experiment.transforms,
+        validate=lambda: experiment.score(experiment.split.validation, console.progress).scores(),
+        device=device,
+        seed=recipe.seed,
+        epochs=recipe.train.epochs,
+        micro_batching=micro_batching,
+        clip_norm=recipe.train.clip_norm,
+        channels_last=recipe.train.channels_last,
+        workers=device.workers(recipe.train.workers),
+        monitor=recipe.monitor,
+        higher_is_better=bool(direction_of_monitor(recipe, experiment.metrics, experiment.classes)),
+        patience=recipe.train.patience,
+        validate_every=recipe.train.validate_every,
+        compile=recipe.train.compile,
+        resident=resident,
+    )
+    return Assembled(training, plan)
+
+
+def verify_store(experiment: Experiment) -> None:
+    """Check that no policy on the CPU is to change slices that are kept on the device.
+
+    Raises:
+        RecipeError: if one is.
+    """
+    recipe = experiment.recipe
+    if recipe.input.store != "device":
+        return
+    spec = recipe.augmentation
+    if not getattr(experiment.augmentation, "changes_nothing", False):
+        found = f'augmentation.name = "{spec.name}" works on the CPU, and input.store = "device" has no slices there'
+        remedy = (
+            'use augmentation.name = "none" and a batch transform such as "final_device", as recipes/'
+            'unet_effb1_device.toml does, or input.store = "size"'
+        )
+        raise RecipeError(recipe.source, [Mistake(spec.place, found, remedy)])
