@@ -62,6 +62,7 @@ def test_the_package_is_light():
 
 def test_the_public_names():
     documented = {"IGNORE", "Above", "AtLeast", "Batch", "Between", "GisegError", "__version__", "hookimpl"}
+    documented |= {"epochs", "evaluate", "load_recipe", "load_run", "predict", "train"}
     assert set(gisegkit.__all__) == documented
     assert len(gisegkit.__all__) == len(documented)
     for name in gisegkit.__all__:
