@@ -84,14 +84,14 @@ def slices_of(images: AnyArray | Sequence[AnyArray], *, channels: int, stack: in
     for row, image in enumerate(slices):
         if image.shape != slices[0].shape:
             raise DataError(
-                f"images[{row}] is {image.shape[0]} x {image.shape[1]} (height x width), images[0] "
-                f"{slices[0].shape[0]} x {slices[0].shape[1]}: slices of a scan have one size; predict each scan by itself"
+                f"images[{row}] is {image.shape[0]} x {image.shape[1]} (height x width), images[0] is "
+                f"{slices[0].shape[0]} x {slices[0].shape[1]}: slices of a scan have one size; predict scan by scan"
             )
     return slices, single
 
 
-def _numbers(images: AnyArray, name: str) -> AnyArray:
-    """An array of a type that a data set may have: uint8, uint16 or float32."""
+def _numbers(images: object, name: str) -> AnyArray:
+    """An array of a type that a data set may have: integers of one or two bytes, or float32."""
     try:
         array = np.asarray(images)
     except Exception as error:  # of any library whose arrays these are, such as a tensor on a GPU
@@ -99,12 +99,12 @@ def _numbers(images: AnyArray, name: str) -> AnyArray:
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what becomes infinite is refused
             array = array.astype(np.float32, copy=False)
-    elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+    elif array.dtype.kind in "iu" and array.dtype.itemsize <= 2:
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
     else:
         raise DataError(
-            f"{name}: {type(images).__name__} of type {array.dtype}; give an array of uint8, uint16 or float32, as the "
-            "files of the training data have"
+            f"{name}: {type(images).__name__} of type {array.dtype}; give an array of uint8, uint16, int16 or float32, as "
+            "the training data are"
         )
     if not array.size:
         raise DataError(f"{name} is empty: its shape is {list(array.shape)}")

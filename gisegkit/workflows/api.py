@@ -187,7 +187,7 @@ class Run:
 
         Args:
             images: one slice, ``[H, W]`` or ``[H, W, C]``; or one scan, its slices in order, ``[D, H, W]``,
-                ``[D, H, W, C]`` or a list of slices. Of uint8, uint16 or floats, with the values of the training data.
+                ``[D, H, W, C]`` or a list of slices. Of uint8, uint16, int16 or floats, as the training data.
 
         Returns:
             ``[H, W, K]`` bool for one slice, ``[D, H, W, K]`` for a scan, at the size of the images.
