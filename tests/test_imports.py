@@ -55,7 +55,8 @@ def giseg(*arguments: str, folder: Path = ROOT) -> tuple[int, set[str], str]:
 
 
 def test_the_package_is_light():
-    loaded = json.loads(fresh("import json, sys, gisegkit; print(json.dumps(list(sys.modules)))"))
+    code = "import json, sys, gisegkit; assert 'load_run' in dir(gisegkit); print(json.dumps(list(sys.modules)))"
+    loaded = json.loads(fresh(code))
     assert "gisegkit" in loaded
     assert {name.partition(".")[0] for name in loaded} & (HEAVY | {"click"}) == set()
 

@@ -103,8 +103,8 @@ def _numbers(images: object, name: str) -> AnyArray:
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
     else:
         raise DataError(
-            f"{name}: {type(images).__name__} of type {array.dtype}; give an array of uint8, uint16, int16 or float32, as "
-            "the training data are"
+            f"{name}: {type(images).__name__} of type {array.dtype}; give an array of uint8, uint16, int16 or "
+            "float32, as the training data are"
         )
     if not array.size:
         raise DataError(f"{name} is empty: its shape is {list(array.shape)}")

@@ -67,7 +67,7 @@ def written(file, table, scan, classes):
         ("finished", ()),
         ("finished", ("input.size=[48, 64]", "input.resize=fit", "input.interpolation=area")),
         ("finished", ("input.normalize=scan_percentile", "input.edge=zero", "input.stride=2")),
-        ("finished", ("evaluate.threshold=0.3", "postprocess=[]", "input.normalize=stack_max")),
+        ("finished", ("evaluate.threshold=0.48", "postprocess=[]", "input.normalize=stack_max")),
         ("flat", ()),
         ("flat", ("input.size=[64, 32]", "input.normalize=slice_percentile", "evaluate.threshold=0.45")),
     ],
