@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,20 @@ from gisegkit.workflows import api
 
 SMALL = ("train.epochs=2", "train.batch_size=16", "input.size=[32, 32]", "metric=[{name='dice'}]")
 
+COLOR = """
+name = "color"
+input = {{size = [32, 32], slices = 3, store = "device"}}
+split.folds = 2
+dataset = {{name = "folder", root = "{root}", labels = {{a = 1}}, pattern = "(?P<case>c.)_(?P<position>.)"}}
+model = {{name = "r2unet", width = 4, depth = 2, steps = 1}}
+loss = [{{name = "ce"}}]
+augmentation.name = "none"
+optimizer = {{name = "adam", lr = 0.03}}
+metric = [{{name = "dice"}}]
+train = {{epochs = 12, batch_size = 4, micro_batch = 0, validate_every = 12}}
+evaluate.batch_size = 4
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def built_ins(session):
@@ -30,7 +45,7 @@ def built_ins(session):
 
 @pytest.fixture(scope="module")
 def flat(home):
-    """A run on single slices, trained by the public function; the training fits into a minute even on a slow day."""
+    """A run on single slices, trained by the public function."""
     recipe = load_recipe(home / "tiny.toml", overrides=(*SMALL, "input.slices=1", "train.epochs=1"))
     return train(recipe, out=home / "flat", device="cpu")
 
@@ -145,20 +160,37 @@ def test_wrong_images_are_refused(finished, images, words):
         load_run(finished[0].path, device="cpu").predict(images)
 
 
-def test_colors_are_told_from_what_the_network_was_trained_on(finished, session):
+def test_colors_and_exclusive_classes_without_the_data(tmp_path):
+    """RGB files, softmax and slices kept on the device; the network has nine channels, three for each of its slices."""
+    rng, images = np.random.default_rng(0), {}
+    for name in (f"c{case}_{position}" for case in range(2) for position in range(4)):
+        mask = (rng.random((40, 36)) < 0.4).astype(np.uint8)
+        noise = rng.integers(0, 255, mask.shape, np.uint8)
+        images[name] = np.stack([noise, 255 - mask * 80, mask * 100 + 20], axis=-1)
+        for part, pixels in (("images", images[name][:, :, ::-1]), ("masks", mask)):
+            (tmp_path / "data" / part).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / "data" / part / f"{name}.png"), pixels)
+    (tmp_path / "color.toml").write_text(COLOR.format(root=(tmp_path / "data").as_posix()))
+    run = train(load_recipe(tmp_path / "color.toml"), out=tmp_path / "run", device="cpu")
+    texts = pd.read_csv(predict(run, part="all"), keep_default_na=False).set_index("id")["predicted"]
+    shutil.rmtree(tmp_path / "data")
+    run = load_run(run.path, device="cpu")
+    for case in ("c0", "c1"):
+        ids = [name for name in images if name.startswith(case)]
+        expected = np.stack([rle.decode(texts[name], height=40, width=36) for name in ids])[..., None]
+        masks = run.predict(np.stack([images[name] for name in ids]))
+        np.testing.assert_array_equal(masks, expected)
+        assert 0 < masks.mean() < 1
+    assert run.predict(images["c0_0"]).shape == (40, 36, 1)
+    with pytest.raises(DataError, match=r"slices of 3 channels; give \[H, W, 3\] for one slice"):
+        run.predict(images["c0_0"][:, :, 0])
+
+
+def test_a_checkpoint_that_does_not_fit_the_recipe_is_refused(finished, session):
     weights = finished[0].weights()
-    facts = {**weights["facts"], "channels": 9}
-    recipe = load_recipe(finished[0].recipe)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gisegkit.build.experiment.load_best", lambda model, weights: None)
-        experiment = api.InMemory(recipe, {**weights, "facts": facts}, slices=3, session=session)
-        assert experiment.image_channels == 3
-        assert api._masks(experiment, np.ones((20, 24, 3), np.uint8)).shape == (20, 24, 3)
-        assert api._masks(experiment, np.ones((2, 20, 24, 3), np.uint8)).shape == (2, 20, 24, 3)
-        with pytest.raises(DataError, match=r"slices of 3 channels; give \[H, W, 3\] for one slice"):
-            api._masks(experiment, np.ones((20, 24), np.uint8))
-        with pytest.raises(RunError, match=r"network for 8 channels, which the run's input.slices = 3"):
-            api.InMemory(recipe, {**weights, "facts": {**facts, "channels": 8}}, slices=3, session=session)
+    wrong = {**weights, "facts": {**weights["facts"], "channels": 8}}
+    with pytest.raises(RunError, match=r"network for 8 channels, which the run's input.slices = 3"):
+        api.InMemory(load_recipe(finished[0].recipe), wrong, slices=3, session=session)
 
 
 def test_settings_that_do_not_fit_the_network_are_refused(finished):
