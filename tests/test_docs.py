@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -196,15 +197,57 @@ def test_the_plugin_of_the_page_installs_is_found_passes_its_test_and_trains(tmp
     assert "giseg-edge" in refused and "unknown loss 'edge_bce'" in refused and "Traceback" not in refused
 
 
-def test_a_trained_model_is_used_from_python_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
-    run, _ = finished
+def executed(page: str, name: str) -> None:
+    """Run a page's block in the current folder."""
+    exec(compile(files_of(DOCS / page)[name], name, "exec"), {})
+
+
+@pytest.fixture
+def beside_a_run(finished, tmp_path, monkeypatch):
+    """A current folder with a finished run in runs/mine."""
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "mine").symlink_to(run.path)
+    (tmp_path / "runs" / "mine").symlink_to(finished[0].path)
     monkeypatch.chdir(tmp_path)
-    exec(compile(files_of(DOCS / "howto.md")["use_model.py"], "use_model.py", "exec"), {})
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4  # scans: three with labels, one without
-    assert all(re.fullmatch(r"case\d+_day\d+ case\d+_day\d+_slice_0001 \(10, \d+, \d+, 3\)", line) for line in lines)
+    return tmp_path
+
+
+def test_a_trained_model_is_used_from_python_as_the_page_says(beside_a_run, capsys):
+    executed("howto.md", "use_model.py")
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["large_bowel", "small_bowel", "stomach"]
+
+
+def test_arrays_are_predicted_as_the_page_says(beside_a_run, capsys):
+    executed("api.md", "masks.py")
+    assert capsys.readouterr().out.splitlines() == [
+        "('large_bowel', 'small_bowel', 'stomach')",
+        "(10, 120, 144, 3) bool",
+    ]
+
+
+@pytest.mark.slow
+def test_python_trains_evaluates_predicts_and_stops_early_as_the_page_says(home, tmp_path, monkeypatch, capsys):
+    shutil.copy(home / "tiny.toml", tmp_path / "mine.toml")
+    monkeypatch.chdir(tmp_path)
+    executed("api.md", "train_run.py")
+    *_, score, file = capsys.readouterr().out.splitlines()
+    assert 0 <= float(score) <= 1
+    assert file == str(Path("runs/one/predictions/submission.csv"))
+    assert (tmp_path / file).is_file()
+    executed("api.md", "prune.py")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("1 3 ")
+    assert len((tmp_path / "runs/pruned/metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_functions_of_the_page_have_its_arguments():
+    """The table of docs/api.md: names, order and defaults."""
+    rows = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", (DOCS / "api.md").read_text(), re.MULTILINE))
+    for name in ("load_recipe", "train", "epochs", "evaluate", "predict", "load_run"):
+        parameters = inspect.signature(getattr(gisegkit, name)).parameters.values()
+        shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r}".replace("'", '"') for p in parameters]
+        assert rows[name] == ", ".join(shown)
+        assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters)[1:]), name
 
 
 def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, capsys):

@@ -55,13 +55,15 @@ def giseg(*arguments: str, folder: Path = ROOT) -> tuple[int, set[str], str]:
 
 
 def test_the_package_is_light():
-    loaded = json.loads(fresh("import json, sys, gisegkit; print(json.dumps(list(sys.modules)))"))
+    code = "import json, sys, gisegkit; assert 'load_run' in dir(gisegkit); print(json.dumps(list(sys.modules)))"
+    loaded = json.loads(fresh(code))
     assert "gisegkit" in loaded
     assert {name.partition(".")[0] for name in loaded} & (HEAVY | {"click"}) == set()
 
 
 def test_the_public_names():
     documented = {"IGNORE", "Above", "AtLeast", "Batch", "Between", "GisegError", "__version__", "hookimpl"}
+    documented |= {"epochs", "evaluate", "load_recipe", "load_run", "predict", "train"}
     assert set(gisegkit.__all__) == documented
     assert len(gisegkit.__all__) == len(documented)
     for name in gisegkit.__all__:
