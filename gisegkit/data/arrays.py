@@ -126,7 +126,7 @@ def _is_one_slice(shape: tuple[int, ...], channels: int, stack: int) -> bool:
             f"scan of {shape[0]} slices, {shape[1]} x {last}; if it is, give [D, H, W, 1]. If the last axis holds "
             f"channels or slices, give {_layouts(channels)}"
         )
-    raise DataError(f"images has the shape {list(shape)}; give {_layouts(channels)}")
+    raise _misshapen("images", shape, channels)
 
 
 def _with_channels(array: AnyArray, name: str, channels: int) -> AnyArray:
@@ -134,9 +134,13 @@ def _with_channels(array: AnyArray, name: str, channels: int) -> AnyArray:
     image = array[:, :, None] if array.ndim == 2 else array
     if image.ndim == 3 and image.shape[2] == channels:
         return image
+    raise _misshapen(name, array.shape, channels)
+
+
+def _misshapen(name: str, shape: tuple[int, ...], channels: int) -> DataError:
     trained = "gray slices" if channels == 1 else f"slices of {channels} channels"
-    raise DataError(
-        f"{name} has the shape {list(array.shape)}, and the network was trained on {trained}; give {_layouts(channels)}"
+    return DataError(
+        f"{name} has the shape {list(shape)}, and the network was trained on {trained}; give {_layouts(channels)}"
     )
 
 

@@ -49,7 +49,7 @@ def epochs(
 ) -> Iterator[EpochReport]:
     """Train epoch by epoch; each is recorded in the run folder before its report is given.
 
-    The caller may stop at any report. The run folder is locked until the iterator is exhausted or closed.
+    The caller may stop at any report. Other processes find the run folder locked until the iterator ends or is closed.
 
     Args:
         recipe: what to train.
