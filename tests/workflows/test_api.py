@@ -29,10 +29,10 @@ def built_ins(session):
 
 
 @pytest.fixture(scope="module")
-def flat(home):
+def flat(home, tmp_path_factory):
     """A run on single slices, trained by the public function; the training fits into a minute even on a slow day."""
     recipe = load_recipe(home / "tiny.toml", overrides=(*SMALL, "input.slices=1", "train.epochs=1"))
-    return train(recipe, out=home / "flat", device="cpu")
+    return train(recipe, out=tmp_path_factory.mktemp("flat") / "run", device="cpu")
 
 
 @pytest.fixture(scope="module")

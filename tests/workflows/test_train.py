@@ -292,10 +292,10 @@ def state_of(folder):
 
 
 @pytest.fixture(scope="module")
-def faultless(home, session, recipe):
+def faultless(tmp_path_factory, session, recipe):
     """The tiny recipe without a fault."""
     with pytest.MonkeyPatch.context() as patch:
-        return trained_with_faults(patch, recipe(), home / "faultless", session, faults=())
+        return trained_with_faults(patch, recipe(), tmp_path_factory.mktemp("faultless") / "run", session, faults=())
 
 
 @pytest.mark.parametrize("fault", [1, 5, 9])  # a first step, one amid and the last of all
