@@ -112,7 +112,7 @@ def fit(case: Case, epochs: int) -> Iterator[float]:
         seed=0,
         epochs=epochs,
         micro_batching=MicroBatching(case.batch_size),
-        clip_norm=0.0,
+        max_grad_norm=0.0,
         channels_last=True,
         workers=0,
         monitor="none",

@@ -35,7 +35,7 @@ REPETITIONS = 6
 TIMES = 4
 """How often an epoch takes each slice."""
 
-SIDES = {"fit, slices in files": "size", "fit, slices on the device": "device"}
+SIDES = {"fit, slices in files": "resized", "fit, slices on the device": "device"}
 FIXED = "a fixed batch"
 
 
@@ -88,11 +88,11 @@ def wait(training: Training) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Measure the rows: fed from files, and from the device's own memory."""
     rig, _ = begin(arguments)
-    first = made(rig, "size")
+    first = made(rig, "resized")
     sides: dict[str, Iterator[float]] = {
-        name: fitted(first if store == "size" else made(rig, store)) for name, store in SIDES.items()
+        name: fitted(first if store == "resized" else made(rig, store)) for name, store in SIDES.items()
     }
-    sides[FIXED] = fixed(made(rig, "size"))
+    sides[FIXED] = fixed(made(rig, "resized"))
     calls: dict[str, Callable[[], float | None]] = {name: one.__next__ for name, one in sides.items()}
     measured = by_turns(calls, repetitions=REPETITIONS, warm_up=WARM_UP)
     rig.record.settle(

@@ -277,7 +277,7 @@ warmup = 0.1
 [train]
 epochs = 3
 batch_size = 8
-clip_norm = 1.0
+max_grad_norm = 1.0
 
 [[metric]]
 name = "uwmgi_score"

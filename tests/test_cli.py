@@ -80,7 +80,7 @@ FOUND = [
     (7, "input.size = 224"),
     (9, "split.fold = 9"),
     (12, "unknown parameter 'encodr'"),
-    (13, "'classes' of model 'unet' is settled by the dataset"),
+    (13, "'classes' of model 'unet' is set by the dataset"),
     (16, "loss.0.alpha = -1.0"),
     (17, "needs the parameter 'pixels'"),
     (21, 'optimizer.lr = "fast"'),

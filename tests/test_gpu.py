@@ -293,5 +293,5 @@ def test_the_page_shows_what_was_measured_and_says_what_was_not(tmp_path):
     assert "| r2unet | 64 | 1.062 | **no** |" in text
     assert "**cut: not over after 225 s**" in text
     assert "card, driver 1, CUDA 13.0" in text
-    assert text.count("**Not yet measured.**") == len(gpu_parts.PARTS) - 1
-    assert "**Not yet measured.**" in page.gpu_section(part, None)
+    assert text.count("**Not measured yet.**") == len(gpu_parts.PARTS) - 1
+    assert "**Not measured yet.**" in page.gpu_section(part, None)

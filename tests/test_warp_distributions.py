@@ -34,10 +34,16 @@ DEVICE = {"baseline": baseline_device, "initial": initial_device, "final": final
 CPU = {"baseline": augmentation_deck.baseline, "initial": augmentation_deck.initial, "final": augmentation_deck.final}
 STEPS = {
     "baseline": ("p",),
-    "initial": ("flip", "shift_scale_rotate", "distort"),
-    "final": ("flip", "shift_scale_rotate", "distort", "dropout"),
+    "initial": ("flip_p", "shift_scale_rotate_p", "distort_p"),
+    "final": ("flip_p", "shift_scale_rotate_p", "distort_p", "cutout_p"),
 }
-SHARES = {"p": 0.5, "flip": 0.5, "shift_scale_rotate": 0.5, "distort": 0.25, "dropout": 0.5}  # docs/augmentation.md
+SHARES = {
+    "p": 0.5,
+    "flip_p": 0.5,
+    "shift_scale_rotate_p": 0.5,
+    "distort_p": 0.25,
+    "cutout_p": 0.5,
+}  # docs/augmentation.md
 LIMITS = {  # docs/augmentation.md: uniform between these; shifts and cells as shares, angles in degrees, points' pixels
     "shift": (-1 / 16, 1 / 16),
     "scale": (0.95, 1.05),
@@ -237,13 +243,13 @@ def measure(make, steps, only=None):
 
     measured = steps if only is None else (only,)
     shares, numbers = {step: look(share_of_changed, step) for step in measured}, {}
-    if "shift_scale_rotate" in measured:
-        numbers["similarity"] = look(similarities, "shift_scale_rotate", shift_scale_rotate=1.0)
-    if "distort" in measured:
-        shares["elastic"], groups = look(distortions, "distort", distort=1.0)
+    if "shift_scale_rotate_p" in measured:
+        numbers["similarity"] = look(similarities, "shift_scale_rotate_p", shift_scale_rotate_p=1.0)
+    if "distort_p" in measured:
+        shares["elastic"], groups = look(distortions, "distort_p", distort_p=1.0)
         numbers |= groups
-    if "dropout" in measured:
-        numbers["holes"] = look(holes, "dropout", dropout=1.0)
+    if "cutout_p" in measured:
+        numbers["holes"] = look(holes, "cutout_p", cutout_p=1.0)
     return shares, numbers
 
 
@@ -349,17 +355,17 @@ def test_a_policy_is_the_same_on_device_and_cpu_and_as_documented(name):
 
 
 CHANGES = [
-    *(("flip", {"flip": chance}) for chance in (0.7, 0.6)),
-    *(("shift_scale_rotate", {"rotate": most}) for most in (20.0, 11.0)),
-    *(("shift_scale_rotate", {"shift": most}) for most in (0.125, 0.07)),
-    *(("shift_scale_rotate", {"scale": most}) for most in (0.3, 0.055)),
-    ("shift_scale_rotate", {"shift_scale_rotate": 0.4}),
-    *(("distort", {"distort_limit": most}) for most in (0.5, 0.045)),
-    *(("distort", {"alpha_affine": most}) for most in (25.0, 45.0)),
-    *(("distort", {"alpha": times}) for times in (300.0, 1.2)),
-    *(("distort", {"elastic_share": share}) for share in (0.9, 0.0, 0.56)),
-    *(("distort", change) for change in ({"sigma": 45.0}, {"num_steps": 4}, {"distort": 0.33})),
-    *(("dropout", change) for change in ({"max_holes": 7}, {"min_holes": 4}, {"hole": 0.1}, {"dropout": 0.6})),
+    *(("flip_p", {"flip_p": chance}) for chance in (0.7, 0.6)),
+    *(("shift_scale_rotate_p", {"rotate_limit": most}) for most in (20.0, 11.0)),
+    *(("shift_scale_rotate_p", {"shift_limit": most}) for most in (0.125, 0.07)),
+    *(("shift_scale_rotate_p", {"scale_limit": most}) for most in (0.3, 0.055)),
+    ("shift_scale_rotate_p", {"shift_scale_rotate_p": 0.4}),
+    *(("distort_p", {"distort_limit": most}) for most in (0.5, 0.045)),
+    *(("distort_p", {"alpha_affine": most}) for most in (25.0, 45.0)),
+    *(("distort_p", {"alpha": times}) for times in (300.0, 1.2)),
+    *(("distort_p", {"elastic_share": share}) for share in (0.9, 0.0, 0.56)),
+    *(("distort_p", change) for change in ({"sigma": 45.0}, {"num_steps": 4}, {"distort_p": 0.33})),
+    *(("cutout_p", change) for change in ({"max_holes": 7}, {"min_holes": 4}, {"hole_size": 0.1}, {"cutout_p": 0.6})),
 ]
 
 
@@ -379,7 +385,7 @@ def test_the_comparison_sees_a_change(step, change):
 
 # --- the elastic displacement ---------------------------------------------------------------------------------------
 
-NOISE = {"flip": 0, "shift_scale_rotate": 0, "distort": 1, "elastic_share": 1, "dropout": 0, "alpha_affine": 0}
+NOISE = {"flip_p": 0, "shift_scale_rotate_p": 0, "distort_p": 1, "elastic_share": 1, "cutout_p": 0, "alpha_affine": 0}
 PLACES = {"centre": (24, 32), "edge": (0, 32), "corner": (0, 0)}
 LAGS = [(0, 2), (0, 4), (0, 9), (0, 16), (2, 0), (4, 0), (9, 0), (16, 0), (4, 4)]
 
@@ -460,7 +466,7 @@ def test_the_policies_settings_agree(name):
 def test_warps_parameters_and_defaults_are_those_of_the_settings():
     """But for the holes, which come with ``final`` only. Every parameter arrives under its name."""
     defaults = {parameter.name: parameter.default for parameter in inspect.signature(DeviceWarp).parameters.values()}
-    assert WarpSettings(**defaults) == WarpSettings(dropout=0.0)
+    assert WarpSettings(**defaults) == WarpSettings(cutout_p=0.0)
     assert list(defaults) == [field.name for field in dataclasses.fields(WarpSettings)]
     given = {
         name: default + 1 if name.endswith("holes") or name == "num_steps" else default / 2 + 0.1

@@ -16,7 +16,8 @@ from gisegkit.build.dataset import build_component, make_store, prepared_line, s
 from gisegkit.build.preflight import refuse_overlaps
 from gisegkit.data.folds import rows_of_split, split_rows
 from gisegkit.data.spacing import refuse_unmeasured
-from gisegkit.data.store.store import Prepared, Store
+from gisegkit.data.store.layout import Prepared
+from gisegkit.data.store.store import Store
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.errors import DataError
 from gisegkit.plugins import Plugins

@@ -11,7 +11,8 @@ from typing import Any
 
 from gisegkit.data.dataset_check import breaches, contradictions, row_problems
 from gisegkit.data.neighbours import neighbour_warnings
-from gisegkit.data.store.store import Layout, Prepared, Store
+from gisegkit.data.store.layout import Layout, Prepared
+from gisegkit.data.store.store import Store
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError
 from gisegkit.machine import parse_size
 from gisegkit.recipe.sections import ComponentSpec, Recipe
@@ -98,7 +99,7 @@ def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
     if inputs.store == "off" or not (hasattr(dataset, "sources") and hasattr(dataset, "root")):
         if inputs.store == "device":
             found = f'input.store = "device", and the dataset {recipe.dataset.name!r} has no root and sources(row)'
-            remedy = 'a dataset needs both to be prepared, see docs/store.md; or use input.store = "size"'
+            remedy = 'a dataset needs both to be prepared, see docs/store.md; or use input.store = "resized"'
             raise RecipeError(recipe.source, [Mistake(recipe.dataset.place, found, remedy)])
         return None
     # Percentiles are those of the native pixels, which a resized image no longer has.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from gisegkit.engine.checkpointing import enable
@@ -60,22 +60,10 @@ def simulate(
     if resident is None:
         resident = experiment.resident.size if experiment.resident else 0
 
-    def owner(spec: ComponentSpec) -> str:
-        return f"{spec.kind} {spec.name!r} of {experiment.owner(spec)}"
-
-    def optimizer(**given: Any) -> torch.optim.Optimizer:
-        built: torch.optim.Optimizer = experiment.build(recipe.optimizer, **given)
-        return built
-
-    targets, state, notes = 1, 0.0, ("", "")
-    if needed:
-        transforms = list(zip(map(owner, recipe.batch_transform), experiment.transforms, strict=True))
-        targets, first = count_targets(transforms, channels=channels, classes=classes, size=recipe.input.size)
-        state, second = optimizer_state(owner(recipe.optimizer), optimizer)
-        notes = (first, second)
+    targets, state, notes = _tried(experiment, channels, classes) if needed else (1, 0.0, ())
     criterion = experiment.criterion
     every = Criterion(list(zip(criterion.names, criterion.weights, criterion.losses, strict=True)))
-    losses = zip(every.names, map(owner, recipe.loss), strict=False)
+    losses = zip(every.names, [_owner(experiment, spec) for spec in recipe.loss], strict=False)
     return Simulation(
         model=experiment.model if model is None else model,
         criterion=every,  # each loss counts: a schedule must not make a later epoch larger than the plan
@@ -88,9 +76,28 @@ def simulate(
         state_per_weight=state,
         whole_device=include_context,
         resident=resident,
-        owners={"model": owner(recipe.model), **dict(losses)},
+        owners={"model": _owner(experiment, recipe.model), **dict(losses)},
         notes=tuple(filter(None, notes)),
     )
+
+
+def _owner(experiment: Experiment, spec: ComponentSpec) -> str:
+    return f"{spec.kind} {spec.name!r} of {experiment.owner(spec)}"
+
+
+def _tried(experiment: Experiment, channels: int, classes: int) -> tuple[int, float, tuple[str, ...]]:
+    """Weighted targets of a batch, numbers that the optimizer remembers of a weight, and notes of what cannot be tried.
+
+    The optimizer is built once more, for a made-up weight.
+    """
+    recipe = experiment.recipe
+    owners = [_owner(experiment, spec) for spec in recipe.batch_transform]
+    transforms = list(zip(owners, experiment.transforms, strict=True))
+    targets, first = count_targets(transforms, channels=channels, classes=classes, size=recipe.input.size)
+    state, second = optimizer_state(
+        _owner(experiment, recipe.optimizer), functools.partial(experiment.build, recipe.optimizer)
+    )
+    return targets, state, (first, second)
 
 
 def choose_micro_batches(

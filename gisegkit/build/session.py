@@ -9,8 +9,8 @@ from pathlib import Path
 from gisegkit.build.console import Console
 from gisegkit.build.experiment import Experiment
 from gisegkit.recipe.sections import Recipe
+from gisegkit.runs import outputs
 from gisegkit.runs.folder import RunDir
-from gisegkit.runs.outputs import open_run
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Session(Console):
         """The recipe's live objects, with this session's plugins."""
         return Experiment(recipe, self.plugins.registries, console=self)
 
-    def open(
+    def open_run(
         self, path: Path, *, root: str | None = None, overrides: Sequence[str] = (), command: str = "evaluate"
     ) -> tuple[RunDir, Experiment]:
-        """A finished run and its experiment, with other settings if some are given; see ``open_run``."""
-        run, recipe = open_run(path, self.plugins.registries, root=root, overrides=overrides, command=command)
+        """A finished run and its experiment, with other settings if some are given; see ``outputs.open_run``."""
+        run, recipe = outputs.open_run(path, self.plugins.registries, root=root, overrides=overrides, command=command)
         return run, self.experiment(recipe)

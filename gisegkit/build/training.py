@@ -42,7 +42,7 @@ def assemble(experiment: Experiment) -> Assembled:
         seed=recipe.seed,
         epochs=recipe.train.epochs,
         micro_batching=micro_batching,
-        clip_norm=recipe.train.clip_norm,
+        max_grad_norm=recipe.train.max_grad_norm,
         channels_last=recipe.train.channels_last,
         workers=device.workers(recipe.train.workers),
         monitor=recipe.monitor,
@@ -69,6 +69,6 @@ def verify_store(experiment: Experiment) -> None:
         found = f'augmentation.name = "{spec.name}" works on the CPU, and input.store = "device" has no slices there'
         remedy = (
             'use augmentation.name = "none" and a batch transform such as "final_device", as recipes/'
-            'unet_effb1_device.toml does, or input.store = "size"'
+            'unet_effb1_device.toml does, or input.store = "resized"'
         )
         raise RecipeError(recipe.source, [Mistake(spec.place, found, remedy)])

@@ -31,7 +31,7 @@ def command(
     """
     from gisegkit.workflows.evaluate import evaluate
 
-    folder, experiment = session(plugins, device).open(run, root=root, overrides=overrides, command="evaluate")
+    folder, experiment = session(plugins, device).open_run(run, root=root, overrides=overrides, command="evaluate")
     result = evaluate(folder, experiment, out=out)
     print_scores(result.scores)
     say(f"scores: {result.files.folder}; report: {result.files.report}")

@@ -40,7 +40,7 @@ def command(
     """
     from gisegkit.workflows.predict import predict
 
-    folder, experiment = session(plugins, device).open(run, root=root, overrides=overrides, command="predict")
+    folder, experiment = session(plugins, device).open_run(run, root=root, overrides=overrides, command="predict")
     result = predict(folder, experiment, out=out, part=part)
     demo = ", demo" if experiment.recipe.demo else ""
     say(f"submission: {result.file} ({count(result.slices, 'slice')}, {result.part}{demo})")

@@ -8,16 +8,15 @@ from pathlib import Path
 import click
 
 from gisegkit.cli.output import print_scores, progress, say, table
+from gisegkit.components.metrics import PREFERRED
 from gisegkit.errors import count
 from gisegkit.plugins import Plugins
-
-METRICS = ("uwmgi_score", "dice", "iou")
 
 
 @click.command("score")
 @click.argument("submission", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
-@click.option("--metric", "chosen", metavar="NAME", multiple=True, default=METRICS, help="One of several metrics.")
+@click.option("--metric", "chosen", metavar="NAME", multiple=True, default=PREFERRED, help="One of several metrics.")
 @click.option(
     "--spacing",
     type=(click.FloatRange(min=0, min_open=True),) * 3,

@@ -264,11 +264,6 @@ def _loaded(images: torch.Tensor, masks: torch.Tensor, rows: Sequence[int]) -> L
     return Loaded(images, masks, torch.tensor(rows))
 
 
-def _collate_slices(samples: list[tuple[AnyArray, MaskArray | None, int]]) -> LoadedSlices:
-    images, masks, rows = zip(*samples, strict=True)
-    return LoadedSlices(torch.from_numpy(np.stack(images)), list(masks), list(rows))
-
-
 class _SliceBatches(TorchDataset[LoadedSlices]):
     """Batches of an EvaluationSet by their positions in it."""
 
@@ -276,7 +271,8 @@ class _SliceBatches(TorchDataset[LoadedSlices]):
         self.slices = slices
 
     def __getitem__(self, positions: range) -> LoadedSlices:
-        return _collate_slices([self.slices[position] for position in positions])
+        images, masks, rows = zip(*(self.slices[position] for position in positions), strict=True)
+        return LoadedSlices(torch.from_numpy(np.stack(images)), list(masks), list(rows))
 
 
 def training_loader(

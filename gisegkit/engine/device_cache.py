@@ -87,7 +87,7 @@ class Resident:
                 raise
             raise TrainingError(
                 f'memory ran out on {device} while input.store = "device" put {self.slices} slices there, which take '
-                f"{show_size(self.size)}; --set input.store=size leaves them in files"
+                f"{show_size(self.size)}; --set input.store=resized leaves them in files"
             ) from error
 
     def _loaded(self, device: Device, sampler: EpochSampler, progress: Progress) -> ResidentLoader:
@@ -134,7 +134,7 @@ class Resident:
             names = self.source.dataset.table["id"]
             raise DataError(
                 f"image {names.iat[row]} is {plane.dtype}, and {names.iat[int(self.rows[0])]} is {self._type}: "
-                'input.store = "device" keeps slices of one type; use --set input.store=size'
+                'input.store = "device" keeps slices of one type; use --set input.store=resized'
             )
         if self._offset:
             return torch.from_numpy(np.subtract(plane.transpose(2, 0, 1), OFFSET, dtype=np.int32).astype(np.int16))

@@ -80,6 +80,6 @@ class Ledger:
         return (
             f"the loss is not finite at epoch {self.epoch}, step {entry.step}: {values} (learning rate "
             f"{entry.rate:g}, {self.device}). Lower the learning rate (--set optimizer.lr=...), clip gradients "
-            "(--set train.clip_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt holds the last "
-            "finished epoch."
+            "(--set train.max_grad_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt holds the "
+            "last finished epoch."
         )

@@ -38,11 +38,8 @@ def fit(
         TrainingError: if the loss is not finite; names epoch and step, before the epoch is reported.
         RunError: if the state is not one of this network, optimizer and schedule.
     """
-    scaler = training.device.scaler()
-    best_so_far = BestSoFar()
-    first = 1
-    if state is not None:
-        first = restore(training, scaler, best_so_far, state) + 1
+    scaler, best_so_far = training.device.scaler(), BestSoFar()
+    first = 1 if state is None else restore(training, scaler, best_so_far, state) + 1
     forward = Forward(training.model, compiled=training.compile)
     loader = make_loader(training, progress)
     for epoch in range(first, training.epochs + 1):
@@ -164,10 +161,10 @@ def check_weights_finite(training: Training, epoch: int) -> None:
     if not all(finite):
         name = list(weights)[finite.index(False)]
         raise TrainingError(
-            f"the weights are not finite at the end of epoch {epoch}, {name} first, though every loss was: a gradient "
-            f"overflowed ({training.device}). Lower the learning rate (--set optimizer.lr=...), clip gradients (--set "
-            "train.clip_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt holds the last finished "
-            "epoch"
+            f"weights became NaN or infinite in epoch {epoch} (first: {name}) although every loss was finite: a "
+            f"gradient overflowed ({training.device}). Lower the learning rate (--set optimizer.lr=...), clip "
+            "gradients (--set train.max_grad_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt "
+            "holds the last finished epoch"
         )
 
 
@@ -179,8 +176,8 @@ def update(training: Training, scaler: torch.amp.GradScaler, epoch: int, step: i
     """
     try:
         scaler.unscale_(training.optimizer)
-        if training.clip_norm:
-            nn.utils.clip_grad_norm_(training.model.parameters(), training.clip_norm)
+        if training.max_grad_norm:
+            nn.utils.clip_grad_norm_(training.model.parameters(), training.max_grad_norm)
         scaler.step(training.optimizer)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

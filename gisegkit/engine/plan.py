@@ -152,7 +152,7 @@ def check_room(simulation: Simulation, micro_batch: int, device: Device, *, chec
     if needed > device.available():
         raise TrainingError(
             f"{KEPT} take {show_size(simulation.resident)}{beside}, and there are {show_size(device.available())} free "
-            f"on {device}; --set input.store=size leaves them in files, --set train.micro_batch=... makes the step "
+            f"on {device}; --set input.store=resized leaves them in files, --set train.micro_batch=... makes the step "
             "smaller"
         )
 
@@ -192,7 +192,7 @@ def ways_out(simulation: Simulation, plan: Plan) -> Iterator[str]:
 def _changes(simulation: Simulation, plan: Plan) -> Iterator[tuple[str, Simulation, str]]:
     """Settings that may help, the step under each, and whether it recomputes activations."""
     if simulation.resident:
-        yield "input.store=size", replace(simulation, resident=0), "auto"
+        yield "input.store=resized", replace(simulation, resident=0), "auto"
     if not plan.checkpointing:
         yield "train.activation_checkpointing=on", simulation, "on"
     if simulation.device.dtype is torch.float32 and simulation.device.device.type == "cuda":

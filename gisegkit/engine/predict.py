@@ -176,9 +176,8 @@ def predict_scans(
     """
     table = source.dataset.table
     ordered_rows = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by scan and position
-    loader = evaluation_loader(
-        EvaluationSet(source, ordered_rows), batch_size=batch_size, workers=workers, pin=device.pin
-    )
+    slices = EvaluationSet(source, ordered_rows)
+    loader = evaluation_loader(slices, batch_size=batch_size, workers=workers, pin=device.pin)
 
     def invert(batch: _Slices) -> _Native:
         values = batch.values().numpy()
@@ -193,12 +192,12 @@ def predict_scans(
     was_training = model.training
     model.eval()
     batches = _predicted(model, progress(loader, label, len(loader)), device, decide, channels_last=channels_last)
-    slices = threaded_map(invert, batches, threads=device.threads, ahead=2)
+    natives = threaded_map(invert, batches, threads=device.threads, ahead=2)
     names = table["scan"].to_numpy()
-    whole = _whole(slices, names, Counter(map(str, names[ordered_rows])))
+    whole = _whole(natives, names, Counter(map(str, names[ordered_rows])))
     scans = threaded_map(lambda scan: scan.close(decide), whole, threads=min(1, device.threads), ahead=1)
     try:
-        with closing(slices), closing(scans):
+        with closing(natives), closing(scans):
             yield from scans
     finally:
         model.train(was_training)

@@ -36,7 +36,7 @@ class Training:
     seed: int
     epochs: int
     micro_batching: MicroBatching
-    clip_norm: float
+    max_grad_norm: float
     channels_last: bool
     workers: int
     monitor: str

@@ -1,4 +1,4 @@
-"""Checks a recipe's data against the sections and the registered components: every mistake in one pass."""
+"""Checks a recipe against the sections and the registered components: every mistake in one pass."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import Any
 from gisegkit.errors import ComponentError, Mistake, did_you_mean
 from gisegkit.machine import parse_size
 from gisegkit.recipe.epochs import uncovered
+from gisegkit.recipe.renamed import new_key, new_value
+from gisegkit.recipe.requirements import unmet
 from gisegkit.recipe.sections import SECTIONS, ComponentSpec, Recipe
-from gisegkit.recipe.text import Document, Path
+from gisegkit.recipe.text import Document, Path, header_of
 from gisegkit.registry.annotations import ValueType, parse_annotation, show
 from gisegkit.registry.kinds import KINDS, Component, Kind, Registries
 from gisegkit.registry.signatures import REQUIRED, Parameter, Signature, Unspoken
@@ -95,9 +97,8 @@ class _Checker:
             name: tuple(specs) if KINDS[name].many else specs[0] for name, specs in components.items()
         }
         top["requires"] = tuple(top.get("requires", ()))
-        source = self.document.source
-        notes = tuple(self.document.notes)
-        return Recipe(**top, **sections, **parts, source=source, header=_header(source), notes=notes)
+        source, notes = self.document.source, tuple(self.document.notes)
+        return Recipe(**top, **sections, **parts, source=source, header=header_of(source), notes=notes)
 
     def top(self, top: Mapping[str, Any]) -> None:
         name = top.get("name")
@@ -108,7 +109,7 @@ class _Checker:
         elif isinstance(name, str) and len(name) > LONGEST_NAME:
             found = f"the name has {len(name)} characters, and names a folder"
             self.note(("name",), found, f"Valid: up to {LONGEST_NAME} characters.")
-        for text, reason in _unmet(top.get("requires") or ()):
+        for text, reason in unmet(top.get("requires") or ()):
             self.note(("requires",), f"{text!r} {reason}")
 
     def value(self, path: Path, value: Any, kind: ValueType) -> Any:
@@ -120,6 +121,15 @@ class _Checker:
             self.note(path, f"{key} = {show(value)}", " ".join(filter(None, [str(error), f"Valid: {kind.text}."])))
             return None
 
+    def current(self, path: Path, table: str, name: str, value: Any, kind: ValueType) -> Any:
+        """The converted value; one that was renamed is a mistake that names the new one."""
+        key = str(path[-1])
+        now = new_value(table, name, key, value)
+        if now is None:
+            return self.value(path, value, kind)
+        self.note(path, f"{key} = {show(value)} is now {key} = {show(now)}", f"write {key} = {show(now)}")
+        return None
+
     def section(self, name: str) -> Any:
         table = self.document.data.get(name, {})
         if not isinstance(table, dict):
@@ -129,7 +139,9 @@ class _Checker:
         values = {}
         for key, value in table.items():
             if key in types:
-                values[key] = self.value((name, key), value, types[key])
+                values[key] = self.current((name, key), name, "", value, types[key])
+            elif now := new_key(name, "", key):
+                self.note((name, key), f"{name}.{key} is now {name}.{now}", f"write {now} = {show(value)}")
             else:
                 self.unknown((name, key), f"unknown key {key!r} in [{name}]", key, types)
         return SECTIONS[name](**{key: value for key, value in values.items() if value is not None})
@@ -185,7 +197,7 @@ class _Checker:
         if own & signature.parameters.keys():
             taken = min(own & signature.parameters.keys())
             found = f"{kind.name} {name!r} of {component.owner} has a parameter {taken!r}"
-            self.note((*path, "name"), found, "a recipe means something else by that; its plugin must rename it")
+            self.note((*path, "name"), found, "this name is reserved in recipes; the plugin must rename it")
         given = {key: value for key, value in table.items() if key not in own}
         params = self.params(component, signature, given, path)
         common = {key: self.value((*path, key), table[key], LOSS_TYPES[key]) for key in table if key in own - {"name"}}
@@ -201,9 +213,12 @@ class _Checker:
         values: dict[str, Any] = {}
         for key, value in given.items():
             if key in handed:
-                self.note((*path, key), f"{key!r} of {label} is settled by {handed[key]}", "remove the line")
+                self.note((*path, key), f"{key!r} of {label} is set by {handed[key]}", "remove the line")
             elif key in open_parameters:
-                values[key] = self.value((*path, key), value, open_parameters[key].type)
+                kind = open_parameters[key].type
+                values[key] = self.current((*path, key), component.kind, component.name, value, kind)
+            elif now := new_key(component.kind, component.name, key):
+                self.note((*path, key), f"{key} of {label} is now {now}", f"write {now} = {show(value)}")
             elif signature.open:
                 values[key] = value
             else:
@@ -248,7 +263,7 @@ class _Checker:
         names = [spec.name for spec in components["metric"]]
         for index, name in enumerate(names):
             if name in names[:index]:
-                self.note(("metric", index, "name"), f"metric {name!r} stands here twice", "keep one of them")
+                self.note(("metric", index, "name"), f"metric {name!r} is listed twice", "keep one of them")
         if any(path[:1] == ("metric",) for path in self.wrong):
             return
         if train.monitor and not any(f"{train.monitor}/".startswith(f"{name}/") for name in names):
@@ -283,35 +298,3 @@ class _Checker:
     def right(self, *keys: str) -> bool:
         """Whether none of these keys was found wrong; else a default stands in its place, and a comparison misleads."""
         return not any(tuple(key.split(".")) in self.wrong for key in keys)
-
-
-def _header(source: str) -> str:
-    """The comment lines that the recipe's file opens with."""
-    lines = []
-    with open(source, encoding="utf-8-sig") as file:
-        for line in file:
-            if not line.startswith("#"):
-                break
-            lines.append(line.rstrip())
-    return "\n".join(lines)
-
-
-def _unmet(requirements: Iterable[str]) -> list[tuple[str, str]]:
-    """The entries of ``requires`` that this machine does not meet, each with the reason."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    unmet = []
-    for text in requirements:
-        try:
-            requirement = Requirement(text)
-            have = version(requirement.name)
-        except InvalidRequirement:
-            unmet.append((text, 'is no requirement; write for example "giseg-cutmix>=0.1"'))
-        except PackageNotFoundError:
-            unmet.append((text, f"is not installed; pip install {text!r}"))
-        else:
-            if not requirement.specifier.contains(have, prereleases=True):
-                unmet.append((text, f"is not met by the installed version {have}; pip install --upgrade {text!r}"))
-    return unmet

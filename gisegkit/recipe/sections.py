@@ -30,7 +30,7 @@ class Input:
             percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
         store: slices are decoded once and kept for training in the cache folder: at the network's size, which is
             fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off). device
-            keeps them as size does, and those that train in the device's memory, where no policy on the CPU can
+            keeps them as resized does, and those that train in the device's memory, where no policy on the CPU can
             change them.
         store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB of the
             disk free.
@@ -45,7 +45,7 @@ class Input:
     normalize: Literal[
         "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
     ] = "slice_max"
-    store: Literal["size", "native", "device", "off"] = "size"
+    store: Literal["resized", "native", "device", "off"] = "resized"
     store_limit: str = "auto"
 
 
@@ -83,7 +83,7 @@ class Train:
         activation_checkpointing: compute activations again for the backward pass, which saves memory and costs time;
             auto does where a micro-batch of 8 would not fit otherwise.
         precision: of the forward pass; auto is bf16 or fp16 on a GPU that has it and fp32 on a CPU.
-        clip_norm: largest gradient norm; 0 does not clip.
+        max_grad_norm: largest gradient norm; 0 does not clip.
         check_gradients: compare the gradient of each plugin's loss with the loss before training; false where they are
             meant to differ, as with a detached factor.
         channels_last: memory layout that convolutions like.
@@ -103,7 +103,7 @@ class Train:
     memory: str = "auto"
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    clip_norm: Annotated[float, AtLeast(0)] = 0.0
+    max_grad_norm: Annotated[float, AtLeast(0)] = 0.0
     check_gradients: bool = True
     channels_last: bool = True
     compile: bool = False

@@ -277,3 +277,14 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(_pairs(value)) + "}"
     return value.isoformat() if isinstance(value, date | time) else repr(value)
+
+
+def header_of(source: str) -> str:
+    """The comment lines that the recipe's file opens with."""
+    lines = []
+    with open(source, encoding="utf-8-sig") as file:
+        for line in file:
+            if not line.startswith("#"):
+                break
+            lines.append(line.rstrip())
+    return "\n".join(lines)

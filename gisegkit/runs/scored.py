@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gisegkit.components.metrics import PREFERRED
 from gisegkit.engine.bootstrap import CaseSums
 from gisegkit.engine.scoring import ALL, column_of
 from gisegkit.errors import RunError, did_you_mean
@@ -19,7 +20,6 @@ from gisegkit.registry.kinds import Registries
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import TEXT_COLUMNS, read_scores, read_table
 
-DEFAULT_METRIC = "uwmgi_score"
 Combine = Callable[[Mapping[str, float]], float]
 
 
@@ -165,7 +165,7 @@ def shared_metric(runs: Sequence[Evaluated], wanted: str | None) -> str:
         if not shared:
             had = "; ".join(f"{run.label}: {', '.join(run.content['conventions'])}" for run in runs)
             raise RunError(f"the runs have no metric in common ({had}); evaluate them with the same [[metric]] tables")
-        return DEFAULT_METRIC if DEFAULT_METRIC in shared else shared[0]
+        return PREFERRED[0] if PREFERRED[0] in shared else shared[0]
     if wanted not in shared:
         hint = did_you_mean(wanted, shared)
         raise RunError(f"no metric {wanted!r} that every run has; there are: {', '.join(shared)}; {hint}".rstrip("; "))

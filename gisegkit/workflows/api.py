@@ -256,7 +256,7 @@ def _opened(
         path, texts = run.path, (*run.overrides, *texts)
     else:
         session, path = _session(device, None), Path(run)
-    return session.open(path, root=None if root is None else str(root), overrides=texts, command=command)
+    return session.open_run(path, root=None if root is None else str(root), overrides=texts, command=command)
 
 
 def _session(device: str, say: Say | None) -> Session:

@@ -63,12 +63,10 @@ def predict(
 ) -> Predicted:
     """Write a submission with a run's best weights, and the recipe that was used beside it.
 
-    Where the settings or the data differ from the run's own, both go to a folder of their own, and the run's
-    predictions stay.
+    If the settings or the data differ from the run's own, both go to a folder of their own.
 
     Args:
-        out: the file, ending in .csv; default ``predictions/submission.csv`` in the run folder, or
-            ``predictions-.../submission.csv`` beside that.
+        out: the file, ending in .csv; default ``submission.csv`` in ``predictions`` or ``predictions-...`` of the run.
         part: which slices; default the recipe's ``[predict] part``.
         own: whether the recipe is the run's own, though its data may have moved (``giseg run``).
         weights: of ``best.pt``, if it is loaded already.
@@ -95,21 +93,23 @@ def predict(
     is_own = target == run.submission
     panels: list[Panel] = []
     chosen = set(pick_rows(table, found.rows)) if is_own and not run.preview.is_file() else set()
-    write_submission(
-        target,
-        _submission_rows(experiment, found.rows, chosen, panels),
-        order=getattr(experiment.dataset, "submission_order", None),
-    )
+    order = getattr(experiment.dataset, "submission_order", None)
+    write_submission(target, _submission_rows(experiment, found.rows, chosen, panels), order=order)
     _write_recipe(target, run, recipe, found, changed, epoch=weights["epoch"], elsewhere=out is not None)
+    heading = f"{run.path.resolve().name}: {recipe.name}, {found.name}, epoch {weights['epoch']}"
     if panels:
-        heading = f"{run.path.resolve().name}: {recipe.name}, {found.name}, epoch {weights['epoch']}"
         write_preview(run.preview, panels, experiment.classes, recipe, heading=heading)
     if is_own:
-        try:
-            write_report(run, Evaluation.own(run))
-        except RunError as error:
-            console.say(f"warning: the submission is written, but the report could not be made again: {error}")
+        _renew_report(run, console)
     return Predicted(target, found.name, len(found.rows), is_own)
+
+
+def _renew_report(run: RunDir, console: Console) -> None:
+    """The run's report with a link to the submission; a warning if it cannot be made."""
+    try:
+        write_report(run, Evaluation.own(run))
+    except RunError as error:
+        console.say(f"warning: the submission is written, but the report could not be made again: {error}")
 
 
 def _write_recipe(

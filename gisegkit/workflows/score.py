@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gisegkit.components.datasets.uwmgi import THICKNESS
+from gisegkit.components.datasets.uwmgi_tree import BEFORE_NUMBER, sizes_beside, spacing_beside
 from gisegkit.data import rle
 from gisegkit.data.planes import merge
 from gisegkit.data.submission import check_runs, missing_rows, read_rows, read_submission, report
@@ -19,7 +18,7 @@ from gisegkit.engine.scoring import ScanValues, Scoreboard
 from gisegkit.engine.threaded_map import thread_count, threaded_map
 from gisegkit.errors import DataError, SubmissionError
 from gisegkit.runs.files import jsonable
-from gisegkit.types import SPACING, Metric, Progress, silent
+from gisegkit.types import Metric, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +33,6 @@ Runs = dict[tuple[str, str], str]
 
 AT_ONCE = 8
 """Slices whose runs are decoded in one call: enough to save its cost, few enough for a processor's cache."""
-
-SLICE = "_slice_"
-"""What stands between scan and number in an id; an id without it is a scan of one slice."""
-
-SCAN_FILE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(?:(\d+\.?\d*)_(\d+\.?\d*)\.)?")
-"""number, width, height, and mm from column to column and row to row"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +100,33 @@ def score_submission(
             not known.
     """
     true = read_truth(truth)
+    predicted, scans = _predicted(submission, true, truth)
+    board = Scoreboard(metrics, true.classes)
+    beside = spacing is None and any(getattr(metric, "spacing_columns", ()) for metric in metrics.values())
+
+    def measure(item: tuple[str, list[str]]) -> ScanValues:
+        scan, ids = item
+        size = true.size(scan)
+        prediction = _masks(predicted, ids, true.classes, size, submission).view(bool)
+        masks = _masks(true.runs, ids, true.classes, size, truth)
+        mm = spacing_beside(truth.parent, scan) if beside else spacing
+        return board.measure(scan, ids, prediction, masks, spacing=mm)
+
+    threads = thread_count()
+    with closing(threaded_map(measure, scans.items(), threads=threads, ahead=threads)) as measured:
+        for values in progress(measured, "score", len(scans)):
+            board.record(values)
+    count = len(scans)
+    return SubmissionScores(submission, truth, board, count, sum(map(len, scans.values())), len(true.scans) - count)
+
+
+def _predicted(submission: Path, true: Truth, truth: Path) -> tuple[Runs, dict[str, list[str]]]:
+    """The submission's run lengths, and the scans of which it has rows with the ids of their slices.
+
+    Raises:
+        SubmissionError: if there are no rows, or some of a scan are missing.
+        DataError: if its true masks are not complete and right.
+    """
     rows = read_submission(submission, sizes=true.sizes, classes=true.classes, truth=str(truth))
     if rows.empty:
         raise SubmissionError(f"{submission} has no rows, so there is nothing to score")
@@ -117,23 +137,7 @@ def score_submission(
     if missing:
         raise SubmissionError(report(submission, missing) + "\na scan is scored whole: give each of its slices a row")
     true.check(scans)
-    board = Scoreboard(metrics, true.classes)
-    beside = spacing is None and any(getattr(metric, "spacing_columns", ()) for metric in metrics.values())
-
-    def measure(item: tuple[str, list[str]]) -> ScanValues:
-        scan, ids = item
-        size = true.size(scan)
-        prediction = _masks(predicted, ids, true.classes, size, submission).view(bool)
-        masks = _masks(true.runs, ids, true.classes, size, truth)
-        mm = _spacing_beside(truth.parent, scan) if beside else spacing
-        return board.measure(scan, ids, prediction, masks, spacing=mm)
-
-    threads = thread_count()
-    with closing(threaded_map(measure, scans.items(), threads=threads, ahead=threads)) as measured:
-        for values in progress(measured, "score", len(scans)):
-            board.record(values)
-    slices = sum(len(ids) for ids in scans.values())
-    return SubmissionScores(submission, truth, board, len(scans), slices, len(true.scans) - len(scans))
+    return predicted, scans
 
 
 def _missing(runs: Runs, scans: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Iterator[str]:
@@ -226,11 +230,11 @@ def read_truth(path: Path) -> Truth:
     ids = list(dict.fromkeys(table["id"]))
     scans: dict[str, list[str]] = {}
     for slice_id in ids:
-        scans.setdefault(slice_id.rpartition(SLICE)[0] or slice_id, []).append(slice_id)
+        scans.setdefault(slice_id.rpartition(BEFORE_NUMBER)[0] or slice_id, []).append(slice_id)
     for members in scans.values():
         members.sort(key=_number)
     named = {"width", "height"} <= set(table.columns)
-    found = _sizes_in(path, table) if named else _sizes_beside(path.parent, scans)
+    found = _sizes_in(path, table) if named else sizes_beside(path.parent, scans)
     return Truth(
         path=path,
         classes=tuple(dict.fromkeys(table["class"])),
@@ -251,30 +255,6 @@ def _sizes_in(path: Path, table: pd.DataFrame) -> dict[str, Size]:
     return sizes
 
 
-def _sizes_beside(root: Path, scans: Mapping[str, object]) -> dict[str, Size]:
-    """Sizes from the names of the scans' files in the competition's tree; width stands before height there."""
-    sizes: dict[str, Size] = {}
-    for scan in scans:
-        for name in _names_beside(root, scan):
-            sizes[f"{scan}{SLICE}{name[1]}"] = int(name[3]), int(name[2])
-    return sizes
-
-
-def _spacing_beside(root: Path, scan: str) -> dict[str, float]:
-    """The spacing of a scan in the competition's tree; empty where its files are not there or do not tell."""
-    name = next(_names_beside(root, scan), None)
-    if name is None or name[4] is None:
-        return {}
-    return dict(zip(SPACING, (THICKNESS, float(name[5]), float(name[4])), strict=True))
-
-
-def _names_beside(root: Path, scan: str) -> Iterator[re.Match[str]]:
-    for part in ("train", "test"):
-        for file in (root / part / scan.partition("_")[0] / scan / "scans").glob("slice_*"):
-            if name := SCAN_FILE.match(file.name):
-                yield name
-
-
 def _positive(text: str, path: Path, line: int) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise DataError(f"{path}: line {line}: width and height must be whole numbers above 0, not {text!r}")
@@ -283,7 +263,7 @@ def _positive(text: str, path: Path, line: int) -> int:
 
 def _number(slice_id: str) -> tuple[int, str]:
     """Sorts slices 2 and 10 as numbers, padded with zeros or not."""
-    number = slice_id.rpartition(SLICE)[2]
+    number = slice_id.rpartition(BEFORE_NUMBER)[2]
     return (int(number) if number.isascii() and number.isdigit() else 0, slice_id)
 
 

@@ -11,7 +11,7 @@ import pytest
 from gisegkit.build.data import ExperimentData
 from gisegkit.build.dataset import build_component
 from gisegkit.data.phantom.writer import write_phantom
-from gisegkit.data.store.store import Layout
+from gisegkit.data.store.layout import Layout
 from gisegkit.errors import ComponentError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe

@@ -32,14 +32,14 @@ def demo(toys, make_module, write_recipe):
 
 
 def test_the_demo_replaces_data_weights_and_size_and_says_so(load, demo):
-    recipe, lines = demo(load.minimal + "[train]\nepochs = 50\nbatch_size = 8\nclip_norm = 0.5\n")
+    recipe, lines = demo(load.minimal + "[train]\nepochs = 50\nbatch_size = 8\nmax_grad_norm = 0.5\n")
     assert recipe.demo
     assert recipe.dataset.as_dict() == {
         key.removeprefix("dataset."): value for key, value in SMALL.items() if key.startswith("dataset.")
     }
     assert recipe.model.params["weights"] == "none"
     assert (recipe.input.size, recipe.train.epochs) == (tuple(SMALL["input.size"]), SMALL["train.epochs"])
-    assert recipe.train.clip_norm == 0.5
+    assert recipe.train.max_grad_norm == 0.5
     assert 'demo: dataset.name = "phantom" (the recipe says "toy")' in lines
     assert f"demo: train.epochs = {SMALL['train.epochs']} (the recipe says 50)" in lines
     assert 'demo: model.weights = "none"' in lines
@@ -82,7 +82,7 @@ def test_every_recipe_of_the_project_has_its_demo(path, registries, monkeypatch)
     if "cutmix" in path.stem:
         module = "giseg_cutmix.transform:CutMix"
         monkeypatch.syspath_prepend(Path(__file__).parents[2] / "plugins" / "giseg-cutmix")
-        monkeypatch.setattr("gisegkit.recipe.check._unmet", lambda requirements: [])
+        monkeypatch.setattr("gisegkit.recipe.check.unmet", lambda requirements: [])
         cutmix = Component("batch_transform", "cutmix", module, Owner("giseg-cutmix", "?"))
         monkeypatch.setitem(registries["batch_transform"]._components, "cutmix", cutmix)
     assert 'weights = "imagenet"' in text or path.stem == "r2unet", "the paper's own encoder has none"

@@ -20,9 +20,9 @@ def test_a_note_is_printed_once(session):
 
 def test_a_finished_run_is_opened_with_other_settings(session, finished):
     run, _ = finished
-    opened, experiment = session.open(run.path, overrides=["evaluate.threshold=0.25"])
+    opened, experiment = session.open_run(run.path, overrides=["evaluate.threshold=0.25"])
     assert opened.path == run.path
     assert experiment.recipe.evaluate.threshold == 0.25
     assert experiment.console is session and isinstance(session, Session)
     with pytest.raises(RecipeError, match=r"train\.epochs has no effect on giseg predict"):
-        session.open(run.path, overrides=["train.epochs=2"], command="predict")
+        session.open_run(run.path, overrides=["train.epochs=2"], command="predict")

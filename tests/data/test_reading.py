@@ -12,7 +12,8 @@ from gisegkit.components.datasets.folder import Folder
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.reading import check_size, name_of, not_finite, read_mask, read_slice
 from gisegkit.data.slices import NORMALIZATIONS, SliceReader
-from gisegkit.data.store.store import Layout, Store
+from gisegkit.data.store.layout import Layout
+from gisegkit.data.store.store import Store
 from gisegkit.data.survey import survey
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.device_cache import Resident
@@ -165,7 +166,7 @@ def trained(tmp_path_factory, session):
     return train(session.experiment(load()), root.parent / "run"), load
 
 
-@pytest.mark.parametrize("store", ["off", "size"])
+@pytest.mark.parametrize("store", ["off", "resized"])
 @pytest.mark.parametrize("normalize", ["dtype", "slice_max", "scan_percentile"])
 def test_prediction_makes_no_row_of_them(trained, session, normalize, store):
     run, load = trained
@@ -175,7 +176,7 @@ def test_prediction_makes_no_row_of_them(trained, session, normalize, store):
     assert not list(run.path.rglob("*submission*"))
 
 
-@pytest.mark.parametrize("store", ["off", "native", "size", "device"])
+@pytest.mark.parametrize("store", ["off", "native", "resized", "device"])
 def test_training_names_the_image_and_not_the_learning_rate(tmp_path, session, store):
     root = write(tmp_path / "data", bad=np.nan)
     (tmp_path / "recipe.toml").write_text(RECIPE.format(root=root.as_posix(), pattern=PATTERN))

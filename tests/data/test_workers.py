@@ -18,7 +18,8 @@ from gisegkit.components.datasets.folder import Folder
 from gisegkit.data import buffers
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.slices import SliceReader
-from gisegkit.data.store.store import Layout, Store
+from gisegkit.data.store.layout import Layout
+from gisegkit.data.store.store import Store
 from gisegkit.data.workers import Failure, _why_it_ended
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError, RunError, TrainingError
 

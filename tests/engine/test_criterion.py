@@ -15,10 +15,10 @@ from gisegkit.errors import ComponentError, TrainingError
 LOSSES = {
     "bce": BCE(),
     "dice": DiceLoss(),
-    "dice by image": DiceLoss(over="image"),
+    "dice by image": DiceLoss(ratio_over="image"),
     "dice unsmoothed": DiceLoss(smooth=0.0),
     "tversky": Tversky(alpha=0.3, beta=0.7),
-    "tversky by image": Tversky(alpha=0.9, beta=0.1, over="image", smooth=0.5),
+    "tversky by image": Tversky(alpha=0.9, beta=0.1, ratio_over="image", smooth=0.5),
 }
 
 
@@ -114,7 +114,7 @@ def test_a_criterion_needs_a_loss():
 
 def test_terms_have_names_of_their_own_and_count_in_their_epochs():
     logits, target = inputs()
-    terms = [("dice", 2.0, DiceLoss()), ("bce", 0.5, BCE()), ("dice", 1.0, DiceLoss(over="image"))]
+    terms = [("dice", 2.0, DiceLoss()), ("bce", 0.5, BCE()), ("dice", 1.0, DiceLoss(ratio_over="image"))]
     criterion = Criterion(terms, epochs=[(1, 0), (2, 3), (3, 0)])
     assert criterion.names == ("dice", "bce", "dice_2")
     values = [float(loss(logits, target)) for _, _, loss in terms]

@@ -20,7 +20,8 @@ from gisegkit.cli import main
 from gisegkit.components.augmentation.none import none
 from gisegkit.data.loaders import EpochSampler, Input, TrainingSet, training_loader
 from gisegkit.data.slices import NORMALIZATIONS, SliceReader
-from gisegkit.data.store.store import Layout, Store
+from gisegkit.data.store.layout import Layout
+from gisegkit.data.store.store import Store
 from gisegkit.engine import device as devices
 from gisegkit.engine import device_cache as module
 from gisegkit.engine.device import pick_device
@@ -190,7 +191,9 @@ def test_memory_that_runs_out_all_the_same_is_said(tmp_path, monkeypatch):
 
     resident = Resident(make_source(Scans(tmp_path)), ROWS)
     monkeypatch.setattr(module.torch, "zeros", full)
-    with pytest.raises(TrainingError, match=r"memory ran out on cpu, fp32 .* 9 slices there.*--set input.store=size"):
+    with pytest.raises(
+        TrainingError, match=r"memory ran out on cpu, fp32 .* 9 slices there.*--set input.store=resized"
+    ):
         resident.load(pick_device("cpu"), EpochSampler(ROWS, batch_size=4, seed=0))
 
 
@@ -286,7 +289,7 @@ def test_a_policy_on_the_cpu_is_refused_before_anything_is_read(tmp_path, sessio
         line = (home / "tiny.toml").read_text().splitlines()[int(mistake.place.rpartition(":")[2]) - 1]
         assert line == "[augmentation]"
         assert 'augmentation.name = "baseline"' in mistake.found and 'input.store = "device"' in mistake.found
-        assert "recipes/unet_effb1_device.toml" in mistake.remedy and 'input.store = "size"' in mistake.remedy
+        assert "recipes/unet_effb1_device.toml" in mistake.remedy and 'input.store = "resized"' in mistake.remedy
     assert not (tmp_path / "run").exists()
     assert command("check", str(home / "tiny.toml"), "input.store=device") == 2
     assert 'augmentation.name = "baseline" works on the CPU' in capsys.readouterr().err
@@ -363,7 +366,7 @@ def test_a_set_that_does_not_fit_is_refused_and_the_remedy_is_predicted(recipe, 
         choose_micro_batches(recipe("train.memory=100MiB").train, simulation(200 * MIB), pick_device("cpu"))
     text = str(caught.value)
     assert '(200 MiB of it for the slices that input.store = "device" keeps there), and there are 100 MiB' in text
-    assert "\n  --set input.store=size: micro-batch 16, " in text
+    assert "\n  --set input.store=resized: micro-batch 16, " in text
 
 
 @pytest.mark.parametrize(("model", "settled"), [(Net, "train.micro_batch=8"), (Looking, "train.micro_batch=auto")])
@@ -375,7 +378,7 @@ def test_without_a_plan_the_room_is_checked_all_the_same(recipe, free, model, se
     )
     assert (micro_batching.size, plan) == (8, None)
     free(150 * MIB)
-    with pytest.raises(TrainingError, match=r"take 200 MiB.*there are 150 MiB free on cpu.*--set input\.store=size"):
+    with pytest.raises(TrainingError, match=r"take 200 MiB.*there are 150 MiB free on cpu.*--set input\.store=resized"):
         choose_micro_batches(recipe(settled).train, simulation(200 * MIB, model()), pick_device("cpu"))
 
 

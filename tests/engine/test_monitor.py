@@ -14,7 +14,8 @@ from gisegkit.components.metrics.surface_metrics import HD95
 from gisegkit.engine.monitor import better, direction_of_monitor, directions, parts_of
 from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import ComponentError, DataError, RecipeError
-from gisegkit.workflows.train import rehearse, train
+from gisegkit.workflows.check import smoke_test
+from gisegkit.workflows.train import train
 
 CLASSES = ("large_bowel", "stomach")
 METRICS = {"uwmgi_score": UWMGIScore(), "dice": Dice(), "hd95": HD95()}
@@ -142,7 +143,9 @@ def test_in_words():
 )
 @pytest.mark.slow
 def test_a_run_keeps_the_epoch_that_is_the_best_by_what_it_monitors(home, session, recipe, monitor, best):
-    run = train(recipe(f"train.monitor={monitor}", "train.micro_batch=0"), home / monitor.replace("/", "-"), session)
+    run = train(
+        session.experiment(recipe(f"train.monitor={monitor}", "train.micro_batch=0")), home / monitor.replace("/", "-")
+    )
     values = {entry["epoch"]: entry["scores"][monitor] for entry in run.metrics()}
     values = {epoch: value for epoch, value in values.items() if value is not None}
     assert len(set(values.values())) > 1 and values[run.weights()["epoch"]] == best(values.values())
@@ -152,7 +155,10 @@ def test_a_class_that_the_data_lack_is_refused_before_anything_is_prepared_or_tr
     home, session, recipe, monkeypatch
 ):
     monkeypatch.setenv("GISEG_CACHE", str(home / "untouched"))
-    for verb in (lambda wrong: train(wrong, home / "never", session), lambda wrong: rehearse(wrong, session)):
+    for verb in (
+        lambda wrong: train(session.experiment(wrong), home / "never"),
+        lambda wrong: smoke_test(session.experiment(wrong)),
+    ):
         with pytest.raises(RecipeError, match="did you mean 'dice/stomach'"):
             verb(recipe("train.monitor=dice/stomac"))
     assert not (home / "untouched").exists() and not (home / "never").exists()
@@ -161,5 +167,5 @@ def test_a_class_that_the_data_lack_is_refused_before_anything_is_prepared_or_tr
 def test_what_the_end_of_a_run_says_of_its_epochs(home, session, recipe):
     said = []
     settings = ("train.epochs=1", "train.micro_batch=0", "optimizer.lr=1e-9", "evaluate.threshold=1.0")
-    train(recipe(*settings), home / "empty", replace(session, say=said.append))
+    train(replace(session, say=said.append).experiment(recipe(*settings)), home / "empty")
     assert any(line.startswith("warning: in the kept epoch, 1, dice of the classes") for line in said), said

@@ -113,8 +113,8 @@ def gradients(model, micro_batching, *, criterion=None, transforms=(), backward=
 
 PER_IMAGE = {
     "bce": Criterion([("bce", 1.0, BCE())]),
-    "dice by image": Criterion([("dice", 1.0, DiceLoss(over="image"))]),
-    "both": Criterion([("bce", 0.3, BCE()), ("dice", 0.7, DiceLoss(over="image"))]),
+    "dice by image": Criterion([("dice", 1.0, DiceLoss(ratio_over="image"))]),
+    "both": Criterion([("bce", 0.3, BCE()), ("dice", 0.7, DiceLoss(ratio_over="image"))]),
 }
 
 
@@ -129,7 +129,7 @@ def test_losses_by_image_have_the_gradients_of_the_whole_batch(criterion, micro_
 
 
 def test_a_loss_over_the_batch_is_not_the_mean_of_its_parts():
-    criterion = Criterion([("dice", 1.0, DiceLoss(over="batch"))])
+    criterion = Criterion([("dice", 1.0, DiceLoss(ratio_over="batch"))])
     data = loaded()
     data.masks[:6] = 0  # half of the micro-batches have an empty class
     _, whole = gradients(network(), MicroBatching(12), criterion=criterion, data=data)
@@ -143,7 +143,7 @@ def test_terms_are_those_of_the_criterion_by_name():
     batch = to_device(loaded(), pick_device("cpu"), channels_last=False)
     logits, target = network()(batch.images), batch.targets[0][1]
     assert criterion.names == ("bce", "dice")
-    expected = [float(loss(logits, target).detach()) for loss in (BCE(), DiceLoss(over="image"))]
+    expected = [float(loss(logits, target).detach()) for loss in (BCE(), DiceLoss(ratio_over="image"))]
     assert terms.tolist() == pytest.approx(expected, abs=1e-6)
 
 

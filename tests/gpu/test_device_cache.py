@@ -50,7 +50,7 @@ def training(session, recipe):
 
 
 def test_an_epoch_moves_only_the_numbers_of_its_slices(training):
-    for store, moves in (("device", False), ("size", True)):
+    for store, moves in (("device", False), ("resized", True)):
         one = training(f"input.store={store}", "train.workers=0")
         loader = make_loader(one, silent)
         one.sampler.epoch = 1

@@ -22,7 +22,7 @@ def test_both_devices_give_the_same_and_nothing_waits():
     target[:, 0, :20] = torch.nan
     given = Batch(images, ((0.4, target), (0.6, target.flip(0))), torch.arange(16))
     there = Batch(images.cuda(), tuple((weight, one.cuda()) for weight, one in given.targets), given.rows)
-    warp = DeviceWarp(distort=0.7, alpha=50.0, sigma=6.0, dropout=0.5)
+    warp = DeviceWarp(distort_p=0.7, alpha=50.0, sigma=6.0, cutout_p=0.5)
     warp(there, np.random.default_rng(1))  # the first call loads kernels
     torch.cuda.set_sync_debug_mode("error")
     try:

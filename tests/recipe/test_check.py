@@ -52,7 +52,7 @@ EXPECTED = [
         "unknown parameter 'encodr' of model 'net'",
         "did you mean 'encoder'? Valid: encoder, depth, weights, channels.",
     ),
-    (10, "'classes' of model 'net' is settled by the dataset", "remove the line"),
+    (10, "'classes' of model 'net' is set by the dataset", "remove the line"),
     (13, "unknown loss 'bcee'", "did you mean 'bce'? There are: bce, tversky."),
     (17, "loss.1.smooth = 1.5", "Valid: a number between 0 and 1."),
     (20, "not TOML: Invalid value", 'texts need quotes: name = "adam"'),
@@ -129,10 +129,20 @@ def test_file_mistakes_come_in_order_and_overrides_behind(load):
             'train.micro_batch = "all"',
             'Valid: one of "auto" or a whole number 0 or more',
         ),
-        ("[train]\nclip_norm = nan", 16, "train.clip_norm = nan", "It must be finite. Valid: a number 0 or more."),
-        ("[train]\nclip_norm = inf", 16, "train.clip_norm = inf", "It must be finite. Valid: a number 0 or more."),
+        (
+            "[train]\nmax_grad_norm = nan",
+            16,
+            "train.max_grad_norm = nan",
+            "It must be finite. Valid: a number 0 or more.",
+        ),
+        (
+            "[train]\nmax_grad_norm = inf",
+            16,
+            "train.max_grad_norm = inf",
+            "It must be finite. Valid: a number 0 or more.",
+        ),
         ("[train]\nmonitor = 'iou'", 16, 'train.monitor = "iou" is no metric', "Valid: dice."),
-        ("[[metric]]\nname = 'iou'\n[[metric]]\nname = 'iou'", 18, "metric 'iou' stands here twice", "keep one"),
+        ("[[metric]]\nname = 'iou'\n[[metric]]\nname = 'iou'", 18, "metric 'iou' is listed twice", "keep one"),
         ("[[metric]]", 15, "[[metric]] has no name", "There are: dice, iou."),
         ("[metric]\nname = 'iou'", 15, "metric is not written as [[metric]]", "write [[metric]] above its lines"),
         (
@@ -145,7 +155,7 @@ def test_file_mistakes_come_in_order_and_overrides_behind(load):
         (
             "[schedule]\nname = 'constant'\nsteps = 3",
             17,
-            "'steps' of schedule 'constant' is settled by [train] epochs",
+            "'steps' of schedule 'constant' is set by [train] epochs",
             "",
         ),
         ("[input]\nsize = [32, 32]\n[input]\nslices = 3", 17, "[input] stands here and at line 15", "keep one of them"),
@@ -167,7 +177,7 @@ def test_file_mistakes_come_in_order_and_overrides_behind(load):
         (
             "[[tracker]]\nname = 'anything'\nfolder = 'x'",
             17,
-            "'folder' of tracker 'anything' is settled by the run folder",
+            "'folder' of tracker 'anything' is set by the run folder",
             "",
         ),
     ],
@@ -262,7 +272,7 @@ def test_a_parameter_that_recipes_use_otherwise_is_refused(load, toys, make_modu
     add(toys, make_module, f"class Odd:\n    def __init__(self, *, {parameter}=2.0): ...\n")
     ((line, found, remedy),) = mistakes(load.minimal.replace('"bce"', '"odd"'))
     assert (line, found) == (11, f"loss 'odd' of giseg-odd 0.1 has a parameter {parameter!r}")
-    assert "its plugin must rename it" in remedy
+    assert "the plugin must rename it" in remedy
 
 
 def test_a_component_that_cannot_be_read_is_a_mistake(load, toys, make_module, mistakes):

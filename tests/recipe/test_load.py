@@ -54,7 +54,7 @@ def test_overrides(load):
     recipe = load(
         load.minimal,
         "train.epochs=3",
-        " train.clip_norm = 1 ",
+        " train.max_grad_norm = 1 ",
         "loss.0.weight=0.7",
         "loss.1.name=tversky",
         "loss.1.alpha=0.3",
@@ -63,7 +63,7 @@ def test_overrides(load):
         "model.encoder=resnet18",
         "name=other",
     )
-    assert (recipe.train.epochs, recipe.train.clip_norm, recipe.input.size) == (3, 1.0, (32, 64))
+    assert (recipe.train.epochs, recipe.train.max_grad_norm, recipe.input.size) == (3, 1.0, (32, 64))
     assert [(spec.name, spec.weight) for spec in recipe.loss] == [("bce", 0.7), ("tversky", 1.0)]
     assert recipe.dataset.params["root"] == "other/folder = x"
     assert (recipe.model.params["encoder"], recipe.name) == ("resnet18", "other")
@@ -101,7 +101,7 @@ def test_another_component_drops_the_parameters_of_the_old_one(load, settings):
         ("loss=bce", "loss is not written as [[loss]]", "--set loss.0.name=..."),
         ("loss=[]", "no loss", "write [[loss]] and a name"),
         ("metric=[]", "no metric", "write [[metric]] and a name"),
-        ("model.classes=3", "'classes' of model 'net' is settled by the dataset", "remove the line"),
+        ("model.classes=3", "'classes' of model 'net' is set by the dataset", "remove the line"),
         ("train=3", "train = 3", "[train] is a table"),
         ("split.fold=7", "split.fold = 7", "Valid: 0 to 4, because split.folds = 5."),
     ],

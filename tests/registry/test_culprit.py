@@ -26,11 +26,11 @@ def test_the_plugin_is_named_and_the_error_stays(plugin):
     module, registries = plugin
 
     @names_culprits
-    def verb(session, text):
+    def verb(experiment, text):
         module.fails(text)
 
     with pytest.raises(RuntimeError, match="boom") as caught:
-        verb(SimpleNamespace(plugins=SimpleNamespace(registries=registries)), "boom")
+        verb(SimpleNamespace(registries=registries), "boom")
     assert str(caught.value) == "boom"
     assert caught.value.__notes__ == ["This error was raised in the plugin giseg-mine 2.1, which brings loss 'mine'."]
     name_culprit(caught.value, registries)
@@ -46,13 +46,13 @@ def test_an_error_of_a_worker_is_known_by_its_text(plugin):
 
 def test_errors_of_others_and_of_users_have_no_note(plugin):
     _, registries = plugin
-    session = SimpleNamespace(plugins=SimpleNamespace(registries=registries))
+    experiment = SimpleNamespace(registries=registries)
 
     @names_culprits
-    def verb(session, error):
+    def verb(experiment, error):
         raise error
 
     for error in (ValueError("ours"), DataError("the user's")):
         with pytest.raises(type(error)) as caught:
-            verb(session, error)
+            verb(experiment, error)
         assert not hasattr(caught.value, "__notes__")

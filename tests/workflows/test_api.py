@@ -44,16 +44,16 @@ def built_ins(session):
 
 
 @pytest.fixture(scope="module")
-def flat(home):
+def flat(home, tmp_path_factory):
     """A run on single slices, trained by the public function."""
     recipe = load_recipe(home / "tiny.toml", overrides=(*SMALL, "input.slices=1", "train.epochs=1"))
-    return train(recipe, out=home / "flat", device="cpu")
+    return train(recipe, out=tmp_path_factory.mktemp("flat") / "run", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def scans(finished, session):
     """Rows of every scan of the phantom, and its images by row."""
-    _, experiment = session.open(finished[0].path)
+    _, experiment = session.open_run(finished[0].path)
     table = experiment.dataset.table
     return {
         name: [experiment.dataset.image(row) for row in group.index] for name, group in table.groupby("scan")
@@ -77,7 +77,7 @@ def written(file, table, scan, classes):
 
 
 @pytest.mark.parametrize(
-    ("path", "overrides"),
+    ("name", "overrides"),
     [
         ("finished", ()),
         ("finished", ("input.size=[48, 64]", "input.resize=fit", "input.interpolation=area")),
@@ -88,9 +88,10 @@ def written(file, table, scan, classes):
     ],
     ids=["as it is", "size", "neighbors", "threshold", "slices=1", "slices=1, size"],
 )
-def test_masks_are_those_that_predict_writes(path, overrides, home, finished, flat, scans, tmp_path):
+def test_masks_are_those_that_predict_writes(name, overrides, finished, flat, scans, tmp_path):
     alike = ("evaluate.batch_size=10",)  # batches of one scan here and there, so that masks are equal to the last bit
-    run = load_run(home / path, device="cpu", overrides=(*overrides, *alike))
+    folder = {"finished": finished[0].path, "flat": flat.path}[name]
+    run = load_run(folder, device="cpu", overrides=(*overrides, *alike))
     images, table = scans
     file = predict(run, out=tmp_path / "all.csv", part="all")
     found = 0

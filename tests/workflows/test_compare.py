@@ -228,7 +228,7 @@ def test_what_differs_is_said_in_words(write_run, registries, recipes, weights, 
 def test_an_evaluation_with_other_settings_is_compared_as_what_it_is(finished, registries, session, giseg, tmp_path):
     """The recipe of the run's folder does not count: what was really used does."""
     path = Path(shutil.copytree(finished[0].path, tmp_path / "copied"))
-    result = evaluate(*session.open(path, overrides=["evaluate.threshold=0.9"]))
+    result = evaluate(*session.open_run(path, overrides=["evaluate.threshold=0.9"]))
     out = giseg("compare", path, result.files.folder)
     assert f"copied/{result.files.folder.name}" in out
     assert "(the same weights): evaluate.threshold: 0.5 -> 0.9." in out

@@ -46,7 +46,7 @@ def talking(session):
 def uwmgi(session, run, root, *overrides):
     """The run's recipe on data in the competition's format, as an opened run has it."""
     sets = ["dataset.name=uwmgi", "dataset.exclude=none", *overrides]
-    return session.open(run, root=str(root), overrides=sets)
+    return session.open_run(run, root=str(root), overrides=sets)
 
 
 def files(folder):
@@ -107,7 +107,7 @@ def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talk
         *("scores.json", "recipe.toml", "preview.png", "report.html"),
         *("by_class.csv", "by_scan.csv", "by_slice.csv"),
     }
-    again = evaluate(*session.open(copied, overrides=[override]))
+    again = evaluate(*session.open_run(copied, overrides=[override]))
     assert again.files == result.files
 
 
@@ -115,7 +115,7 @@ def test_other_settings_get_a_folder_of_their_own_and_leave_a_trace(copied, talk
 def test_settings_that_change_no_result_are_the_runs_own(copied, session):
     sets = ["evaluate.batch_size=3", "train.workers=0", "input.store=off", "train.channels_last=false"]
     before = json.loads((copied / "evaluation" / "scores.json").read_text())
-    result = evaluate(*session.open(copied, overrides=sets))
+    result = evaluate(*session.open_run(copied, overrides=sets))
     assert result.own and result.scores["scores"] == pytest.approx(before["scores"], nan_ok=True, abs=1e-6)
     assert sorted(path.name for path in copied.glob("evaluation*")) == ["evaluation"]
 
@@ -151,18 +151,18 @@ def test_all_settings_without_effect_are_named_at_once(finished, session):
 @pytest.mark.slow
 def test_out_is_a_new_folder(copied, session, tmp_path):
     out = tmp_path / "deep" / "evaluation"
-    result = evaluate(*session.open(copied), out=out)
+    result = evaluate(*session.open_run(copied), out=out)
     assert result.files == Evaluation.at(out) and (out / "scores.json").is_file()
     with pytest.raises(RunError, match="exists already and is left as it is"):
-        evaluate(*session.open(copied), out=out)
+        evaluate(*session.open_run(copied), out=out)
     shutil.rmtree(copied / "evaluation")  # not made yet, and to be made by the run's own recipe alone
     for name in ("evaluation", "predictions"):
         with pytest.raises(RunError, match="is the run's own"):
-            evaluate(*session.open(copied), out=copied / name)
+            evaluate(*session.open_run(copied), out=copied / name)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(RunError, match="cannot be made"):
-        evaluate(*session.open(copied), out=blocked / "evaluation")
+        evaluate(*session.open_run(copied), out=blocked / "evaluation")
 
 
 # --- data that are not those of the run -----------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_a_truth_that_changed_is_no_evaluation_of_the_run(copied, talking, relab
     before = files(copied / "evaluation")
     _, experiment = uwmgi(session, copied, relabel(emptied))
     (copied / "recipe.toml").write_text(experiment.recipe.text())  # as if the run had been trained on these
-    result = evaluate(*session.open(copied))
+    result = evaluate(*session.open_run(copied))
     assert result.scores["changes"] == [] and not result.own
     assert files(copied / "evaluation") == before
     assert any("the truth of" in line and "has changed" in line for line in lines)
@@ -250,7 +250,7 @@ def test_folds_of_one_are_called_what_they_are(home, session, recipe, copied):
     run.write_split(split)
     for name in ("best.pt", "last.pt"):
         rewrite(copied / name, lambda content: content["facts"].update(split=split_digest(split)))
-    result = evaluate(run, session.open(copied)[1])
+    result = evaluate(run, session.open_run(copied)[1])
     assert (result.scores["part"], result.scores["trained_on"], result.scores["slices"]) == ("train+validation", 30, 30)
 
 
@@ -272,10 +272,10 @@ def test_a_split_that_changed_is_refused(copied, session):
         file.write_text(content)
         for verb in (evaluate, predict):
             with pytest.raises(RunError, match="changed or damaged"):
-                verb(*session.open(copied))
+                verb(*session.open_run(copied))
     file.unlink()
     with pytest.raises(RunError, match=r"split\.csv is missing"):
-        evaluate(*session.open(copied))
+        evaluate(*session.open_run(copied))
 
 
 # --- what is written ------------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_the_previews_slices_do_not_keep_their_scans_in_memory(monkeypatch, sess
     monkeypatch.setattr(
         "gisegkit.workflows.evaluate.write_preview", lambda file, panels, *args, **options: kept.extend(panels)
     )
-    evaluate(*session.open(copied))
+    evaluate(*session.open_run(copied))
     assert kept
     for panel in kept:
         assert panel.prediction.base is None and panel.truth.base is None
@@ -302,7 +302,7 @@ def test_damaged_checkpoint_is_an_error(session, copied):
     data = (copied / "best.pt").read_bytes()
     (copied / "best.pt").write_bytes(data[: len(data) // 2])
     with pytest.raises(RunError, match="damaged"):
-        evaluate(*session.open(copied))
+        evaluate(*session.open_run(copied))
 
 
 def test_open_run_says_what_is_missing(tmp_path):
@@ -323,7 +323,7 @@ def test_best_epoch_is_evaluated(finished):
 def test_another_metric_may_take_the_place_of_the_monitored_one(copied, session):
     recipe = copied / "recipe.toml"
     recipe.write_text(recipe.read_text().replace('monitor = ""', 'monitor = "uwmgi_score"'))
-    result = evaluate(*session.open(copied, overrides=["metric.0.name=iou"]))
+    result = evaluate(*session.open_run(copied, overrides=["metric.0.name=iou"]))
     assert {"iou", "dice"} <= set(result.scores["scores"])
     assert [change.partition(":")[0] for change in result.scores["changes"]] == ["metric.0.name"]
 
@@ -333,7 +333,7 @@ def test_another_metric_may_take_the_place_of_the_monitored_one(copied, session)
 def test_a_damaged_evaluation_is_made_again(copied, talking, file):
     session, lines = talking
     (copied / file).write_bytes(b"\xff\xfe\x00")
-    assert evaluate(*session.open(copied)).own
+    assert evaluate(*session.open_run(copied)).own
     assert any("is damaged and is made again" in line for line in lines) is file.endswith("by_slice.csv")
 
 
@@ -341,7 +341,7 @@ def test_what_is_missing_is_told_before_the_work(copied, session, monkeypatch):
     monkeypatch.setattr("gisegkit.workflows.evaluate._score", lambda *arguments: pytest.fail("scored"))
     (copied / "environment.json").unlink()
     with pytest.raises(RunError, match=r"environment\.json is missing"):
-        evaluate(*session.open(copied))
+        evaluate(*session.open_run(copied))
 
 
 @pytest.mark.slow
@@ -349,7 +349,7 @@ def test_an_unfinished_run_is_called_so(copied, talking):
     session, lines = talking
     metrics = copied / "metrics.jsonl"
     metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:2]))
-    result = evaluate(*session.open(copied))
+    result = evaluate(*session.open_run(copied))
     assert any("has trained 2 of at most 3 epochs so far" in line for line in lines)
     assert result.scores["training"]["epochs"] == 2
 

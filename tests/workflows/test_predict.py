@@ -26,7 +26,7 @@ def talking(session):
 
 
 def opened(session, path, *overrides, root=None):
-    return session.open(path, root=root, overrides=overrides, command="predict")
+    return session.open_run(path, root=root, overrides=overrides, command="predict")
 
 
 def test_submission_holds_every_unlabelled_slice_and_class(finished):

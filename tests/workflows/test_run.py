@@ -89,13 +89,13 @@ def test_each_part_is_built_once_from_training_to_prediction(load, tmp_path, mon
         return build(spec, *more, **given)
 
     monkeypatch.setattr(module, "build_component", counted)
-    experiment = load("size")
+    experiment = load("resized")
     run_recipe(experiment, tmp_path / "run")
     wanted = [(spec.kind, spec.name) for spec in experiment.recipe.components()]
     assert len(wanted) == 11 and built == dict.fromkeys(wanted, 1)
 
 
-@pytest.mark.parametrize("store", ["off", "size"])
+@pytest.mark.parametrize("store", ["off", "resized"])
 def test_up_to_the_first_batch_each_data_file_is_opened_once(load, data, tmp_path, monkeypatch, opened, store):
     from gisegkit.components.losses.ratios import BCE
 

@@ -179,9 +179,10 @@ def test_early_stopping(home, session, recipe):
 
 
 def test_a_loss_that_is_not_finite_is_named(home, session, recipe):
-    with pytest.raises(TrainingError, match=r"epoch 1, step \d+[\s\S]*clip_norm"):
+    with pytest.raises(TrainingError, match=r"epoch 1, step \d+[\s\S]*max_grad_norm"):
         train(
-            session.experiment(recipe("optimizer.name=sgd", "optimizer.lr=1e30", "train.clip_norm=0.0")), home / "nan"
+            session.experiment(recipe("optimizer.name=sgd", "optimizer.lr=1e30", "train.max_grad_norm=0.0")),
+            home / "nan",
         )
 
 
@@ -291,10 +292,10 @@ def state_of(folder):
 
 
 @pytest.fixture(scope="module")
-def faultless(home, session, recipe):
+def faultless(tmp_path_factory, session, recipe):
     """The tiny recipe without a fault."""
     with pytest.MonkeyPatch.context() as patch:
-        return trained_with_faults(patch, recipe(), home / "faultless", session, faults=())
+        return trained_with_faults(patch, recipe(), tmp_path_factory.mktemp("faultless") / "run", session, faults=())
 
 
 @pytest.mark.parametrize("fault", [1, 5, 9])  # a first step, one amid and the last of all

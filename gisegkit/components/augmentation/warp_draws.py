@@ -34,22 +34,22 @@ FARTHEST = 1e9
 class WarpSettings:
     """Probabilities and limits of the steps, as ``DeviceWarp`` describes them; the defaults are the deck's."""
 
-    flip: float = 0.5
-    shift_scale_rotate: float = 0.5
-    shift: float = 0.0625
-    scale: float = 0.05
-    rotate: float = 10.0
-    distort: float = 0.25
+    flip_p: float = 0.5
+    shift_scale_rotate_p: float = 0.5
+    shift_limit: float = 0.0625
+    scale_limit: float = 0.05
+    rotate_limit: float = 10.0
+    distort_p: float = 0.25
     elastic_share: float = 0.5
     num_steps: int = 5
     distort_limit: float = 0.05
     alpha: float = 1.0
     sigma: float = 50.0
     alpha_affine: float = 50.0
-    dropout: float = 0.5
+    cutout_p: float = 0.5
     min_holes: int = 5
     max_holes: int = 8
-    hole: float = 0.05
+    hole_size: float = 0.05
 
 
 class Field(NamedTuple):
@@ -100,18 +100,18 @@ class Draws:
         table = rng.random((count, sum(widths)))  # a row a sample
         edges = accumulate(widths, initial=0)
         chance, similar, points, *cells, places = (table[:, start:stop] for start, stop in pairwise(edges))
-        self.flip = chance[:, 0] < settings.flip
-        self.similarity = chance[:, 1] < settings.shift_scale_rotate
-        distorted = chance[:, 2] < settings.distort
+        self.flip = chance[:, 0] < settings.flip_p
+        self.similarity = chance[:, 1] < settings.shift_scale_rotate_p
+        distorted = chance[:, 2] < settings.distort_p
         self.elastic = distorted & (chance[:, 3] < settings.elastic_share)
         self.grid = distorted & ~self.elastic
-        self.dropout = (chance[:, 4] < settings.dropout) & (settings.hole > 0)
+        self.dropout = (chance[:, 4] < settings.cutout_p) & (settings.hole_size > 0)
         spread = settings.max_holes - settings.min_holes + 1
         self.hole_count = np.where(self.dropout, settings.min_holes + (chance[:, 5] * spread).astype(int), 0)
         signed = self.similarity[:, None] * (2 * similar - 1)
-        self.angle = signed[:, 0] * settings.rotate
-        self.scale = 1 + signed[:, 1] * settings.scale
-        self.shift = signed[:, 2:] * settings.shift * (width, height)
+        self.angle = signed[:, 0] * settings.rotate_limit
+        self.scale = 1 + signed[:, 1] * settings.scale_limit
+        self.shift = signed[:, 2:] * settings.shift_limit * (width, height)
         self.points = (2 * points - 1).reshape(count, 3, 2) * settings.alpha_affine
         self.cells = tuple((2 * part - 1) * settings.distort_limit for part in cells)
         self._places = places.reshape(count, settings.max_holes, 2)
@@ -165,7 +165,7 @@ class Draws:
 
     def hole_size(self) -> tuple[int, int]:
         """Height and width of a hole in pixels, at least 1."""
-        height, width = (max(1, int(side * self.settings.hole)) for side in self.size)
+        height, width = (max(1, int(side * self.settings.hole_size)) for side in self.size)
         return height, width
 
     def holes(self) -> AnyArray:

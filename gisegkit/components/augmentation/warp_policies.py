@@ -100,15 +100,15 @@ def baseline(*, size: tuple[int, int], p: Annotated[float, Between(0, 1)] = 0.5)
     Returns:
         ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair, augmented.
     """
-    return WarpPolicy(WarpSettings(flip=p, shift_scale_rotate=0, distort=0, dropout=0))
+    return WarpPolicy(WarpSettings(flip_p=p, shift_scale_rotate_p=0, distort_p=0, cutout_p=0))
 
 
 def initial(
     *,
     size: tuple[int, int],
-    flip: Annotated[float, Between(0, 1)] = 0.5,
-    shift_scale_rotate: Annotated[float, Between(0, 1)] = 0.5,
-    distort: Annotated[float, Between(0, 1)] = 0.25,
+    flip_p: Annotated[float, Between(0, 1)] = 0.5,
+    shift_scale_rotate_p: Annotated[float, Between(0, 1)] = 0.5,
+    distort_p: Annotated[float, Between(0, 1)] = 0.25,
 ) -> Policy:
     """The deck's initial policy: baseline, then shift, scale and rotation, then a grid or an elastic distortion.
 
@@ -118,35 +118,39 @@ def initial(
 
     Args:
         size: height and width of the samples in pixels.
-        flip: probability of the flip.
-        shift_scale_rotate: probability of shift, scale and rotation, which come together.
-        distort: probability of a distortion, grid and elastic alike; 0.25 is that of the notebook which the deck
+        flip_p: probability of the flip.
+        shift_scale_rotate_p: probability of shift, scale and rotation, which come together.
+        distort_p: probability of a distortion, grid and elastic alike; 0.25 is that of the notebook which the deck
             started from, the deck gives none.
 
     Returns:
         ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair, augmented.
     """
-    return WarpPolicy(WarpSettings(flip=flip, shift_scale_rotate=shift_scale_rotate, distort=distort, dropout=0))
+    return WarpPolicy(
+        WarpSettings(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p, cutout_p=0)
+    )
 
 
 def final(
     *,
     size: tuple[int, int],
-    flip: Annotated[float, Between(0, 1)] = 0.5,
-    shift_scale_rotate: Annotated[float, Between(0, 1)] = 0.5,
-    distort: Annotated[float, Between(0, 1)] = 0.25,
-    dropout: Annotated[float, Between(0, 1)] = 0.5,
+    flip_p: Annotated[float, Between(0, 1)] = 0.5,
+    shift_scale_rotate_p: Annotated[float, Between(0, 1)] = 0.5,
+    distort_p: Annotated[float, Between(0, 1)] = 0.25,
+    cutout_p: Annotated[float, Between(0, 1)] = 0.5,
 ) -> Policy:
     """The deck's final policy: initial, then 5 to 8 holes of a 20th of the side, black and without any class.
 
     Args:
         size: height and width of the samples in pixels.
-        flip: probability of the flip.
-        shift_scale_rotate: probability of shift, scale and rotation, which come together.
-        distort: probability of a distortion, grid and elastic alike.
-        dropout: probability of the holes.
+        flip_p: probability of the flip.
+        shift_scale_rotate_p: probability of shift, scale and rotation, which come together.
+        distort_p: probability of a distortion, grid and elastic alike.
+        cutout_p: probability of the holes.
 
     Returns:
         ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair, augmented.
     """
-    return WarpPolicy(WarpSettings(flip=flip, shift_scale_rotate=shift_scale_rotate, distort=distort, dropout=dropout))
+    return WarpPolicy(
+        WarpSettings(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p, cutout_p=cutout_p)
+    )

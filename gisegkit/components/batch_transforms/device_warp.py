@@ -26,12 +26,12 @@ class DeviceWarp:
     Its defaults are those of ``initial_device``. Write ``[augmentation] name = "none"`` beside it.
 
     Args:
-        flip: probability of the horizontal flip.
-        shift_scale_rotate: probability of shift, scale and rotation about the centre, which come together.
-        shift: largest shift along each axis, as a share of height and width.
-        scale: largest deviation from a scale of 1.
-        rotate: largest angle in degrees.
-        distort: probability of a distortion, either elastic or a grid.
+        flip_p: probability of the horizontal flip.
+        shift_scale_rotate_p: probability of shift, scale and rotation about the centre, which come together.
+        shift_limit: largest shift along each axis, as a share of height and width.
+        scale_limit: largest deviation from a scale of 1.
+        rotate_limit: largest angle in degrees.
+        distort_p: probability of a distortion, either elastic or a grid.
         elastic_share: how many of the distortions are elastic.
         num_steps: cells of the grid along each axis.
         distort_limit: largest change of a cell's width or height, as a share of it.
@@ -39,10 +39,10 @@ class DeviceWarp:
         sigma: of the Gaussian that smooths it, in pixels.
         alpha_affine: largest displacement along each axis, in pixels, of three points around the centre, a third of the
             shorter side away from it along both axes, that the elastic step's affine map moves.
-        dropout: probability of holes, black and without any class.
+        cutout_p: probability of holes, black and without any class.
         min_holes: fewest holes.
         max_holes: most holes.
-        hole: height and width of a hole as a share of the image's, at least a pixel; 0 makes no holes.
+        hole_size: height and width of a hole as a share of the image's, at least a pixel; 0 makes no holes.
 
     Raises:
         ComponentError: if there are more holes at least than at most.
@@ -59,42 +59,42 @@ class DeviceWarp:
     def __init__(
         self,
         *,
-        flip: Annotated[float, Between(0, 1)] = 0.5,
-        shift_scale_rotate: Annotated[float, Between(0, 1)] = 0.5,
-        shift: Annotated[float, Between(0, 1)] = 0.0625,
-        scale: Annotated[float, Between(0, 0.9)] = 0.05,
-        rotate: Annotated[float, Between(0, 180)] = 10.0,
-        distort: Annotated[float, Between(0, 1)] = 0.25,
+        flip_p: Annotated[float, Between(0, 1)] = 0.5,
+        shift_scale_rotate_p: Annotated[float, Between(0, 1)] = 0.5,
+        shift_limit: Annotated[float, Between(0, 1)] = 0.0625,
+        scale_limit: Annotated[float, Between(0, 0.9)] = 0.05,
+        rotate_limit: Annotated[float, Between(0, 180)] = 10.0,
+        distort_p: Annotated[float, Between(0, 1)] = 0.25,
         elastic_share: Annotated[float, Between(0, 1)] = 0.5,
         num_steps: Annotated[int, AtLeast(1)] = 5,
         distort_limit: Annotated[float, Between(0, 1)] = 0.05,
         alpha: Annotated[float, AtLeast(0)] = 1.0,
         sigma: Annotated[float, Above(0)] = 50.0,
         alpha_affine: Annotated[float, AtLeast(0)] = 50.0,
-        dropout: Annotated[float, Between(0, 1)] = 0.0,
+        cutout_p: Annotated[float, Between(0, 1)] = 0.0,
         min_holes: Annotated[int, AtLeast(1)] = 5,
         max_holes: Annotated[int, AtLeast(1)] = 8,
-        hole: Annotated[float, Between(0, 1)] = 0.05,
+        hole_size: Annotated[float, Between(0, 1)] = 0.05,
     ) -> None:
         if min_holes > max_holes:
             raise ComponentError(f"warp: min_holes = {min_holes} is more than max_holes = {max_holes}; exchange them")
         self.settings = WarpSettings(
-            flip=flip,
-            shift_scale_rotate=shift_scale_rotate,
-            shift=shift,
-            scale=scale,
-            rotate=rotate,
-            distort=distort,
+            flip_p=flip_p,
+            shift_scale_rotate_p=shift_scale_rotate_p,
+            shift_limit=shift_limit,
+            scale_limit=scale_limit,
+            rotate_limit=rotate_limit,
+            distort_p=distort_p,
             elastic_share=elastic_share,
             num_steps=num_steps,
             distort_limit=distort_limit,
             alpha=alpha,
             sigma=sigma,
             alpha_affine=alpha_affine,
-            dropout=dropout,
+            cutout_p=cutout_p,
             min_holes=min_holes,
             max_holes=max_holes,
-            hole=hole,
+            hole_size=hole_size,
         )
         self.record = False
         self.drawn_by_slice: list[list[str]] = []
@@ -175,38 +175,38 @@ def baseline_device(*, p: Annotated[float, Between(0, 1)] = 0.5) -> DeviceWarp:
     Args:
         p: probability of the flip.
     """
-    return DeviceWarp(flip=p, shift_scale_rotate=0, distort=0)
+    return DeviceWarp(flip_p=p, shift_scale_rotate_p=0, distort_p=0)
 
 
 def initial_device(
     *,
-    flip: Annotated[float, Between(0, 1)] = 0.5,
-    shift_scale_rotate: Annotated[float, Between(0, 1)] = 0.5,
-    distort: Annotated[float, Between(0, 1)] = 0.25,
+    flip_p: Annotated[float, Between(0, 1)] = 0.5,
+    shift_scale_rotate_p: Annotated[float, Between(0, 1)] = 0.5,
+    distort_p: Annotated[float, Between(0, 1)] = 0.25,
 ) -> DeviceWarp:
     """The deck's initial policy on the device: what the augmentation ``initial`` does on the CPU.
 
     Args:
-        flip: probability of the flip.
-        shift_scale_rotate: probability of shift, scale and rotation, which come together.
-        distort: probability of a distortion, grid and elastic alike.
+        flip_p: probability of the flip.
+        shift_scale_rotate_p: probability of shift, scale and rotation, which come together.
+        distort_p: probability of a distortion, grid and elastic alike.
     """
-    return DeviceWarp(flip=flip, shift_scale_rotate=shift_scale_rotate, distort=distort)
+    return DeviceWarp(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p)
 
 
 def final_device(
     *,
-    flip: Annotated[float, Between(0, 1)] = 0.5,
-    shift_scale_rotate: Annotated[float, Between(0, 1)] = 0.5,
-    distort: Annotated[float, Between(0, 1)] = 0.25,
-    dropout: Annotated[float, Between(0, 1)] = 0.5,
+    flip_p: Annotated[float, Between(0, 1)] = 0.5,
+    shift_scale_rotate_p: Annotated[float, Between(0, 1)] = 0.5,
+    distort_p: Annotated[float, Between(0, 1)] = 0.25,
+    cutout_p: Annotated[float, Between(0, 1)] = 0.5,
 ) -> DeviceWarp:
     """The deck's final policy on the device: what the augmentation ``final`` does on the CPU.
 
     Args:
-        flip: probability of the flip.
-        shift_scale_rotate: probability of shift, scale and rotation, which come together.
-        distort: probability of a distortion, grid and elastic alike.
-        dropout: probability of 5 to 8 holes of a 20th of the side, black and without any class.
+        flip_p: probability of the flip.
+        shift_scale_rotate_p: probability of shift, scale and rotation, which come together.
+        distort_p: probability of a distortion, grid and elastic alike.
+        cutout_p: probability of 5 to 8 holes of a 20th of the side, black and without any class.
     """
-    return DeviceWarp(flip=flip, shift_scale_rotate=shift_scale_rotate, distort=distort, dropout=dropout)
+    return DeviceWarp(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p, cutout_p=cutout_p)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from gisegkit.components.datasets.exclusions import SCAN, excluded_scans
+from gisegkit.components.datasets.exclusions import excluded_scans
+from gisegkit.components.datasets.uwmgi_tree import THICKNESS, list_slices, subfolders
 from gisegkit.data import rle
 from gisegkit.data.files import no_data, png_header, read_image
 from gisegkit.data.planes import merge
@@ -28,10 +27,6 @@ DOWNLOAD = (
     "get the data: kaggle competitions download -c uw-madison-gi-tract-image-segmentation, unzip, and let dataset.root "
     "be the folder that holds train.csv"
 )
-SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png", re.IGNORECASE)
-SliceRow = tuple[str, str, int, str, int, int, float, float, str]
-THICKNESS = 3.0
-"""mm from a slice to the next; the organisers' description says it, no file does."""
 COLUMNS = ["id", "scan", "position", "case", "height", "width", "spacing_y", "spacing_x", "path"]
 
 
@@ -73,7 +68,7 @@ class UWMGI:
             raise DataError(f"dataset.classes = {classes}: give one class at least, and none twice")
         left_out = excluded_scans(exclude)
         _check_root(self.root)
-        train, test = (_list_slices(self.root, part) for part in ("train", "test"))
+        train, test = (list_slices(self.root, part) for part in ("train", "test"))
         table = pd.DataFrame(train + test, columns=COLUMNS).sort_values(["scan", "position"], ignore_index=True)
         if table.empty:
             raise no_data(
@@ -246,43 +241,13 @@ def _check_root(root: Path) -> None:
         problem = "there is no such folder" if not root.exists() else "is a file, not a folder"
         raise no_data(root, problem, put=DOWNLOAD)
     if not _is_competition_folder(root):
-        near = [folder for folder in [root.parent, *_subfolders(root)] if _is_competition_folder(folder)]
+        near = [folder for folder in [root.parent, *subfolders(root)] if _is_competition_folder(folder)]
         hint = f"{near[0]} does: --set dataset.root={near[0]}" if len(near) == 1 else ""
         raise no_data(root, "holds neither train/ nor test/", put=DOWNLOAD, hint=hint)
 
 
 def _is_competition_folder(root: Path) -> bool:
     return (root / "train").is_dir() or (root / "test").is_dir()
-
-
-def _subfolders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir())
-
-
-def _list_slices(root: Path, part: str) -> list[SliceRow]:
-    """One row a slice of ``train`` or ``test``, from folder and file names alone."""
-    rows: list[SliceRow] = []
-    base = root / part
-    for case in _subfolders(base) if base.is_dir() else []:
-        for scan in _subfolders(case):
-            parts = SCAN.fullmatch(scan.name)
-            if parts is None or not (scan / "scans").is_dir():
-                continue
-            for file in os.listdir(scan / "scans"):
-                if file.startswith(".") or not file.lower().endswith(".png"):
-                    continue
-                found = SLICE.fullmatch(file)
-                if found is None:
-                    raise DataError(
-                        f"{scan / 'scans' / file}: is not named slice_NUMBER_WIDTH_HEIGHT_SPACING_SPACING.png; "
-                        "rename or remove it"
-                    )
-                number, width, height, spacing_x, spacing_y = found.groups()
-                name = f"{scan.name}_slice_{number}"
-                place = f"{part}/{case.name}/{scan.name}/scans/{file}"
-                mm = float(spacing_y), float(spacing_x)
-                rows.append((name, scan.name, int(number), parts[1], int(height), int(width), *mm, place))
-    return rows
 
 
 def _refuse_twice(table: pd.DataFrame) -> None:

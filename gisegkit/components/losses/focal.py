@@ -52,9 +52,9 @@ class FocalTversky(Tversky):
     Args:
         gamma: 1 / gamma is the exponent; 1 is the Tversky loss, the paper recommends 4/3.
         alpha: weight of false positives (predicted, not in the truth).
-        beta: weight of false negatives (missed); above alpha it favours recall.
-        over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
-            ratios of all classes and images are averaged, by batch those of all classes.
+        beta: weight of false negatives (missed); above alpha it favors recall.
+        ratio_over: which pixels go into one ratio: each image's, or all of the batch (of micro_batch images). By image,
+            the ratios of all classes and images are averaged, by batch those of all classes.
         smooth: pixels added to numerator and denominator; the larger, the less a small or empty class weighs.
         empty: what stands for 1 - index where a ratio's class is empty: false positives up to 1 (penalize), nothing
             (skip), or their mean probability over the ratio's pixels (mean_probability).
@@ -72,11 +72,11 @@ class FocalTversky(Tversky):
         gamma: Annotated[float, Above(0)] = 1.3333333333333333,
         alpha: Annotated[float, AtLeast(0)] = 0.3,
         beta: Annotated[float, AtLeast(0)] = 0.7,
-        over: Literal["image", "batch"] = "batch",
+        ratio_over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
         empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
-        super().__init__(alpha=alpha, beta=beta, over=over, smooth=smooth, empty=empty)
+        super().__init__(alpha=alpha, beta=beta, ratio_over=ratio_over, smooth=smooth, empty=empty)
         self.exponent = 1 / gamma
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:

@@ -18,7 +18,7 @@ class Lovasz(nn.Module):
     counts as 1 from 0.5 on: the loss is defined for sets. There is no smoothing.
 
     Args:
-        over: which pixels make one set: each image's, or the whole batch's (of micro_batch images). By image, the
+        ratio_over: which pixels make one set: each image's, or the whole batch's (of micro_batch images). By image, the
             losses of all classes and images are averaged, by batch those of all classes.
         empty: what a set costs whose class is empty: the error of its worst pixel (penalize, the exact loss), nothing
             (skip), or the mean probability over its pixels (mean_probability).
@@ -29,11 +29,11 @@ class Lovasz(nn.Module):
     def __init__(
         self,
         *,
-        over: Literal["image", "batch"] = "batch",
+        ratio_over: Literal["image", "batch"] = "batch",
         empty: Literal["penalize", "skip", "mean_probability"] = "penalize",
     ) -> None:
         super().__init__()
-        self.over = over
+        self.ratio_over = ratio_over
         self.empty = empty
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
@@ -51,7 +51,7 @@ class Lovasz(nn.Module):
 
     def _sets(self, tensor: torch.Tensor) -> torch.Tensor:
         """``[B, K, H, W]`` to ``[B, K, H * W]``, or over the batch ``[K, B * H * W]``."""
-        return tensor.flatten(2) if self.over == "image" else tensor.transpose(0, 1).flatten(1)
+        return tensor.flatten(2) if self.ratio_over == "image" else tensor.transpose(0, 1).flatten(1)
 
 
 def jaccard_steps(truth: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -36,9 +36,9 @@ class Tversky(nn.Module):
 
     Args:
         alpha: weight of false positives (predicted, not in the truth).
-        beta: weight of false negatives (missed); above alpha it favours recall. alpha = beta = 0.5 is Dice.
-        over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
-            ratios of all classes and images are averaged, by batch those of all classes.
+        beta: weight of false negatives (missed); above alpha it favors recall. alpha = beta = 0.5 is Dice.
+        ratio_over: which pixels go into one ratio: each image's, or all of the batch (of micro_batch images). By image,
+            the ratios of all classes and images are averaged, by batch those of all classes.
         smooth: pixels added to numerator and denominator; the larger, the less a small or empty class weighs.
         empty: what a ratio costs whose class is empty: its false positives up to 1 (penalize), nothing (skip, as in
             segmentation-models-pytorch), or their mean probability over the ratio's pixels (mean_probability).
@@ -51,14 +51,14 @@ class Tversky(nn.Module):
         *,
         alpha: Annotated[float, AtLeast(0)] = 0.5,
         beta: Annotated[float, AtLeast(0)] = 0.5,
-        over: Literal["image", "batch"] = "batch",
+        ratio_over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
         empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.beta = beta
-        self.over = over
+        self.ratio_over = ratio_over
         self.smooth = smooth
         self.empty = empty
 
@@ -71,7 +71,7 @@ class Tversky(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """1 - index of every ratio, and whether it counts, both ``[B, K]`` or over the batch ``[K]``."""
         logits, target = prepare(logits, target)
-        pixels = (2, 3) if self.over == "image" else (0, 2, 3)
+        pixels = (2, 3) if self.ratio_over == "image" else (0, 2, 3)
         size = (torch.ones_like(logits, dtype=torch.bool) if valid is None else valid).sum(pixels)
         probability = logits.sigmoid()
         true_positive = (probability * target).sum(pixels)  # [B, K] or [K]
@@ -91,8 +91,8 @@ class DiceLoss(Tversky):
     The Tversky loss with alpha = beta = 0.5.
 
     Args:
-        over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
-            ratios of all classes and images are averaged, by batch those of all classes.
+        ratio_over: which pixels go into one ratio: each image's, or all of the batch (of micro_batch images). By image,
+            the ratios of all classes and images are averaged, by batch those of all classes.
         smooth: pixels added to truth and prediction alike; the larger, the less a small or empty class weighs.
         empty: what a ratio costs whose class is empty: its false positives up to 1 (penalize), nothing (skip, as in
             segmentation-models-pytorch), or their mean probability over the ratio's pixels (mean_probability).
@@ -103,11 +103,11 @@ class DiceLoss(Tversky):
     def __init__(
         self,
         *,
-        over: Literal["image", "batch"] = "batch",
+        ratio_over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
         empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
-        super().__init__(alpha=0.5, beta=0.5, over=over, smooth=smooth, empty=empty)
+        super().__init__(alpha=0.5, beta=0.5, ratio_over=ratio_over, smooth=smooth, empty=empty)
 
 
 class Jaccard(Tversky):
@@ -116,8 +116,8 @@ class Jaccard(Tversky):
     Intersection over union; the Tversky loss with alpha = beta = 1.
 
     Args:
-        over: which pixels go into one ratio: each image's, or the whole batch's (of micro_batch images). By image, the
-            ratios of all classes and images are averaged, by batch those of all classes.
+        ratio_over: which pixels go into one ratio: each image's, or all of the batch (of micro_batch images). By image,
+            the ratios of all classes and images are averaged, by batch those of all classes.
         smooth: pixels added to intersection and union; the larger, the less a small or empty class weighs.
         empty: what a ratio costs whose class is empty: its false positives up to 1 (penalize), nothing (skip, as in
             segmentation-models-pytorch), or their mean probability over the ratio's pixels (mean_probability).
@@ -128,11 +128,11 @@ class Jaccard(Tversky):
     def __init__(
         self,
         *,
-        over: Literal["image", "batch"] = "batch",
+        ratio_over: Literal["image", "batch"] = "batch",
         smooth: Annotated[float, AtLeast(0)] = 1.0,
         empty: Literal["penalize", "skip", "mean_probability"] = "mean_probability",
     ) -> None:
-        super().__init__(alpha=1.0, beta=1.0, over=over, smooth=smooth, empty=empty)
+        super().__init__(alpha=1.0, beta=1.0, ratio_over=ratio_over, smooth=smooth, empty=empty)
 
 
 # --- what the losses share ------------------------------------------------------------------------------------------

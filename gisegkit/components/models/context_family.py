@@ -1,6 +1,9 @@
 """Networks of segmentation-models-pytorch that gather context by dilation, pooling and pyramids, not level by level.
 
 As all networks here they take images of any height and width and any number of channels; see ``models.py``.
+
+Every factory returns a module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``. It raises ComponentError
+if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 """
 
 from __future__ import annotations
@@ -41,20 +44,13 @@ def deeplabv3(
             dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the encoder's last map is; with 8 the last maps are four
-            times as large as with 16.
+        output_stride: how often smaller than the image the last map is; 8 makes the last maps four times as large.
         decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
         decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
         decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
         decoder_aspp_dropout: share of the pyramid's outputs dropped in training.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
-
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 
     Paper: Chen et al., Rethinking atrous convolution for semantic image segmentation, arXiv:1706.05587
     """
@@ -89,9 +85,7 @@ def deeplabv3plus(
     decoder_aspp_dropout: Annotated[float, Between(0, 1)] = 0.5,
     batchnorm_momentum: Annotated[float, Between(0, 1)] | None = None,
 ) -> nn.Module:
-    """DeepLabV3+: DeepLabV3 with a decoder that adds the encoder's fine map.
-
-    Trains with 2 images at once or more: its pooling over the whole image is batch-normalized.
+    """DeepLabV3+: DeepLabV3 with a decoder that adds the encoder's fine map; trains with 2 images at once or more.
 
     Args:
         in_channels: channels of the images.
@@ -100,20 +94,13 @@ def deeplabv3plus(
             dilated: not ``vgg*``, ``densenet*`` and most transformers.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the encoder's last map is; with 8 the last maps are four
-            times as large as with 16.
+        output_stride: how often smaller than the image the last map is; 8 makes the last maps four times as large.
         decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
         decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
         decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
         decoder_aspp_dropout: share of the pyramid's outputs dropped in training.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
-
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 
     Paper: Chen et al., Encoder-decoder with atrous separable convolution for semantic image segmentation,
         arXiv:1802.02611
@@ -161,12 +148,6 @@ def pspnet(
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
 
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
-
     Paper: Zhao et al., Pyramid scene parsing network, arXiv:1612.01105
     """
     return build(
@@ -213,12 +194,6 @@ def pan(
         decoder_interpolation: how the decoder enlarges its maps.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
-
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 
     Paper: Li et al., Pyramid attention network for semantic segmentation, arXiv:1805.10180
     """

@@ -1,6 +1,9 @@
 """Networks of segmentation-models-pytorch that put feature pyramids and transformers to use.
 
 As all networks here they take images of any height and width and any number of channels; see ``models.py``.
+
+Every factory returns a module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``. It raises ComponentError
+if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 """
 
 from __future__ import annotations
@@ -46,20 +49,10 @@ def fpn(
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
 
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
-
     Paper: Kirillov et al., Panoptic feature pyramid networks, arXiv:1901.02446; Lin et al.,
         Feature pyramid networks, arXiv:1612.03144
     """
-    if decoder_segmentation_channels % 32:
-        raise ComponentError(
-            f"model: decoder_segmentation_channels = {decoder_segmentation_channels}: give a multiple of 32, "
-            "the number of groups that are normalized together"
-        )
+    _check_groups(decoder_segmentation_channels)
     return build(
         networks.FPN,
         encoder,
@@ -102,12 +95,6 @@ def upernet(
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
 
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
-
     Paper: Xiao et al., Unified perceptual parsing for scene understanding, arXiv:1807.10221
     """
     return build(
@@ -144,12 +131,6 @@ def segformer(
         decoder_segmentation_channels: channels that every level is mapped to.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
-
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 
     Paper: Xie et al., SegFormer: simple and efficient design for semantic segmentation with transformers,
         arXiv:2105.15203
@@ -195,30 +176,9 @@ def dpt(
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
 
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
-
     Paper: Ranftl et al., Vision transformers for dense prediction, arXiv:2103.13413
     """
-    for name, given in (
-        ("decoder_intermediate_channels", decoder_intermediate_channels),
-        ("output_indices", output_indices),
-    ):
-        if given is not None and len(given) != depth:
-            raise ComponentError(
-                f"model: {name} has {len(given)} entries and depth is {depth}; give one entry for each layer read"
-            )
-    if min(decoder_intermediate_channels) < 1:
-        raise ComponentError(
-            f"model: decoder_intermediate_channels = {list(decoder_intermediate_channels)}: every entry needs 1 or more"
-        )
-    if not encoder.startswith(TIMM_PREFIX):
-        raise ComponentError(
-            f'model: dpt takes vision transformers of timm only, not {encoder!r}: encoder = "tu-vit_base_patch16_224"'
-        )
+    _check_transformer(encoder, depth, decoder_intermediate_channels, output_indices)
     return build(
         networks.DPT,
         encoder,
@@ -232,3 +192,28 @@ def dpt(
         decoder_intermediate_channels=tuple(decoder_intermediate_channels),
         decoder_fusion_channels=decoder_fusion_channels,
     )
+
+
+def _check_groups(channels: int) -> None:
+    if channels % 32:
+        raise ComponentError(
+            f"model: decoder_segmentation_channels = {channels}: give a multiple of 32, the number of groups that are "
+            "normalized together"
+        )
+
+
+def _check_transformer(
+    encoder: str, depth: int, channels: tuple[int, ...], output_indices: tuple[int, ...] | None
+) -> None:
+    """Check what DPT reads of a transformer: one entry a layer, and a transformer of timm."""
+    for name, given in (("decoder_intermediate_channels", channels), ("output_indices", output_indices)):
+        if given is not None and len(given) != depth:
+            raise ComponentError(
+                f"model: {name} has {len(given)} entries and depth is {depth}; give one entry for each layer read"
+            )
+    if min(channels) < 1:
+        raise ComponentError(f"model: decoder_intermediate_channels = {list(channels)}: every entry needs 1 or more")
+    if not encoder.startswith(TIMM_PREFIX):
+        raise ComponentError(
+            f'model: dpt takes vision transformers of timm only, not {encoder!r}: encoder = "tu-vit_base_patch16_224"'
+        )

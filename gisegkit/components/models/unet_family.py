@@ -3,6 +3,9 @@
 All of them, as the other networks here, take images of any height and width (the borders are repeated where the
 encoder cannot halve them, and the logits cropped) and any number of channels (pretrained filters are kept: summed for
 one channel, else repeated in turn and rescaled).
+
+Every factory returns a module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``. It raises ComponentError
+if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 """
 
 from __future__ import annotations
@@ -44,12 +47,6 @@ def unet(
         decoder_interpolation: how the decoder doubles its maps.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
-
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 
     Paper: Ronneberger et al., U-Net: convolutional networks for biomedical image segmentation, arXiv:1505.04597
     """
@@ -96,12 +93,6 @@ def unetplusplus(
         decoder_interpolation: how the decoder doubles its maps.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
-
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 
     Paper: Zhou et al., UNet++: a nested U-Net architecture for medical image segmentation, arXiv:1807.10165
     """
@@ -152,12 +143,6 @@ def manet(
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
 
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
-
     Paper: Fan et al., MA-Net: a multi-scale attention network for liver and tumor segmentation,
         doi 10.1109/ACCESS.2020.3025372
     """
@@ -198,12 +183,6 @@ def linknet(
         decoder_norm: normalization in the decoder.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
             encoder's own with pretrained weights, 0.1 with random ones.
-
-    Returns:
-        A module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``.
-
-    Raises:
-        ComponentError: if the encoder or its weights do not exist, cannot be had, or do not fit the network.
 
     Paper: Chaurasia and Culurciello, LinkNet: exploiting encoder representations for efficient semantic segmentation,
         arXiv:1707.03718

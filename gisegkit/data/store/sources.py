@@ -30,7 +30,17 @@ Note = list[Any]
 Known = dict[str, Note]
 """Notes by path."""
 
-READERS = ("files", "geometry", "planes", "reading", "rle", "store.shards", "store.sources", "store.store")
+READERS = (
+    "files",
+    "geometry",
+    "planes",
+    "reading",
+    "rle",
+    "store.layout",
+    "store.shards",
+    "store.sources",
+    "store.store",
+)
 """Modules of gisegkit.data whose code decides what is stored."""
 
 READS_DOCSTRINGS = re.compile(rb"__do[c]__|getdo[c]")

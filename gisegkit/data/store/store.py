@@ -11,9 +11,8 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,10 +20,11 @@ from gisegkit.data.files import cache_home
 from gisegkit.data.geometry import make_geometry
 from gisegkit.data.reading import check_size, largest, read_mask, read_slice, refuse_not_finite
 from gisegkit.data.store.disk_space import DO_WITHOUT, check_room, needed, remove_left_behind, used
+from gisegkit.data.store.layout import Layout, Prepared
 from gisegkit.data.store.shards import Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
 from gisegkit.data.store.sources import Known, Sources, code_of, digest
 from gisegkit.errors import DataError, GisegError
-from gisegkit.machine import show_size, usable_cores
+from gisegkit.machine import usable_cores
 from gisegkit.types import Dataset, Progress, silent
 
 if TYPE_CHECKING:
@@ -34,34 +34,6 @@ T = TypeVar("T")
 
 WHOLE, POOLS = 16, 64
 """Slices from which a scan has a shard of its own, and the shards for smaller ones, chosen by a scan's name alone."""
-
-
-class Layout(NamedTuple):
-    """The form in which slices are kept: native, or as the network sees them but for normalisation.
-
-    Attributes:
-        size: height and width in pixels; None for native.
-        resize, interpolation: as in ``[input]``; empty for native.
-    """
-
-    size: tuple[int, int] | None = None
-    resize: str = ""
-    interpolation: str = ""
-
-    def __str__(self) -> str:
-        return "native" if self.size is None else f"{self.size[0]}x{self.size[1]}-{self.resize}-{self.interpolation}"
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What ``Store.prepare`` did: slices that were decoded now, slices that are there, and their bytes on the disk."""
-
-    made: int
-    slices: int
-    size: int
-
-    def __str__(self) -> str:
-        return f"{self.slices} slices, {self.made} of them now, {show_size(self.size)}"
 
 
 class Store:

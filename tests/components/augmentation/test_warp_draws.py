@@ -14,11 +14,11 @@ from gisegkit.components.augmentation.warp_policies import full_maps, move
 
 SIZE = (96, 128)
 HEIGHT, WIDTH = SIZE
-NOTHING = {"flip": 0, "shift_scale_rotate": 0, "distort": 0, "dropout": 0}
-SIMILARITY = WarpSettings(**NOTHING | {"shift_scale_rotate": 1})
-GRID = WarpSettings(**NOTHING | {"distort": 1}, elastic_share=0)
-ELASTIC = {**NOTHING, "distort": 1, "elastic_share": 1}
-EVERYTHING = {**NOTHING, "flip": 1, "shift_scale_rotate": 1, "distort": 1}
+NOTHING = {"flip_p": 0, "shift_scale_rotate_p": 0, "distort_p": 0, "cutout_p": 0}
+SIMILARITY = WarpSettings(**NOTHING | {"shift_scale_rotate_p": 1})
+GRID = WarpSettings(**NOTHING | {"distort_p": 1}, elastic_share=0)
+ELASTIC = {**NOTHING, "distort_p": 1, "elastic_share": 1}
+EVERYTHING = {**NOTHING, "flip_p": 1, "shift_scale_rotate_p": 1, "distort_p": 1}
 
 
 def draw(settings, seed, count=1, size=SIZE):
@@ -277,7 +277,7 @@ def test_a_batchs_draws_have_the_probabilities_of_single_samples_and_are_indepen
 
 def test_no_number_depends_on_another():
     count = 4000
-    drawn = draw(WarpSettings(**NOTHING | {"shift_scale_rotate": 1, "distort": 1, "dropout": 1}), 0, count)
+    drawn = draw(WarpSettings(**NOTHING | {"shift_scale_rotate_p": 1, "distort_p": 1, "cutout_p": 1}), 0, count)
     parts = [drawn.flip, drawn.elastic, drawn.hole_count, drawn.angle, drawn.scale, drawn.shift, drawn.points]
     parts += [*drawn.cells, drawn.holes()[:, :5]]  # the first five are always there
     numbers = np.concatenate([np.reshape(part, (count, -1)) for part in parts], axis=1).astype(float)
@@ -287,7 +287,7 @@ def test_no_number_depends_on_another():
 
 
 def test_a_batchs_field_is_each_samples_own():
-    drawn = draw(WarpSettings(elastic_share=0.5, distort=0.8, sigma=9, alpha=40), 3, 12)
+    drawn = draw(WarpSettings(elastic_share=0.5, distort_p=0.8, sigma=9, alpha=40), 3, 12)
     field = drawn.field()
     moved = drawn.similarity | drawn.grid | drawn.elastic
     assert sorted(field.samples) == np.flatnonzero(moved).tolist() and 0 < len(field.waves) < len(field.samples)
@@ -307,7 +307,7 @@ def test_a_batchs_field_is_each_samples_own():
 
 @pytest.mark.parametrize("size", [(60, 100), (224, 224)])
 def test_holes_lie_inside_anywhere_and_the_others_above_the_image(size):
-    drawn = draw(WarpSettings(dropout=0.5), 1, 500, size=size)
+    drawn = draw(WarpSettings(cutout_p=0.5), 1, 500, size=size)
     height, width = drawn.hole_size()
     assert (height, width) == (size[0] // 20, size[1] // 20)
     holes = drawn.holes()
@@ -321,7 +321,7 @@ def test_holes_lie_inside_anywhere_and_the_others_above_the_image(size):
 
 
 def test_words_name_the_steps_in_their_order_with_their_numbers():
-    drawn = draw(WarpSettings(**EVERYTHING | {"dropout": 1}), 5, 8)
+    drawn = draw(WarpSettings(**EVERYTHING | {"cutout_p": 1}), 5, 8)
     number = r"-?[\d.e-]+"
     for index, lines in enumerate(drawn.words()):
         assert lines[0] == "HorizontalFlip"

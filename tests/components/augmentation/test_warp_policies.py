@@ -17,7 +17,7 @@ from gisegkit.types import IGNORE
 
 SIZE = (80, 100)
 DRAWS = 600
-OFF = {"flip": 0.0, "shift_scale_rotate": 0.0, "distort": 0.0}
+OFF = {"flip_p": 0.0, "shift_scale_rotate_p": 0.0, "distort_p": 0.0}
 
 
 def sample(size=SIZE, channels=1):
@@ -73,13 +73,13 @@ def test_each_policy_adds_to_the_one_before():
 
 @pytest.mark.parametrize("build", [initial, final])
 def test_probabilities_can_be_set(build):
-    silent = build(size=SIZE, **OFF, **({"dropout": 0.0} if build is final else {}))
+    silent = build(size=SIZE, **OFF, **({"cutout_p": 0.0} if build is final else {}))
     image, mask = sample()
     for seed in range(10):
         result = silent(image, mask, np.random.default_rng(seed))
         np.testing.assert_array_equal(result[0], image)
         np.testing.assert_array_equal(result[1], mask)
-    assert share(applied(build(size=(24, 30), distort=1.0), 60), "ElasticTransform") > 0.2
+    assert share(applied(build(size=(24, 30), distort_p=1.0), 60), "ElasticTransform") > 0.2
 
 
 def holes(policy, size, seed):
@@ -95,7 +95,7 @@ def holes(policy, size, seed):
 
 @pytest.mark.parametrize("size", [(224, 224), (160, 320)])
 def test_holes_are_five_to_eight_of_a_twentieth_of_the_side_black_and_of_no_class(size):
-    policy = final(size=size, **OFF, dropout=1.0)
+    policy = final(size=size, **OFF, cutout_p=1.0)
     height, width = size[0] // 20, size[1] // 20
     counts = set()
     for seed in range(80):
@@ -110,7 +110,7 @@ def test_holes_are_five_to_eight_of_a_twentieth_of_the_side_black_and_of_no_clas
 
 def test_holes_of_size_0_are_none():
     image, mask = sample()
-    policy = WarpPolicy(WarpSettings(**OFF, dropout=1.0, hole=0.0))
+    policy = WarpPolicy(WarpSettings(**OFF, cutout_p=1.0, hole_size=0.0))
     policy.record = True
     result = policy(image, mask, np.random.default_rng(0))
     np.testing.assert_array_equal(result[0], image)
@@ -125,7 +125,7 @@ def test_image_and_mask_are_sampled_once_and_not_at_all_where_nothing_but_a_flip
     calls = []
     remap = cv2.remap
     monkeypatch.setattr(cv2, "remap", lambda *args, **kw: (calls.append(args[3]), remap(*args, **kw))[1])
-    policy = final(size=SIZE, dropout=0.0)
+    policy = final(size=SIZE, cutout_p=0.0)
     policy.record = True
     image, mask = sample()
     seen = set()
@@ -159,7 +159,7 @@ def test_the_border_is_reflected():
 
 # --- far positions --------------------------------------------------------------------------------------------------
 
-ELASTIC = {**OFF, "distort": 1.0, "elastic_share": 1.0, "dropout": 0.0}
+ELASTIC = {**OFF, "distort_p": 1.0, "elastic_share": 1.0, "cutout_p": 0.0}
 
 
 def reflected(positions, length):
@@ -213,7 +213,7 @@ def test_a_map_close_to_singular_is_as_quick_as_any_and_finite(size, monkeypatch
 
 @pytest.mark.parametrize("extreme", [{"alpha": 1e300}, {"alpha_affine": 1e300}, {"alpha_affine": 0}, {"sigma": 1e-320}])
 def test_any_number_that_a_recipe_may_give_makes_a_finite_image(extreme):
-    policy = WarpPolicy(WarpSettings(**{**ELASTIC, "shift_scale_rotate": 1.0} | extreme))
+    policy = WarpPolicy(WarpSettings(**{**ELASTIC, "shift_scale_rotate_p": 1.0} | extreme))
     image, mask = sample((24, 30))
     for seed in range(5):
         new_image, _ = policy(image, mask, np.random.default_rng(seed))

@@ -27,8 +27,15 @@ from gisegkit.types import Batch
 
 SIZE = (48, 60)
 HEIGHT, WIDTH = SIZE
-ALL = {"flip": 0.5, "shift_scale_rotate": 0.7, "distort": 0.7, "dropout": 0.5}
-LARGE = {"shift": 0.4, "scale": 0.3, "rotate": 60.0, "alpha": 60.0, "sigma": 5.0, "alpha_affine": 12.0}
+ALL = {"flip_p": 0.5, "shift_scale_rotate_p": 0.7, "distort_p": 0.7, "cutout_p": 0.5}
+LARGE = {
+    "shift_limit": 0.4,
+    "scale_limit": 0.3,
+    "rotate_limit": 60.0,
+    "alpha": 60.0,
+    "sigma": 5.0,
+    "alpha_affine": 12.0,
+}
 
 
 def batch(count=8, channels=1, size=SIZE, seed=0):
@@ -56,7 +63,7 @@ def rng(seed=0):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("settings", [ALL, ALL | LARGE, {**ALL, "shift_scale_rotate": 0.0, "elastic_share": 0.0}])
+@pytest.mark.parametrize("settings", [ALL, ALL | LARGE, {**ALL, "shift_scale_rotate_p": 0.0, "elastic_share": 0.0}])
 def test_every_slice_is_what_opencv_makes_of_the_same_draws(settings, channels):
     """Also beyond the border, which large shifts and angles reflect."""
     given, warp = batch(24, channels), DeviceWarp(**settings)
@@ -164,7 +171,7 @@ def test_the_generator_alone_decides_and_each_slice_has_its_own_draws():
     one, two, other = (DeviceWarp(**ALL)(batch(), rng(seed)) for seed in (5, 5, 6))
     assert torch.equal(one.images, two.images) and not torch.equal(one.images, other.images)
     given = coordinates(8)
-    warped = DeviceWarp(flip=0.0, shift_scale_rotate=1.0)(given, rng())
+    warped = DeviceWarp(flip_p=0.0, shift_scale_rotate_p=1.0)(given, rng())
     assert len({tuple(image.flatten().tolist()) for image in warped.images}) == 8
 
 
@@ -207,7 +214,7 @@ def test_image_and_mask_move_alike():
     blob = ((rows - 30) ** 2 + (columns - 50) ** 2 < 400) | ((rows > 50) & (columns < 25))
     values = torch.from_numpy(blob).float()[None, None].repeat(60, 1, 1, 1)
     given = Batch(values, ((1.0, values.repeat(1, 3, 1, 1)),), torch.arange(60))
-    warped = DeviceWarp(**ALL, rotate=30.0, alpha=40.0, sigma=8.0)(given, rng(2))
+    warped = DeviceWarp(**ALL, rotate_limit=30.0, alpha=40.0, sigma=8.0)(given, rng(2))
     shifts = []
     for image, target in zip(warped.images[:, 0].numpy(), warped.targets[0][1][:, 2].numpy(), strict=True):
         inside, own = image > 0.5, target == 1
@@ -225,7 +232,7 @@ def test_masks_keep_their_values_and_ignored_pixels_stay_whole():
     ignored = target.isnan()
     without = target.nan_to_num(0)
     three = Batch(given.images, ((0.5, target), (0.3, ignored.float()), (0.2, without)), given.rows)
-    warped = DeviceWarp(**ALL, rotate=40.0)(three, rng(1))
+    warped = DeviceWarp(**ALL, rotate_limit=40.0)(three, rng(1))
     (first, moved), (second, where), (third, plain) = warped.targets
     assert (first, second, third) == (0.5, 0.3, 0.2)
     assert set(moved[~moved.isnan()].unique().tolist()) == {0.0, 1.0} and set(where.unique().tolist()) == {0.0, 1.0}
@@ -237,9 +244,9 @@ def test_masks_keep_their_values_and_ignored_pixels_stay_whole():
 
 def test_holes_are_black_and_of_no_class_ignored_pixels_too():
     given = Batch(torch.ones(20, 2, 80, 100), ((1.0, torch.full((20, 3, 80, 100), torch.nan)),), torch.arange(20))
-    warped = DeviceWarp(flip=0, shift_scale_rotate=0, distort=0, dropout=1, min_holes=3, max_holes=3, hole=0.1)(
-        given, rng()
-    )
+    warped = DeviceWarp(
+        flip_p=0, shift_scale_rotate_p=0, distort_p=0, cutout_p=1, min_holes=3, max_holes=3, hole_size=0.1
+    )(given, rng())
     black = warped.images[:, :1] == 0
     assert torch.equal(warped.targets[0][1] == 0, black.expand(-1, 3, -1, -1))
     assert torch.equal(warped.images == 0, black.expand(-1, 2, -1, -1))
@@ -263,9 +270,9 @@ def test_the_memory_format_and_the_given_tensors_stay_as_they_are(channels):
 
 def test_what_is_not_drawn_is_left_exactly():
     given = batch()
-    nothing = {"flip": 0.0, "shift_scale_rotate": 0.0, "distort": 0.0}
+    nothing = {"flip_p": 0.0, "shift_scale_rotate_p": 0.0, "distort_p": 0.0}
     assert torch.equal(DeviceWarp(**nothing)(given, rng()).images, given.images)
-    flipped = DeviceWarp(**nothing | {"flip": 1.0})(given, rng())
+    flipped = DeviceWarp(**nothing | {"flip_p": 1.0})(given, rng())
     assert torch.equal(flipped.images, given.images.flip(-1))
 
 
@@ -278,7 +285,7 @@ def test_images_and_masks_are_sampled_once_each_and_only_slices_that_move(monkey
         return sample(values, grid, mode=mode, **settings)
 
     monkeypatch.setattr(device_warp.functional, "grid_sample", counted)
-    warp = final_device(dropout=0.0)
+    warp = final_device(cutout_p=0.0)
     warp.record = True
     warp(batch(32), rng(7))
     moved = sum(any(line != "HorizontalFlip" for line in lines) for lines in warp.drawn_by_slice)
@@ -307,19 +314,19 @@ def test_fewest_holes_are_not_more_than_most():
 
 def test_holes_of_size_0_are_none():
     given = batch()
-    warp = DeviceWarp(flip=0, shift_scale_rotate=0, distort=0, dropout=1, hole=0)
+    warp = DeviceWarp(flip_p=0, shift_scale_rotate_p=0, distort_p=0, cutout_p=1, hole_size=0)
     warp.record = True
     warped = warp(given, rng())
     assert torch.equal(warped.images, given.images) and warp.drawn_by_slice == [[]] * 8
     torch.testing.assert_close(warped.targets[0][1], given.targets[0][1], equal_nan=True, rtol=0, atol=0)
-    small = DeviceWarp(flip=0, shift_scale_rotate=0, distort=0, dropout=1, hole=1e-6)(given, rng())
+    small = DeviceWarp(flip_p=0, shift_scale_rotate_p=0, distort_p=0, cutout_p=1, hole_size=1e-6)(given, rng())
     assert 1 < (small.images == 0).sum(dim=(1, 2, 3)).max() <= 8, "but a share that is not 0 makes a pixel"
 
 
 @pytest.mark.parametrize("extreme", [{"alpha": 1e300}, {"alpha_affine": 1e300}, {"sigma": 1e-320}])
 def test_any_number_that_a_recipe_may_give_makes_a_finite_image(extreme):
     given = batch()
-    warped = DeviceWarp(**ALL | {"distort": 1.0, "elastic_share": 1.0} | extreme)(given, rng())
+    warped = DeviceWarp(**ALL | {"distort_p": 1.0, "elastic_share": 1.0} | extreme)(given, rng())
     assert torch.isfinite(warped.images).all() and warped.images.max() <= given.images.max() + 1e-6
 
 
@@ -332,7 +339,7 @@ def test_a_map_close_to_singular_makes_a_finite_image(monkeypatch):
 
     monkeypatch.setattr(device_warp, "Draws", almost_on_a_line)
     given = batch()
-    warped = DeviceWarp(**ALL | {"distort": 1.0, "elastic_share": 1.0, "dropout": 0.0})(given, rng())
+    warped = DeviceWarp(**ALL | {"distort_p": 1.0, "elastic_share": 1.0, "cutout_p": 0.0})(given, rng())
     assert torch.isfinite(warped.images).all()
     assert given.images.min() - 1e-6 <= warped.images.min() and warped.images.max() <= given.images.max() + 1e-6
 

@@ -101,7 +101,7 @@ def trained_once(criterion, alpha: float) -> tuple[float, torch.nn.Module, list[
         seed=7,
         epochs=1,
         micro_batching=MicroBatching(4),
-        clip_norm=0.0,
+        max_grad_norm=0.0,
         channels_last=False,
         workers=0,
         monitor="dice",
@@ -144,9 +144,9 @@ def test_mixing_masks_would_be_another_loss_for_dice_and_the_same_for_bce():
         return abs(total)
 
     assert difference(BCE()) < 1e-6 > difference(BCE(), size=2)
-    assert difference(DiceLoss(over="image")) > 1e-3
-    assert difference(DiceLoss(over="batch"), size=2) > 1e-3
-    assert difference(DiceLoss(over="batch")) < 1e-6
+    assert difference(DiceLoss(ratio_over="image")) > 1e-3
+    assert difference(DiceLoss(ratio_over="batch"), size=2) > 1e-3
+    assert difference(DiceLoss(ratio_over="batch")) < 1e-6
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 3.0])
@@ -232,7 +232,7 @@ def test_what_is_drawn_is_said_when_asked_for_and_asking_changes_nothing():
 @pytest.mark.parametrize("chances", [(1 / 3, 1 / 3), (0.5, 1 / 3), (1.0, 0.25)])
 def test_mixup_and_cutmix_in_one_recipe_each_draw_for_themselves(shipped, monkeypatch, chances):
     """Over 3,000 batches: neither, only mixup, only cutmix, and both, one after the other."""
-    monkeypatch.setattr("gisegkit.recipe.check._unmet", lambda requirements: [])  # the plugin may not be installed
+    monkeypatch.setattr("gisegkit.recipe.check.unmet", lambda requirements: [])  # the plugin may not be installed
     overrides = [f"batch_transform.{place}.p={chance}" for place, chance in enumerate(chances)]
     recipe = load_recipe(RECIPES / "unet_effb1_mixup_cutmix.toml", registries=shipped, overrides=overrides)
     assert [spec.name for spec in recipe.batch_transform] == ["mixup", "cutmix"]

@@ -12,7 +12,8 @@ from gisegkit.components.datasets.phantom import Phantom
 from gisegkit.components.datasets.uwmgi import UWMGI
 from gisegkit.data.phantom import writer as phantom
 from gisegkit.data.phantom.writer import KNOWN_BAD, day_number, write_phantom
-from gisegkit.data.store.store import Layout, Store
+from gisegkit.data.store.layout import Layout
+from gisegkit.data.store.store import Store
 
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 

@@ -90,7 +90,7 @@ def test_defaults_weigh_missed_pixels_more():
 def test_gamma_one_is_tversky():
     logits, target = inputs()
     target[:, 0] = 0
-    for options in ({}, {"over": "image"}, {"empty": "skip"}, {"empty": "mean_probability", "smooth": 0.0}):
+    for options in ({}, {"ratio_over": "image"}, {"empty": "skip"}, {"empty": "mean_probability", "smooth": 0.0}):
         ours = FocalTversky(gamma=1.0, alpha=0.4, beta=0.9, **options)
         same = Tversky(alpha=0.4, beta=0.9, **options)
         assert float(ours(logits, target)) == pytest.approx(float(same(logits, target)), abs=1e-12)
@@ -107,7 +107,7 @@ def test_focal_tversky_equals_monai_and_smp_ratio_by_ratio(shape, gamma, over, s
         sigmoid=True, alpha=0.3, beta=0.7, smooth_nr=smooth, smooth_dr=smooth, batch=over == "batch", reduction="none"
     )
     expected = (ratios(logits, target) ** (1 / gamma)).mean()
-    ours = FocalTversky(gamma=gamma, over=over, smooth=smooth, empty="penalize")
+    ours = FocalTversky(gamma=gamma, ratio_over=over, smooth=smooth, empty="penalize")
     assert float(ours(logits, target)) == pytest.approx(float(expected), abs=1e-12)
     # smp's gamma is the exponent itself, of the mean over classes: one class and, by image, one image at a time.
     theirs = smp.TverskyLoss("multilabel", alpha=0.3, beta=0.7, gamma=1 / gamma, smooth=smooth)
@@ -117,7 +117,7 @@ def test_focal_tversky_equals_monai_and_smp_ratio_by_ratio(shape, gamma, over, s
         for image in images
         for k in range(shape[1])
     ]
-    skipping = FocalTversky(gamma=gamma, over=over, smooth=smooth, empty="skip")
+    skipping = FocalTversky(gamma=gamma, ratio_over=over, smooth=smooth, empty="skip")
     assert float(skipping(logits, target)) == pytest.approx(float(torch.stack(values).mean()), abs=1e-6)
 
 

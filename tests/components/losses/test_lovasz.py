@@ -75,7 +75,7 @@ def test_equals_smp_class_by_class(shape, over, fill):
         target[0, -1] = fill
     theirs = LovaszLoss("binary", per_image=over == "image")  # smp puts all classes into one set
     expected = [float(theirs(logits[:, k].float(), target[:, k].long())) for k in range(shape[1])]
-    assert float(Lovasz(over=over)(logits, target)) == pytest.approx(np.mean(expected), abs=1e-6)
+    assert float(Lovasz(ratio_over=over)(logits, target)) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_the_gradient_equals_smp():

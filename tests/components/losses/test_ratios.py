@@ -20,23 +20,23 @@ from gisegkit.testing import check_loss
 CHOICES = ("penalize", "skip", "mean_probability")
 RATIOS = {
     "dice": DiceLoss(),
-    "dice by image": DiceLoss(over="image"),
+    "dice by image": DiceLoss(ratio_over="image"),
     "dice unsmoothed": DiceLoss(smooth=0.0),
     "dice skip": DiceLoss(empty="skip"),
-    "dice mean": DiceLoss(over="image", empty="mean_probability"),
+    "dice mean": DiceLoss(ratio_over="image", empty="mean_probability"),
     "jaccard": Jaccard(),
-    "jaccard by image": Jaccard(over="image", smooth=0.0, empty="skip"),
+    "jaccard by image": Jaccard(ratio_over="image", smooth=0.0, empty="skip"),
     "tversky": Tversky(alpha=0.3, beta=0.7),
-    "tversky by image": Tversky(alpha=0.9, beta=0.1, over="image", smooth=0.5),
+    "tversky by image": Tversky(alpha=0.9, beta=0.1, ratio_over="image", smooth=0.5),
     "tversky mean": Tversky(alpha=0.2, empty="mean_probability"),
     "focal_tversky": FocalTversky(),
-    "focal_tversky by image": FocalTversky(gamma=3.0, over="image", smooth=0.0, empty="skip"),
+    "focal_tversky by image": FocalTversky(gamma=3.0, ratio_over="image", smooth=0.0, empty="skip"),
     "focal_tversky mean": FocalTversky(gamma=0.5, empty="mean_probability"),
 }
 SETS = {
     "lovasz": Lovasz(),
-    "lovasz by image": Lovasz(over="image"),
-    "lovasz skip": Lovasz(over="image", empty="skip"),
+    "lovasz by image": Lovasz(ratio_over="image"),
+    "lovasz skip": Lovasz(ratio_over="image", empty="skip"),
     "lovasz mean": Lovasz(empty="mean_probability"),
 }
 PIXELS = {"bce": BCE(), "focal": Focal(), "focal weighted": Focal(gamma=0.7, alpha=0.25)}
@@ -241,7 +241,7 @@ def test_dice_is_tversky_with_equal_halves():
 def test_over_image_averages_images_and_over_batch_sums_first(loss):
     logits, target = inputs()
     target[1, 2] = 0  # one class of one image is empty
-    if loss.over == "image":
+    if loss.ratio_over == "image":
         pairs = [(logits[i : i + 1, k : k + 1], target[i : i + 1, k : k + 1]) for i in (0, 1) for k in range(3)]
         expected = sum(float(loss(*pair)) for pair in pairs) / 6
     else:
@@ -251,7 +251,9 @@ def test_over_image_averages_images_and_over_batch_sums_first(loss):
 
 def test_over_image_and_over_batch_differ():
     logits, target = inputs()
-    assert float(DiceLoss()(logits, target)) != pytest.approx(float(DiceLoss(over="image")(logits, target)), abs=1e-4)
+    assert float(DiceLoss()(logits, target)) != pytest.approx(
+        float(DiceLoss(ratio_over="image")(logits, target)), abs=1e-4
+    )
 
 
 # --- independent implementations ------------------------------------------------------------------------------------
@@ -273,10 +275,10 @@ def test_skip_equals_smp_whatever_is_empty(shape, smooth, over, holes):
     where = {"none": [], "one class": (slice(None), -1), "one class of one image": (-1, -1), "all": slice(None)}[holes]
     target[where] = 0
     pairs = [
-        (DiceLoss(smooth=smooth, over=over, empty="skip"), smp.DiceLoss("multilabel", smooth=smooth)),
-        (Jaccard(smooth=smooth, over=over, empty="skip"), smp.JaccardLoss("multilabel", smooth=smooth)),
+        (DiceLoss(smooth=smooth, ratio_over=over, empty="skip"), smp.DiceLoss("multilabel", smooth=smooth)),
+        (Jaccard(smooth=smooth, ratio_over=over, empty="skip"), smp.JaccardLoss("multilabel", smooth=smooth)),
         (
-            Tversky(alpha=0.3, beta=0.9, smooth=smooth, over=over, empty="skip"),
+            Tversky(alpha=0.3, beta=0.9, smooth=smooth, ratio_over=over, empty="skip"),
             smp.TverskyLoss("multilabel", smooth=smooth, alpha=0.3, beta=0.9),
         ),
     ]
@@ -295,7 +297,7 @@ def test_penalize_equals_monai(shape, smooth, over, empty):
     same = {"sigmoid": True, "batch": over == "batch"}
     twice = {"smooth_nr": 2 * smooth, "smooth_dr": 2 * smooth}  # MONAI writes 2 TP in numerator and denominator
     once = {"smooth_nr": smooth, "smooth_dr": smooth}
-    penalize = {"smooth": smooth, "over": over, "empty": "penalize"}
+    penalize = {"smooth": smooth, "ratio_over": over, "empty": "penalize"}
     pairs = [
         (DiceLoss(**penalize), monai.DiceLoss(**same, **twice)),
         (Jaccard(**penalize), monai.DiceLoss(**same, **twice, jaccard=True)),
@@ -356,7 +358,7 @@ def test_a_skipped_class_has_no_gradient_and_is_still_counted_in_the_mean(build)
 @pytest.mark.parametrize("over", ["image", "batch"])
 def test_the_choice_changes_nothing_where_no_class_is_empty(build, over):
     logits, target = inputs()
-    values = [float(build(over=over, empty=choice)(logits, target)) for choice in CHOICES]
+    values = [float(build(ratio_over=over, empty=choice)(logits, target)) for choice in CHOICES]
     assert values[0] == values[1] == values[2] > 0
 
 
@@ -383,6 +385,6 @@ def test_by_image_the_choice_is_made_for_each_image():
     target[1] = 0
     first = float(DiceLoss()(logits[:1], target[:1]))
     p = torch.sigmoid(logits[1])
-    loss = DiceLoss(over="image", empty="mean_probability")
+    loss = DiceLoss(ratio_over="image", empty="mean_probability")
     assert float(loss(logits, target)) == pytest.approx((first + float(p.mean())) / 2, abs=1e-12)
-    assert float(DiceLoss(over="image", empty="skip")(logits, target)) == pytest.approx(first / 2, abs=1e-12)
+    assert float(DiceLoss(ratio_over="image", empty="skip")(logits, target)) == pytest.approx(first / 2, abs=1e-12)

@@ -20,7 +20,8 @@ from gisegkit.data.slices import NORMALIZATIONS, SliceReader
 from gisegkit.data.store import disk_space as room
 from gisegkit.data.store import shards, sources
 from gisegkit.data.store import store as module
-from gisegkit.data.store.store import Layout, Store
+from gisegkit.data.store.layout import Layout
+from gisegkit.data.store.store import Store
 from gisegkit.errors import DataError
 
 SIZED = Layout((48, 40), "fit", "nearest")
