@@ -181,7 +181,7 @@ def test_slices_of_several_types_are_refused(tmp_path, monkeypatch):
             return super().image(row).astype(np.uint8 if row == 5 else np.uint16)
 
     resident = Resident(make_source(Mixed(tmp_path), interpolation="nearest"), ROWS)
-    with pytest.raises(DataError, match=r"image b5 is uint8, and c6 is uint16: .*store=size"):
+    with pytest.raises(DataError, match=r"image b5 is uint8, and c6 is uint16: .*store=resized"):
         resident.load(pick_device("cpu"), EpochSampler(ROWS, batch_size=4, seed=0))
 
 

@@ -140,7 +140,7 @@ def test_a_transform_with_draws_for_each_slice_names_them_beside_it(session, rec
         replace(tiny.batch_transform[0], name="final_device", params=params) for params in ({}, {"cutout_p": 0})
     )
     seen = see_batch(session.experiment(replace(tiny, batch_transform=(specs[1],))), epoch=1, batch=1, count=8)
-    assert seen.notes[-1] == "batch transform final_device (dropout = 0): each slice has its own draws"
+    assert seen.notes[-1] == "batch transform final_device (cutout_p = 0): each slice has its own draws"
     kinds = set()
     for sample in seen.samples:
         _, after, final = sample.stages
