@@ -65,9 +65,9 @@ class ShiftScaleRotate(Step):
     """Shift up to 1/16, scale 0.95 to 1.05, up to 10 degrees."""
 
     def maps(self, height: int, width: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The map of an affine matrix about the centre."""
-        centre = ((width - 1) / 2, (height - 1) / 2)
-        matrix = cv2.getRotationMatrix2D(centre, rng.uniform(-10, 10), 1 + rng.uniform(-0.05, 0.05))
+        """The map of an affine matrix about the center."""
+        center = ((width - 1) / 2, (height - 1) / 2)
+        matrix = cv2.getRotationMatrix2D(center, rng.uniform(-10, 10), 1 + rng.uniform(-0.05, 0.05))
         matrix[:, 2] += rng.uniform(-0.0625, 0.0625, 2) * (width, height)
         return affine_maps(
             matrix, *np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))

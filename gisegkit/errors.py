@@ -75,7 +75,7 @@ class Interrupted(KeyboardInterrupt):
     """The user (Ctrl-C) or the system (SIGTERM, SIGHUP) stopped the command; ``str()`` says what is kept.
 
     Attributes:
-        folder: the run folder to go on in, empty where there is none.
+        folder: the run folder to go on in, empty if there is none.
         signum: the signal's number.
     """
 

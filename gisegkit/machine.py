@@ -68,7 +68,7 @@ def _memory_left_v1(folder: Path) -> int | None:
 
 
 def processor_share(*, proc: Path = PROC, groups: Path = CONTROL_GROUPS) -> float | None:
-    """Cores whose time the control groups leave to this process, e.g. 1.5; None where no group has a quota.
+    """Cores whose time the control groups leave to this process, e.g. 1.5; None if no group has a quota.
 
     Args:
         proc, groups: as of ``free_memory``.
@@ -137,7 +137,7 @@ def _number(file: Path) -> int:
 
 
 def _read(file: Path) -> str:
-    """The file's text; empty where it is missing or may not be read."""
+    """The file's text; empty if it is missing or may not be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:

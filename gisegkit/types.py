@@ -134,14 +134,14 @@ class Dataset(Protocol):
             ``empty`` (bool; no pixel of any class; False if not labelled). It may have the columns of ``SPACING``, in
             mm and above 0, the same in all slices of a scan, for metrics that measure in mm.
         classes: names of the K classes, in the order of the masks' last axis.
-        exclusive: True where a pixel has at most one class (a label file), False where classes may overlap.
+        exclusive: True if a pixel has at most one class (a label file), False where classes may overlap.
         dropped: what was left out of the table, and why.
 
     A dataset is prepared (decoded once, and kept) where it also has ``root``, the folder of its files, and
     ``sources(row)``: the paths of the files that the row's image and mask are made of, and as text whatever else
     settles them, such as runs or the meaning of values. Its readers are then called from several threads. It may have
     ``notes`` (lines that training and prediction print, such as what is left out), ``version`` (another one makes what
-    is prepared stale) and ``may_ignore`` (False where no mask ever holds IGNORE, so that less room is asked for).
+    is prepared stale) and ``may_ignore`` (False if no mask ever holds IGNORE, so that less room is asked for).
     """
 
     table: pd.DataFrame
@@ -166,7 +166,7 @@ class Geometry(Protocol):
         ...
 
     def mask(self, mask: MaskArray) -> MaskArray:
-        """``[H, W, K]`` uint8 at native size to ``[h, w, K]``, nearest neighbour."""
+        """``[H, W, K]`` uint8 at native size to ``[h, w, K]``, nearest neighbor."""
         ...
 
     def invert(self, values: FloatArray) -> FloatArray:
@@ -206,7 +206,7 @@ class Metric(Protocol):
     """What a ``[[metric]]`` component returns. Called once a scan, combined once a set: sum, then divide.
 
     Attributes:
-        convention: one line that says unit, empty policy and normalisation; printed beside every score.
+        convention: one line that says unit, empty policy and normalization; printed beside every score.
         higher_is_better: whether the best checkpoint has the highest or the lowest value.
 
     A metric may have ``bounds``, the lowest and the highest score there can be; an interval of it stays between them.
@@ -242,7 +242,7 @@ class EpochReport:
 
     Attributes:
         loss: mean training loss over the epoch's images; losses: that of each of its terms by name, not weighted.
-        scores: validation scores by name (``uwmgi_score``, ``dice``, ``dice/stomach`` ...); empty where not validated.
+        scores: validation scores by name (``uwmgi_score``, ``dice``, ``dice/stomach`` ...); empty if not validated.
         monitored: the value of the score that chooses the best checkpoint, NaN where not validated.
         best: whether this is the best epoch so far.
         learning_rate: of the first parameter group, at the epoch's end.

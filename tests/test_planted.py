@@ -445,7 +445,7 @@ class CaseBySlice(Right):
 
 @dataclass(frozen=True)
 class Planted:
-    """A mistake, its kind, and what finds it: part of the message, or an empty text where nothing does."""
+    """A mistake, its kind, and what finds it: part of the message, or an empty text if nothing does."""
 
     target: type
     kind: str

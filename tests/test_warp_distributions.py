@@ -164,7 +164,7 @@ def elastic_numbers(positions):
     furthest = np.abs(positions).max(axis=(1, 2, 3), initial=0)
     positions, furthest = positions[furthest < 1e5], furthest[furthest < 1e5]  # in float32 the others are lost
     matrix, reach = there(positions), min(SIZE) // 3
-    numbers = {"centre x": positions[:, 0, 24, 32], "centre y": positions[:, 1, 24, 32]}
+    numbers = {"center x": positions[:, 0, 24, 32], "center y": positions[:, 1, 24, 32]}
     for name, (x, y) in {"1": (1, 1), "2": (1, -1), "3": (-1, -1)}.items():
         point = np.array([WIDTH // 2 + reach * x, HEIGHT // 2 + reach * y])
         moves = matrix[:, :, :2] @ point + matrix[:, :, 2] - point
@@ -386,12 +386,12 @@ def test_the_comparison_sees_a_change(step, change):
 # --- the elastic displacement ---------------------------------------------------------------------------------------
 
 NOISE = {"flip_p": 0, "shift_scale_rotate_p": 0, "distort_p": 1, "elastic_share": 1, "cutout_p": 0, "alpha_affine": 0}
-PLACES = {"centre": (24, 32), "edge": (0, 32), "corner": (0, 0)}
+PLACES = {"center": (24, 32), "edge": (0, 32), "corner": (0, 0)}
 LAGS = [(0, 2), (0, 4), (0, 9), (0, 16), (2, 0), (4, 0), (9, 0), (16, 0), (4, 4)]
 
 
 def displacements(policy):
-    """Of the centre, edge, corner and of what lies a lag from each: ``{(place, lag): [N, 2]}``."""
+    """Of the center, edge, corner and of what lies a lag from each: ``{(place, lag): [N, 2]}``."""
     moves = np.concatenate([positions - (PLAIN - 1) for *_, positions in seen(policy)])
     places = itertools.product(PLACES.items(), [(0, 0), *LAGS])
     return {(place, lag): moves[:, :, row + lag[0], column + lag[1]] for (place, (row, column)), lag in places}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gisegkit.data.dataset_check import breaches, contradictions, row_problems
-from gisegkit.data.neighbours import neighbour_warnings
+from gisegkit.data.neighbors import neighbor_warnings
 from gisegkit.data.store.layout import Layout, Prepared
 from gisegkit.data.store.store import Store
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError
@@ -84,13 +84,13 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
 
 
 def stack_warnings(recipe: Recipe, dataset: Dataset) -> list[str]:
-    """Lines about slices that lack the neighbours which ``[input] slices`` asks for; none in 2D."""
+    """Lines about slices that lack the neighbors which ``[input] slices`` asks for; none in 2D."""
     inputs = recipe.input
-    return list(neighbour_warnings(dataset.table, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge))
+    return list(neighbor_warnings(dataset.table, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge))
 
 
 def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
-    """Where the prepared slices of a recipe are kept; None where it wants none, or the dataset cannot be prepared.
+    """Where the prepared slices of a recipe are kept; None if it wants none, or the dataset cannot be prepared.
 
     Raises:
         RecipeError: if it cannot, and is to be kept on the device.

@@ -106,7 +106,7 @@ def choose_micro_batches(
     """How training on a device that is here cuts its batches.
 
     Returns:
-        The micro-batching, with recomputation switched on where recipe or plan say so; the plan (None where nothing is
+        The micro-batching, with recomputation switched on where recipe or plan say so; the plan (None if nothing is
         planned); and what is to be said about it, in lines.
 
     Raises:

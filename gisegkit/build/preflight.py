@@ -110,6 +110,6 @@ def needs_exclusive_classes(loss: Component) -> bool:
 
 
 def steps_of(slices: int, batch_size: int) -> int:
-    """Optimizer steps of an epoch; a last batch of one slice is left out where there are others."""
+    """Optimizer steps of an epoch; a last batch of one slice is left out if there are others."""
     full, rest = divmod(slices, batch_size)
     return full + (rest > 1 or (rest == 1 and full == 0))

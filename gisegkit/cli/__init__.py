@@ -40,7 +40,7 @@ COMMANDS: tuple[click.Command, ...] = (
 KEPT = {
     "run": "interrupted before the first epoch; no epoch was begun, and what a run had before is as it was",
     "train": "interrupted before the first epoch; no epoch was begun, and what a run had before is as it was",
-    "prepare": "interrupted; the scans that were prepared are kept, the same command goes on",
+    "prepare": "interrupted; the scans that were prepared are kept; run the same command again to continue",
 }
 """What is true of a command that was interrupted; of the others, that nothing was written."""
 

@@ -30,11 +30,11 @@ WIDTH = 100
 @recipe_argument
 @set_option
 @demo_option
-@click.option("--no-data", is_flag=True, help="Check the recipe alone, where its data are not.")
+@click.option("--no-data", is_flag=True, help="Check the recipe alone, without its data.")
 @click.option("--build", is_flag=True, help="Also build the parts and push one tiny batch through them.")
 @click.option("--memory", is_flag=True, help="Also predict the memory of a training step, and plan its micro-batches.")
 @click.option(
-    "--budget", help="Memory to plan for, 16GiB say: of a GPU, unless --device cpu.  [default: this machine's]"
+    "--budget", help="Memory to plan for, e.g. 16GiB: of a GPU, unless --device cpu.  [default: this machine's]"
 )
 @device_option
 @click.pass_obj
@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Check a recipe and its data: print every mistake, or what it will do."""
     if build and no_data:
-        raise click.UsageError("--build needs the data, and --no-data is to do without them; leave one of them out")
+        raise click.UsageError("--build needs the data; leave out --no-data")
     size = _budget(budget)
     plans = memory or size is not None
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
@@ -68,11 +68,11 @@ def command(
     for line in in_words(parsed, plugins, found, command=_data_command(recipe, overrides, demo=demo)):
         say(line)
     if missing and not no_data and (build or not plans):
-        raise DataError(f"{recipe}: the recipe is right, but {_not_there(missing)}")
+        raise DataError(f"{recipe}: the recipe has no mistakes, but {_not_there(missing)}")
     if (build or plans) and data is not None:
         _build_and_plan(data, build=build, spec=(size, device) if plans else None)
     if missing and not no_data:
-        say(f"{recipe}: the recipe is right; {_not_there(missing)}")
+        say(f"{recipe}: the recipe has no mistakes; {_not_there(missing)}")
     else:
         say(f"{recipe}: no mistakes{' in the recipe; its data were not looked at' if no_data else ''}")
 
@@ -143,7 +143,7 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
     """The filled recipe as a person would tell it.
 
     Args:
-        found: what its data hold; None where they were not looked at.
+        found: what its data hold; None if they were not looked at.
         command: counts the slices where ``found`` does not.
     """
     train, inputs, split = recipe.train, recipe.input, recipe.split
@@ -156,7 +156,7 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
         effective += f" in {passes} passes of up to {train.micro_batch}" if passes > 1 else " in one pass"
     height, width = inputs.size
     stack = (
-        f"{inputs.slices} neighbouring slices, stride {inputs.stride}, {inputs.edge}"
+        f"{inputs.slices} neighboring slices, stride {inputs.stride}, {inputs.edge}"
         if inputs.slices > 1
         else "one slice"
     )

@@ -118,5 +118,5 @@ def _cells(number: int, row: Compared) -> list[Any]:
 
 
 def _millions(parameters: int) -> str:
-    """A number of parameters: 6.25 M, or every digit where there are few."""
+    """A number of parameters: 6.25 M, or every digit if there are few."""
     return f"{parameters / 1e6:.2f} M" if parameters >= 100_000 else f"{parameters:,}"

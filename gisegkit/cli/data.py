@@ -49,7 +49,7 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     if store is not None and (others := store.others()):
         say(f"  {show_size(others)} more in {store.folder.parent}: of other recipes, or out of date")
     if found is None:
-        say("files not read (--quick); no look for defects")
+        say("files not read (--quick), so defects were not searched")
         return
     for line in found.defects:
         warn(line)

@@ -33,8 +33,8 @@ demo_option = click.option(
     "--demo", is_flag=True, help="Try the recipe on phantoms: no data, no download, small and short."
 )
 out_option = click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/NAME]")
-resume_option = click.option("--resume", is_flag=True, help="Go on where the run in the folder stopped.")
-root_option = click.option("--root", help="Where the data are now, in place of the recipe's dataset.root.")
+resume_option = click.option("--resume", is_flag=True, help="Resume the run in the folder.")
+root_option = click.option("--root", help="Folder of the data, instead of the recipe's dataset.root.")
 
 
 def training_options(function: F) -> F:

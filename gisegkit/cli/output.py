@@ -16,7 +16,7 @@ from gisegkit.workflows.epochs import clock as clock
 T = TypeVar("T")
 
 EVERY = 10.0
-"""Seconds between two progress lines where there is no terminal."""
+"""Seconds between two progress lines if there is no terminal."""
 
 
 def say(line: str) -> None:

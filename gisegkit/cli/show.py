@@ -17,9 +17,9 @@ from gisegkit.plugins import Plugins
 @set_option
 @demo_option
 @click.option("--out", type=click.Path(path_type=Path), help="The PNG file.  [default: NAME-batch.png]")
-@click.option("--epoch", default=1, show_default=True, help="Of which epoch, counted from 1.")
-@click.option("--batch", default=1, show_default=True, help="Which batch of the epoch, counted from 1.")
-@click.option("--count", type=click.IntRange(1, 16), default=8, show_default=True, help="Slices to show at most.")
+@click.option("--epoch", default=1, show_default=True, help="Epoch, counted from 1.")
+@click.option("--batch", default=1, show_default=True, help="Batch of the epoch, counted from 1.")
+@click.option("--count", type=click.IntRange(1, 16), default=8, show_default=True, help="Most slices to show.")
 @click.pass_obj
 def command(
     plugins: Plugins,

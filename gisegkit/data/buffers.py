@@ -71,7 +71,7 @@ class BufferPool:
         return samples <= self.samples and list(forms) == self.forms
 
     def acquire(self) -> int | None:
-        """A slot that is free; None where there is none."""
+        """A slot that is free; None if there is none."""
         try:
             return self._free.popleft()
         except IndexError:

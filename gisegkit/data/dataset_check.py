@@ -166,7 +166,7 @@ class _Wrong(Exception):
 
 
 def _spread(table: pd.DataFrame) -> list[int]:
-    """Rows over the whole table, and rows with a class where there are any."""
+    """Rows over the whole table, and rows with a class if there are any."""
     labelled = table["labelled"].to_numpy(dtype=bool)
     found = np.flatnonzero(labelled & ~table["empty"].to_numpy(dtype=bool))
     half = ROWS // 2
@@ -177,7 +177,7 @@ def _spread(table: pd.DataFrame) -> list[int]:
 
 
 def _row(dataset: Dataset, row: int, *, repeat: bool) -> AnyArray | None:
-    """Read one row and compare it with the table; the mask, None where it has none."""
+    """Read one row and compare it with the table; the mask, None if it has none."""
     entry = dataset.table.iloc[row]
     name, size = entry["id"], (int(entry["height"]), int(entry["width"]))
     image = np.asarray(dataset.image(row))

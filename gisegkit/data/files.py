@@ -97,8 +97,8 @@ def png_header(path: Path) -> PNGHeader:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if len(start) < 26 or not start.startswith(PNG) or start[12:16] != b"IHDR":
         raise DataError(f"{path}: is not a PNG file, or is cut off; copy it again from its source")
-    width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
-    return PNGHeader(height, width, bits, grey=colour == 0)
+    width, height, bits, color = struct.unpack(">IIBB", start[16:26])
+    return PNGHeader(height, width, bits, grey=color == 0)
 
 
 def read_image(path: Path) -> AnyArray:
@@ -152,7 +152,7 @@ def no_data(root: Path, problem: str, *, put: str, hint: str = "") -> DataError:
     lines = [
         f"{root}: {problem}" + (f"; {hint}" if hint else ""),
         f"  1. {put}",
-        "  2. the data lie elsewhere: --set dataset.root=FOLDER",
+        "  2. the data are elsewhere: --set dataset.root=FOLDER",
         "  3. no data yet: --demo runs the same recipe on synthetic scans",
     ]
     return DataError("\n".join(lines))

@@ -67,7 +67,7 @@ def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, 
 
 
 def _remedy(group: str, count: int) -> str:
-    """What a recipe can say where there are fewer groups than folds."""
+    """What a recipe can say if there are fewer groups than folds."""
     fewer = f"set split.folds = {count}, " if count > 1 else ""
     finer = "a finer split.group (which lets slices of one case train and validate), " if group != "slice" else ""
     return f"{fewer}{finer}or split.folds = 1, which trains and validates on all"

@@ -1,7 +1,7 @@
 """Resizing that knows its own way back: from a slice's native size to the network's size and exactly back.
 
-Everything is aligned at pixel centres: the centre of output pixel i lies at (i + 0.5) * scale of the input, for
-images and masks alike. OpenCV's plain nearest neighbour takes floor(i * scale) instead, which shifts masks against
+Everything is aligned at pixel centers: the center of output pixel i lies at (i + 0.5) * scale of the input, for
+images and masks alike. OpenCV's plain nearest neighbor takes floor(i * scale) instead, which shifts masks against
 images by up to half a pixel; it is not used.
 """
 
@@ -45,7 +45,7 @@ class Stretch:
         return _resize(_as_float(image), self.size, self.interpolation)
 
     def mask(self, mask: MaskArray) -> MaskArray:
-        """``[H, W, K]`` at native size to ``[h, w, K]``, nearest neighbour: no value that was not there before."""
+        """``[H, W, K]`` at native size to ``[h, w, K]``, nearest neighbor: no value that was not there before."""
         _expect(mask, self.native)
         return _nearest(mask, self.size)
 
@@ -85,7 +85,7 @@ class Fit:
         return padded
 
     def mask(self, mask: MaskArray) -> MaskArray:
-        """``[H, W, K]`` at native size to ``[h, w, K]``, nearest neighbour, zero around it."""
+        """``[H, W, K]`` at native size to ``[h, w, K]``, nearest neighbor, zero around it."""
         padded: MaskArray = self._pad(self._stretch().mask(mask))
         return padded
 

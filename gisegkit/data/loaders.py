@@ -40,7 +40,7 @@ class Augmentation(Protocol):
 
 
 class Input:
-    """Brings a slice to the network: reads the stack, normalises, resizes.
+    """Brings a slice to the network: reads the stack, normalizes, resizes.
 
     Args:
         dataset: the slices.
@@ -127,7 +127,7 @@ class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
 class EpochSampler(Sampler[list[Key]]):
     """The batches of one epoch as keys: a permutation of the rows that derives from (seed, epoch).
 
-    A last batch of a single slice is left out where there are others: batch normalisation cannot train on one. The
+    A last batch of a single slice is left out if there are others: batch normalization cannot train on one. The
     order changes every epoch, so no slice is left out for good.
     """
 

@@ -27,7 +27,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def examples(names: Collection[str]) -> str:
-    """The first names in natural order, and dots where there are more."""
+    """The first names in natural order, and dots if there are more."""
     return ", ".join(sorted(names, key=natural)[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
 
 
@@ -42,7 +42,7 @@ class Cases(NamedTuple):
 
 
 def likely_cases(names: Sequence[str]) -> Cases | None:
-    """The cases of names such as ``p00_0, p00_1, p01_0`` or ``case3_day0_slice012``; None where they look like none.
+    """The cases of names such as ``p00_0, p00_1, p01_0`` or ``case3_day0_slice012``; None if they look like none.
 
     The last part must be a number, maybe after a word that is the same in all names. The case is what comes first, up
     to the first part that holds a digit; at least two must have two names each, on average.
@@ -180,7 +180,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 def affix(plain: Collection[str], longer: Collection[str]) -> str:
-    """How all longer names differ from the plain ones, such as "end with '_mask'"; empty where nothing explains it."""
+    """How all longer names differ from the plain ones, such as "end with '_mask'"; empty if nothing explains it."""
     whole = set(longer)
     for other in sorted(longer)[:SHOWN]:
         for name in plain:

@@ -93,7 +93,7 @@ def are_finite(low: float, high: float) -> bool:
 
 
 def not_finite(image: AnyArray) -> str:
-    """What is wrong with the values of an image, in words; empty where nothing is."""
+    """What is wrong with the values of an image, in words; empty if nothing is."""
     if image.dtype.kind != "f" or are_finite(float(image.min()), float(image.max())):
         return ""
     nan, infinite = int(np.isnan(image).sum()), int(np.isinf(image).sum())

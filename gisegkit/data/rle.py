@@ -2,7 +2,7 @@
 
 A mask is text, pairs "start length" separated by blanks. Pixels count from 1 at the top left, along the row to the
 right, then down. The competition's text says "top to bottom, then left to right"; its masks are whole only when they
-are read along the rows, which is what the organisers' own code does. A run may go past the end of a row, and two runs
+are read along the rows, which is what the organizers' own code does. A run may go past the end of a row, and two runs
 may touch; touching runs come back merged.
 """
 

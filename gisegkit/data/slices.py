@@ -1,4 +1,4 @@
-"""What a network sees of a slice: the slice itself (2D) or with its neighbours as channels (2.5D), normalised.
+"""What a network sees of a slice: the slice itself (2D) or with its neighbors as channels (2.5D), normalized.
 
 Imports neither torch nor OpenCV.
 """
@@ -36,9 +36,9 @@ def _unchanged(row: int, image: AnyArray) -> AnyArray:
 
 
 class SliceReader:
-    """Reads a slice with its neighbours as channels.
+    """Reads a slice with its neighbors as channels.
 
-    The neighbours are centred: for 3 slices and stride 2 they lie at the slice's position - 2, + 0, + 2, in that
+    The neighbors are centerd: for 3 slices and stride 2 they lie at the slice's position - 2, + 0, + 2, in that
     order. They never come from another scan. Where a position does not exist, at the ends of a scan or in a gap,
     ``edge`` decides.
 
@@ -46,8 +46,8 @@ class SliceReader:
         dataset: the slices.
         slices: how many make a stack, an odd number.
         stride: positions from one to the next.
-        edge: for a position that does not exist: ``clamp`` takes the slice nearest to it of those between the centre
-            and it, the centre included; ``zero`` takes zeros.
+        edge: for a position that does not exist: ``clamp`` takes the slice nearest to it of those between the center
+            and it, the center included; ``zero`` takes zeros.
         normalize: what brings values to about [0, 1]. ``*_max`` divides by the maximum; ``*_percentile`` maps the 1st
             to 99th percentile to [0, 1] and clips; both are taken from each ``slice``, from the ``stack`` or from the
             whole ``scan``. ``dtype`` divides by the largest value that the file's type can hold, and leaves floats as
@@ -94,7 +94,7 @@ class SliceReader:
         return self._image_channels * len(self.offsets)
 
     def read(self, row: int, *, resize: Resize = _unchanged) -> FloatArray:
-        """One slice's stack, ``[H, W, C]`` float32, normalised.
+        """One slice's stack, ``[H, W, C]`` float32, normalized.
 
         Args:
             row: of the dataset's table.
@@ -104,7 +104,7 @@ class SliceReader:
             DataError: if a file cannot be read, has values that are not finite, or another number of channels than
                 the dataset's first.
         """
-        rows = self.neighbours(row)
+        rows = self.neighbors(row)
         scaled: dict[int, FloatArray] = {}
         for near, (image, limits) in self.images(row).items():
             plane = self.plane(near, image, limits, resize)
@@ -115,22 +115,22 @@ class SliceReader:
         stack: FloatArray = np.concatenate([nothing if near is None else scaled[near] for near in rows], axis=2)
         return stack
 
-    def neighbours(self, row: int) -> list[int | None]:
-        """The rows of a row's stack in their order; None where it has zeros."""
-        return [self._neighbour(row, offset) for offset in self.offsets]
+    def neighbors(self, row: int) -> list[int | None]:
+        """The rows of a row's stack in their order; None if it has zeros."""
+        return [self._neighbor(row, offset) for offset in self.offsets]
 
     def images(self, row: int) -> dict[int, tuple[AnyArray, Range]]:
-        """The images of a row's stack by their rows, not normalised, each with the values that become 0 and 1."""
-        nears = sorted({near for near in self.neighbours(row) if near is not None})
+        """The images of a row's stack by their rows, not normalized, each with the values that become 0 and 1."""
+        nears = sorted({near for near in self.neighbors(row) if near is not None})
         images = {near: self._image(near) for near in nears}
         ranges = self._ranges(row, images)
         self._refuse_overflow(images, ranges)
         return {near: (image, ranges[near]) for near, image in images.items()}
 
     def plane(self, row: int, image: AnyArray, limits: Range, resize: Resize) -> AnyArray:
-        """An image of a stack at the stack's size, normalised but for the division by ``divisor``.
+        """An image of a stack at the stack's size, normalized but for the division by ``divisor``.
 
-        What percentiles cut off is cut off at native size. The other normalisations divide by what may differ from one
+        What percentiles cut off is cut off at native size. The other normalizations divide by what may differ from one
         stack to the next, so that this is the same in all of them.
         """
         return resize(row, _scale(image, *limits)) if self.clips else resize(row, image)
@@ -146,7 +146,7 @@ class SliceReader:
         """Whether values beyond the range are cut off."""
         return self.normalize.endswith("percentile")
 
-    def _neighbour(self, row: int, offset: int) -> int | None:
+    def _neighbor(self, row: int, offset: int) -> int | None:
         """The row at a position relative to a row's, or what the edge rule gives."""
         target = self._positions[row] + offset
         first, last = int(self._first[row]), int(self._last[row])
@@ -167,7 +167,7 @@ class SliceReader:
             table = self.dataset.table["id"]
             raise DataError(
                 f"image {table.iat[row]} has {image.shape[2]} channels, the dataset's first, {table.iat[0]}, has "
-                f"{expected}; images of one dataset are all grey or all colour"
+                f"{expected}; images of one dataset are all grey or all color"
             )
         if image.dtype.kind == "f" and not are_finite(*self._limits(row, image)[:2]):
             refuse_not_finite(self.dataset, [row])
@@ -236,7 +236,7 @@ def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyAr
 
 
 def _scale(image: AnyArray, low: float, high: float) -> FloatArray:
-    """Low to 0 and high to 1, float32, the rest cut off; zeros where there is nothing between them."""
+    """Low to 0 and high to 1, float32, the rest cut off; zeros if there is nothing between them."""
     if high <= low:
         return np.zeros(image.shape, dtype=np.float32)
     scaled: FloatArray = image.astype(np.float32)  # converted first: numpy does both at once only in small pieces

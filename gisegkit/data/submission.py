@@ -106,7 +106,7 @@ def read_submission(
 
     Args:
         path: the file.
-        sizes: (height, width) in pixels of every slice that there is, by id, None where unknown; other ids are then
+        sizes: (height, width) in pixels of every slice that there is, by id, None if unknown; other ids are then
             refused, and runs that end beyond their slice.
         truth: what these slices come from, for messages.
         classes: the classes that there are; others are then refused.

@@ -72,7 +72,7 @@ def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
                 found.defects += str(error).splitlines()
     if len(channels) > 1:
         kinds = (f"{len(names)} have {count} ({examples(names)})" for count, names in sorted(channels.items()))
-        found.defects.append(f"images differ in channels: {', '.join(kinds)}; make all grey or all colour")
+        found.defects.append(f"images differ in channels: {', '.join(kinds)}; make all grey or all color")
     for key, top in maxima.values():
         low, high = found.ranges.get(key, (top, top))
         found.ranges[key] = (min(low, top), max(high, top))

@@ -98,8 +98,8 @@ class BatchLoader:
                 raise
             raise ComponentError(
                 f"the dataset or the augmentation cannot be sent to a reader process, which is started by {method!r} "
-                f"here: {error}. A plugin's classes and functions must stand at the top of a module, and its objects "
-                f"hold no lambda, lock or open file; {ALONE}"
+                f"here: {error}. A plugin must define its classes and functions at the top level of a module, and its "
+                f"objects hold no lambda, lock or open file; {ALONE}"
             ) from error
         finally:
             if before is not None:

@@ -100,7 +100,7 @@ class _Recomputed:
 
 @contextlib.contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside the block, batch normalisation computes as in training and leaves its running statistics alone.
+    """Inside the block, batch normalization computes as in training and leaves its running statistics alone.
 
     Else the second forward pass would count every batch twice.
     """

@@ -1,4 +1,4 @@
-"""The weighted sum of losses that training minimises."""
+"""The weighted sum of losses that training minimizes."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Resident:
         self._places: dict[tuple[int, int], int] = {}  # of the images; at place 0 is a black one
         self._stacks = np.zeros((len(self.rows), len(reader.offsets)), dtype=np.int64)
         for number, row in enumerate(self.rows.tolist()):
-            for step, near in enumerate(reader.neighbours(row)):
+            for step, near in enumerate(reader.neighbors(row)):
                 if near is not None:
                     self._stacks[number, step] = self._places.setdefault(self._key(near, row), len(self._places) + 1)
         first = int(self.rows[0])
@@ -58,7 +58,7 @@ class Resident:
 
     @property
     def slices(self) -> int:
-        """The slices whose images are kept: those to train on, and their neighbours in a stack."""
+        """The slices whose images are kept: those to train on, and their neighbors in a stack."""
         return len({near for near, _ in self._places})
 
     @property

@@ -140,7 +140,7 @@ class Simulation:
         )
 
     def least(self) -> int:
-        """Slices that a micro-batch must have: 2 where batch normalisation sees a single value a channel, else 1."""
+        """Slices that a micro-batch must have: 2 where batch normalization sees a single value a channel, else 1."""
         try:
             self._run(1, checkpointing=False)
         except LonelyValueError:
@@ -203,7 +203,7 @@ class SimulationError(Exception):
 
 
 class LonelyValueError(Exception):
-    """Batch normalisation that would see a single value a channel."""
+    """Batch normalization that would see a single value a channel."""
 
 
 @contextlib.contextmanager
@@ -215,7 +215,7 @@ def _simulating(model: nn.Module, at: Sequence[str] | str) -> Iterator[None]:
 
     Raises:
         SimulationError: for whatever goes wrong inside, so that no prediction ends a training.
-        LonelyValueError: if that is batch normalisation which cannot train on so few slices.
+        LonelyValueError: if that is batch normalization which cannot train on so few slices.
     """
     was_training = model.training
     model.train()

@@ -21,10 +21,10 @@ def direction_of_monitor(recipe: Recipe, metrics: Mapping[str, Metric], classes:
     Args:
         recipe: its ``[train] monitor`` is a metric, ``metric/part`` or ``metric/class``.
         metrics: the recipe's, by name.
-        classes: of the data; None where they are not known yet.
+        classes: of the data; None if they are not known yet.
 
     Returns:
-        True where higher is better, False where lower is; None where that depends on classes that are not known yet.
+        True where higher is better, False where lower is; None if that depends on classes that are not known yet.
 
     Raises:
         RecipeError: if there will be no such score, or the metric does not say which way that part of it is better.
@@ -88,7 +88,7 @@ def directions(
 ) -> dict[str, bool | None]:
     """For each score that there will be whether higher is better, in the order of ``Scoreboard.scores``.
 
-    A class is judged as its metric is. A part is judged as the metric's ``part_directions`` says; None where it does
+    A class is judged as its metric is. A part is judged as the metric's ``part_directions`` says; None if it does
     not.
 
     Args:
@@ -122,5 +122,5 @@ def directions(
 
 
 def better(higher: bool | None) -> str:
-    """Which way a score is better, in words; empty where it is not known."""
+    """Which way a score is better, in words; empty if it is not known."""
     return "" if higher is None else f"{'higher' if higher else 'lower'} is better"

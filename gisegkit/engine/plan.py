@@ -15,7 +15,7 @@ from gisegkit.errors import TrainingError
 from gisegkit.machine import show_size
 
 HEALTHY = 8
-"""Slices from which batch normalisation's statistics are good enough; below it, checkpointing comes first."""
+"""Slices from which batch normalization's statistics are good enough; below it, checkpointing comes first."""
 
 KEPT = 'the slices that input.store = "device" keeps there'
 
@@ -71,7 +71,7 @@ def choose(simulation: Simulation, budget: int, *, checkpointing: str = "auto") 
 
     Raises:
         SimulationError: if the step's memory cannot be predicted.
-        TrainingError: if the batch is smaller than batch normalisation allows.
+        TrainingError: if the batch is smaller than batch normalization allows.
     """
     plain = None if checkpointing == "on" else _largest(simulation, budget, checkpointing=False)
     if plain is not None and (checkpointing == "off" or healthy(plain, simulation)):
@@ -83,7 +83,7 @@ def choose(simulation: Simulation, budget: int, *, checkpointing: str = "auto") 
 
 
 def healthy(plan: Plan, simulation: Simulation) -> bool:
-    """Whether a plan fits with a micro-batch that batch normalisation can work with."""
+    """Whether a plan fits with a micro-batch that batch normalization can work with."""
     return plan.fits and plan.micro_batch >= min(HEALTHY, simulation.batch_size)
 
 
@@ -92,7 +92,7 @@ def _largest(simulation: Simulation, budget: int, *, checkpointing: bool) -> Pla
     least = max(simulation.least(), getattr(simulation.model, "min_train_batch", 1))
     if simulation.batch_size < least:
         raise TrainingError(
-            f"batch normalisation in this network sees a single value a channel of one slice, so a step needs {least} "
+            f"batch normalization in this network sees a single value a channel of one slice, so a step needs {least} "
             f"slices or more: raise train.batch_size (it is {simulation.batch_size}) or input.size"
         )
     whole = simulation.estimate(simulation.batch_size, checkpointing=checkpointing)

@@ -101,7 +101,7 @@ class Scan:
     Attributes:
         rows: rows of the dataset's table.
         prediction: ``[D, H, W, K]`` bool at native size.
-        truth: ``[D, H, W, K]`` uint8 with IGNORE, None where the scan is not labelled.
+        truth: ``[D, H, W, K]`` uint8 with IGNORE, None if the scan is not labelled.
     """
 
     name: str

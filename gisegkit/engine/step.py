@@ -33,7 +33,7 @@ class MicroBatching:
 
     Attributes:
         size: slices on the device at once.
-        least: the fewest that a micro-batch may have, because of batch normalisation.
+        least: the fewest that a micro-batch may have, because of batch normalization.
         blocks: blocks of the network whose activations may be recomputed, where that is allowed.
         notes: what was changed and when, a line each; taken out by the epoch's report.
     """

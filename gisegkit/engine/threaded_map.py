@@ -28,7 +28,7 @@ def threaded_map(function: Callable[[T], R], items: Iterable[T], *, threads: int
     the generator ends the threads, and closes ``items`` where that is a generator.
 
     Args:
-        function: called once an item; by one thread at a time and in order where there is one thread.
+        function: called once an item; by one thread at a time and in order if there is one thread.
         items: fetched in the caller's own thread, where the device is driven.
         threads: 0 calls the function right here.
         ahead: items that may be worked on, or finished, beyond the one that is waited for.

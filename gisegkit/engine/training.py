@@ -101,7 +101,7 @@ def restore(training: Training, scaler: torch.amp.GradScaler, best_so_far: BestS
             if part == "optimizer":
                 refuse_other_shapes(fitting)
         part = "scaler"
-        if scaler.is_enabled() and state["scaler"]:  # empty where the run was not in float16 until now
+        if scaler.is_enabled() and state["scaler"]:  # empty if the run was not in float16 until now
             scaler.load_state_dict(state["scaler"])
         part = "best score"
         best_so_far.best, best_so_far.since = float(state["best"]), int(state["since"])
@@ -115,7 +115,7 @@ def restore(training: Training, scaler: torch.amp.GradScaler, best_so_far: BestS
         said = " ".join(lines[:2])[:200]
         raise RunError(
             f"last.pt does not fit this recipe: its {part} cannot be taken over ({type(error).__name__}: {said}); "
-            "restore last.pt from a copy of the run, or train anew with another --out"
+            "restore last.pt from a copy of the run, or train again with another --out"
         ) from error
     disable(training.micro_batching.blocks)
     if state.get("recomputing"):

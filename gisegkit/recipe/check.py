@@ -41,7 +41,7 @@ LOSS_TYPES: dict[str, ValueType] = {
 
 
 def check(document: Document, registries: Registries) -> tuple[Recipe | None, list[Mistake]]:
-    """The Recipe that the document describes (None where a part is missing) and every mistake in it."""
+    """The Recipe that the document describes (None if a part is missing) and every mistake in it."""
     checker = _Checker(document, registries)
     recipe = checker.recipe()
     return recipe, sorted(checker.mistakes, key=_line)

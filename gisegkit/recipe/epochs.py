@@ -8,7 +8,7 @@ from gisegkit.recipe.sections import ComponentSpec
 
 
 def uncovered(epochs: int, losses: Sequence[ComponentSpec]) -> tuple[int, int]:
-    """The first epoch (from 1) in which no loss counts, and how many there are; (0, 0) where there is none."""
+    """The first epoch (from 1) in which no loss counts, and how many there are; (0, 0) if there is none."""
     first = idle = 0
     covered = 0  # epochs from 1 on that have a loss, or were counted
     for start, end in sorted((spec.start_epoch, min(spec.end_epoch or epochs, epochs)) for spec in losses):

@@ -19,7 +19,7 @@ class Kind:
 
     Attributes:
         name: ``loss``; also the recipe's table.
-        many: True where a recipe may hold several (``[[loss]]``).
+        many: True if a recipe may hold several (``[[loss]]``).
         given: parameters that gisegkit hands in, and what settles them; a recipe that sets them is refused.
         summary: what its factory returns.
     """

@@ -42,9 +42,9 @@ class Parameter:
     """One parameter of a component.
 
     Attributes:
-        annotation: as written, ``Annotated[float, Between(0, 1)]``; empty where there is none.
+        annotation: as written, ``Annotated[float, Between(0, 1)]``; empty if there is none.
         type: the same as a check.
-        default: its value; REQUIRED where there is none; a ``Unspoken`` with the source text where it is no literal.
+        default: its value; REQUIRED if there is none; a ``Unspoken`` with the source text where it is no literal.
         help: its entry in the docstring's ``Args:`` section.
         line: where it stands in the source file.
     """
@@ -70,7 +70,7 @@ class Signature:
     file: str
     line: int
     open: bool
-    """True where the factory takes ``**keywords``, so that unknown parameters can't be refused by name."""
+    """True if the factory takes ``**keywords``, so that unknown parameters can't be refused by name."""
 
     @property
     def summary(self) -> str:
@@ -143,7 +143,7 @@ def _read(file: Path, name: str) -> Signature:
     for part in name.split("."):
         matches = [node for node in body if isinstance(node, Definition) and node.name == part]
         if not matches:
-            raise ComponentError(f"{file} defines no function or class {name!r} at its top; name the module that does")
+            raise ComponentError(f"{file} has no top-level function or class {name!r}; give the module that defines it")
         found = matches[-1]
         body = found.body
     assert found is not None  # str.split gives at least one part

@@ -66,7 +66,7 @@ def unpack(file: Path, wanted: Mapping[str, type]) -> dict[str, Any]:
         RunError: if it cannot be read without running code, is of another format, was changed since it was written, or
             lacks something; one line that names the file.
     """
-    again = "restore it from a copy of the run, or train anew"
+    again = "restore it from a copy of the run, or train again"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged bytes torch may also warn
@@ -79,7 +79,7 @@ def unpack(file: Path, wanted: Mapping[str, type]) -> dict[str, Any]:
     if type(found) is not int or found != FORMAT:
         older = ""
         if type(found) is int and found < FORMAT:
-            older = "; an older gisegkit wrote it: use it with that one, or train anew"
+            older = "; an older gisegkit wrote it: use it with that one, or train again"
         raise RunError(f"{file} has layout {_in_words(found)}, this gisegkit reads {FORMAT}{older}")
     verify(content, str(file), again)
     _check(file, content, wanted, again)
@@ -103,7 +103,7 @@ def _in_words(value: Any) -> str:
 
 
 def loads_again(content: Mapping[str, Any]) -> str:
-    """Why a state could not be read back without running code, or an empty text where it could."""
+    """Why a state could not be read back without running code, or an empty text if it could."""
     try:
         buffer = io.BytesIO()
         torch.save(dict(content), buffer)

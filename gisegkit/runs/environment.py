@@ -47,7 +47,7 @@ def describe_environment(plugins: Plugins, *, device: str, recipe: Path) -> dict
 
 
 def version_of(name: str) -> str | None:
-    """The installed version of a distribution, None where it is not installed."""
+    """The installed version of a distribution, None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

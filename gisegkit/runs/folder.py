@@ -73,7 +73,7 @@ class RunDir:
             raise RunError(f"{path} cannot be read: {reason(error)}; choose another --out") from error
         if not free:
             remedy = "continue it with --resume, or choose" if (path / "recipe.toml").is_file() else "choose"
-            raise RunError(f"{path} exists already and is left as it is: {remedy} another --out")
+            raise RunError(f"{path} exists already and is not changed: {remedy} another --out")
 
     @staticmethod
     def is_free(path: Path) -> bool:
@@ -218,7 +218,7 @@ class RunDir:
             raise RunError(f"{file} is missing; last.pt holds the same weights: --resume makes best.pt of it")
         raise RunError(
             f"{file} is missing, and last.pt is of epoch {state['epoch']}, not of the best one ({best}); "
-            "restore it from a copy of the run, or train anew with another --out"
+            "restore it from a copy of the run, or train again with another --out"
         )
 
     def _save(self, name: str, content: Mapping[str, Any]) -> None:
@@ -238,7 +238,7 @@ class RunDir:
         write_text(self.path / "split.csv", table.to_csv(index=False, quoting=quoting))
 
     def split(self) -> pd.DataFrame | None:
-        """What ``write_split`` wrote, all text; None where it is missing.
+        """What ``write_split`` wrote, all text; None if it is missing.
 
         Raises:
             RunError: if it is damaged: no table, other columns, an unknown part, or an id that comes twice.

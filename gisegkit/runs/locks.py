@@ -86,7 +86,7 @@ def _make(folder: Path) -> list[Path]:
 
 
 def _take(folder: Path, say: Callable[[str], None]) -> int | None:
-    """The descriptor of the locked file; None where there are no locks."""
+    """The descriptor of the locked file; None if there are no locks."""
     if sys.platform == "win32":
         return None
     while True:

@@ -194,7 +194,7 @@ def check_submission_file(file: Path, run: RunDir) -> None:
 
 
 def read_scores(folder: Path) -> dict[str, Any] | None:
-    """What ``scores.json`` in a folder holds; None where there is none.
+    """What ``scores.json`` in a folder holds; None if there is none.
 
     Raises:
         RunError: if it is damaged, or was written by an older gisegkit.

@@ -34,7 +34,7 @@ class Part:
     """Slices of today's data that are scored or predicted.
 
     Attributes:
-        name: the part of ``split.csv`` that all of them belong to; ``all labelled`` where there is no such part.
+        name: the part of ``split.csv`` that all of them belong to; ``all labelled`` if there is no such part.
         rows: ``[N]`` of the dataset's table, in rising order.
         expected: slices that the part has in ``split.csv``; N where the part is not one of it.
         missing: ids of expected slices that are not in the data, or have no labels there.

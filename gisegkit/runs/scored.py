@@ -32,7 +32,7 @@ class Evaluated:
         content: of ``scores.json``.
         slices, scans: the tables by slice and by scan and class; text but for the metrics' columns.
         recipe: the filled recipe that the evaluation used.
-        seconds: of training; peak_memory: bytes, None where unknown.
+        seconds: of training; peak_memory: bytes, None if unknown.
         device: in words.
         seen: scored slices that the run also trained on.
     """

@@ -37,7 +37,7 @@ def paint(mask: AnyArray) -> FloatArray:
 
 
 def misplaced(image: AnyArray, mask: AnyArray) -> str:
-    """How the mask lies elsewhere than the shapes in the image, in words; an empty text where it does not.
+    """How the mask lies elsewhere than the shapes in the image, in words; an empty text if it does not.
 
     The mask, as it is and mirrored, is looked for at every shift; only where it surely fits at another place, and
     clearly better than at its own, it is misplaced. So holes, noise, blur and other brightness are no reason.

@@ -19,7 +19,7 @@ class Comparison:
     Attributes:
         cases: that both scored; score, first_score: on these.
         difference: the run's score minus the first's.
-        p: of the paired test, NaN where there are too few cases; adjusted: for the number of comparisons.
+        p: of the paired test, NaN if there are too few cases; adjusted: for the number of comparisons.
         differences: what differs in the two recipes that were used, key by key.
         verdict: in words.
     """

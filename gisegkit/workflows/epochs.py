@@ -26,7 +26,7 @@ def kept_epoch(
     that is less than half of the best epoch's (more than twice as much, where lower is better).
 
     Args:
-        entries: the lines of ``metrics.jsonl``: epoch, best, and scores by name, None where undefined.
+        entries: the lines of ``metrics.jsonl``: epoch, best, and scores by name, None if undefined.
         monitor: the score that chose the epoch.
         metrics: the recipe's, by name.
         classes: of the data.

@@ -33,7 +33,7 @@ class Kept:
     """What a run that goes on has kept.
 
     Attributes:
-        state: of ``last.pt``, None where no epoch was finished.
+        state: of ``last.pt``, None if no epoch was finished.
         split: columns id and part.
         elsewhere: what is different now, though the run may go on: key, what it was, what it is.
     """
@@ -45,7 +45,7 @@ class Kept:
 
 
 def look_up(experiment: Experiment, out: Path) -> Kept | None:
-    """The run to go on with; None where nothing stands there yet.
+    """The run to go on with; None if nothing stands there yet.
 
     Raises:
         RunError: if the run is of another recipe, or what it has kept is damaged.

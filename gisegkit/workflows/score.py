@@ -156,7 +156,7 @@ class Truth:
         classes: in the order of the file.
         runs: run lengths by id and class.
         lines: the line of the file of each.
-        sizes: of each slice by id, None where unknown.
+        sizes: of each slice by id, None if unknown.
         scans: ids of each scan's slices, in the order of their numbers.
     """
 

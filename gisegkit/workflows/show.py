@@ -181,7 +181,7 @@ def _samples(
 
 
 def _middle(experiment: Experiment) -> slice:
-    """The channels of the slice itself, without those of its neighbours."""
+    """The channels of the slice itself, without those of its neighbors."""
     recipe = experiment.recipe
     each = experiment.channels // recipe.input.slices
     start = recipe.input.slices // 2 * each
@@ -189,7 +189,7 @@ def _middle(experiment: Experiment) -> slice:
 
 
 def view(image: AnyArray, channels: slice) -> AnyArray:
-    """``[H, W, C]`` to ``[H, W, 3]`` where three channels are chosen (a colour image), else ``[H, W]``, the first."""
+    """``[H, W, C]`` to ``[H, W, 3]`` where three channels are chosen (a color image), else ``[H, W]``, the first."""
     chosen = image[..., channels]
     picture: AnyArray = chosen if chosen.shape[2] == 3 else chosen[..., 0]
     return picture
@@ -209,7 +209,7 @@ def _notes(experiment: Experiment, said: Sequence[str]) -> list[str]:
     if recipe.input.slices > 1:
         middle = _middle(experiment)
         each = f"channel {middle.start + 1}" if middle.stop - middle.start == 1 else "the middle image"
-        size += f", of which {each}, the slice itself, is shown; the others are its neighbours"
+        size += f", of which {each}, the slice itself, is shown; the others are its neighbors"
     lines = [size, f"augmentation: {_named(recipe.augmentation)}"]
     if not recipe.batch_transform:
         return [*lines, "batch transforms: none"]

@@ -87,7 +87,7 @@ def test_slices_are_prepared_and_said_once_the_network_is_there(recipe, session,
     assert not again.prepared.made
 
 
-def test_slices_without_neighbours_are_told_before_training(recipe, session):
+def test_slices_without_neighbors_are_told_before_training(recipe, session):
     said = []
     listening = replace(session, say=said.append)
     listening.experiment(recipe("input.stride=20", "input.edge=zero")).check_data(training=True)

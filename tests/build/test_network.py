@@ -62,7 +62,7 @@ def test_trained_weights_need_no_download(recipe, registries):
         (("model.weights=imagenet", "model.batchnorm_momentum=0.05"), True, 0.05),
     ],
 )
-def test_a_resumed_network_normalises_with_the_momentum_that_it_began_with(
+def test_a_resumed_network_normalizes_with_the_momentum_that_it_began_with(
     tmp_path, registries, overrides, trained, momentum
 ):
     text = RECIPE.replace("tu-test_resnet", "efficientnet-b0")

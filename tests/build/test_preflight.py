@@ -91,7 +91,7 @@ def test_without_data_classes_count_where_the_recipe_names_them(load_flight, reg
     check_monitor_alone(ExperimentData(load_flight("train.monitor=dice/stomach"), registries))
 
 
-def test_slices_without_neighbours_are_warned_of(load_flight, registries):
+def test_slices_without_neighbors_are_warned_of(load_flight, registries):
     recipe = load_flight("input.slices=3", "input.stride=20", "input.edge=zero")
     (line,) = look(ExperimentData(recipe, registries)).warnings
     assert "no scan has two slices at a distance of 20" in line

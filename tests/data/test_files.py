@@ -31,7 +31,7 @@ def test_float_tiff(tmp_path):
     assert np.array_equal(read_image(tmp_path / "image.tif"), image)
 
 
-def test_colour_comes_as_red_green_blue_without_alpha(tmp_path):
+def test_color_comes_as_red_green_blue_without_alpha(tmp_path):
     red = np.zeros((4, 5, 4), dtype=np.uint8)
     red[:, :, 2:] = 255  # OpenCV's order: blue, green, red, alpha
     cv2.imwrite(str(tmp_path / "red.png"), red)

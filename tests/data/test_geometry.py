@@ -86,7 +86,7 @@ def test_fit_keeps_the_aspect_ratio_in_the_middle(native, size, inner, window):
     np.testing.assert_allclose(filled, expected, rtol=1e-6)
 
 
-def centre(values):
+def center(values):
     """Centre of mass in [0, 1], rows and columns, of ``[H, W]``."""
     rows, columns = np.indices(values.shape)
     total = values.sum()
@@ -106,12 +106,12 @@ def test_a_marker_stays_where_it_is_in_image_mask_and_back(resize, interpolation
     geometry = make_geometry(resize, native, size, interpolation)
     image = geometry.image(marker.astype(np.float32))
     mask = geometry.mask(marker)
-    # each edge of a nearest-neighbour marker lies within half a pixel of its place
+    # each edge of a nearest-neighbor marker lies within half a pixel of its place
     half = [0.5 / small + 0.5 / large for small, large in zip(size, native, strict=True)]
-    apart = np.abs(np.subtract(centre(image[:, :, 0]), centre(mask[:, :, 0])))
+    apart = np.abs(np.subtract(center(image[:, :, 0]), center(mask[:, :, 0])))
     assert (apart <= half).all()
     back = geometry.invert(mask.astype(np.float32))
-    assert (np.abs(np.subtract(centre(back[:, :, 0]), centre(marker[:, :, 0]))) <= half).all()
+    assert (np.abs(np.subtract(center(back[:, :, 0]), center(marker[:, :, 0]))) <= half).all()
     assert ((back > 0.5) == marker).mean() > 0.995
 
 
@@ -124,7 +124,7 @@ def bias(ramp, size):
 RAMP = np.arange(310, dtype=np.float32) + 0.5
 
 
-@pytest.mark.parametrize("size", [224, 154, 180, 133, 320, 1000])  # at 155 the centres lie between two pixels
+@pytest.mark.parametrize("size", [224, 154, 180, 133, 320, 1000])  # at 155 the centers lie between two pixels
 def test_images_masks_and_the_way_back_are_not_shifted(size):
     image = np.repeat(RAMP[:, None, None], 3, axis=1)
     shifts = [
@@ -143,7 +143,7 @@ def test_plain_nearest_of_opencv_would_shift_masks():
 
 
 @given(sizes, sizes, st.integers(0, 2**32 - 1))
-def test_nearest_takes_the_pixel_under_the_centre(native, size, seed):
+def test_nearest_takes_the_pixel_under_the_center(native, size, seed):
     """Against the definition, in exact fractions, one output pixel at a time."""
     from fractions import Fraction
 

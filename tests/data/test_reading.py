@@ -109,7 +109,7 @@ def test_every_way_to_the_network_refuses_them(spoilt, tmp_path, normalize, layo
     with pytest.raises(DataError, match=problem):
         source.image(4)
     with pytest.raises(DataError, match=problem):
-        source.image(5)  # a neighbour of it
+        source.image(5)  # a neighbor of it
     samples, sampler = TrainingSet(source, none(size=SIZE), seed=0), EpochSampler([3, 4], batch_size=2, seed=0)
     with pytest.raises(DataError, match=problem):
         list(training_loader(samples, sampler, workers=0, pin=False))

@@ -55,7 +55,7 @@ def test_runs_cut_in_pieces_decode_alike_and_merge(mask, piece):
 
 
 def slow_decode(text, height, width):
-    """Word by word and pixel by pixel, after the definition; None where the text must be refused."""
+    """Word by word and pixel by pixel, after the definition; None if the text must be refused."""
     blanks = " \t\n\r\f\v"
     words = "".join(" " if letter in blanks else letter for letter in text).split(" ")
     words = [word for word in words if word]

@@ -1,4 +1,4 @@
-"""Stacks: centred, never across scans, gaps and ends by the edge rule; normalised by slice, stack or scan."""
+"""Stacks: centerd, never across scans, gaps and ends by the edge rule; normalized by slice, stack or scan."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stack(dataset, row, **options):
     return SliceReader(dataset, **settings).read(row)[0, 0].tolist()
 
 
-def test_centred_with_stride():
+def test_centerd_with_stride():
     dataset = Scans(range(1, 12))
     assert stack(dataset, 5) == [5, 6, 7]
     assert stack(dataset, 5, stride=2) == [4, 6, 8]
@@ -62,7 +62,7 @@ def test_never_across_scans(edge, first, last):
 
 
 def test_gaps():
-    """As in a sample of every tenth slice: what is not there is clamped towards the centre, or zero."""
+    """As in a sample of every tenth slice: what is not there is clamped towards the center, or zero."""
     dataset = Scans([75, 85, 95])
     assert stack(dataset, 1, stride=2) == [85, 85, 85]
     assert stack(dataset, 1, stride=10) == [75, 85, 95]
@@ -76,23 +76,23 @@ def test_gaps():
     st.lists(st.sets(st.integers(1, 30), min_size=1), min_size=1, max_size=3),
     st.sampled_from([1, 3, 5]), st.integers(1, 6), st.sampled_from(["clamp", "zero"]),
 )  # fmt: skip
-def test_neighbours_against_the_definition(scans, slices, stride, edge):
+def test_neighbors_against_the_definition(scans, slices, stride, edge):
     dataset = Scans(*map(sorted, scans))
     reader = SliceReader(dataset, slices=slices, stride=stride, edge=edge, normalize="dtype")
     row = 0
     for number, positions in enumerate(scans):
-        for centre in sorted(positions):
+        for center in sorted(positions):
             expected = []
             for k in range(-(slices // 2), slices // 2 + 1):
-                target = centre + k * stride
-                between = [p for p in positions if min(centre, target) <= p <= max(centre, target)]
+                target = center + k * stride
+                between = [p for p in positions if min(center, target) <= p <= max(center, target)]
                 nearest = min(between, key=lambda p, target=target: abs(p - target))
                 expected.append(100 * number + nearest if nearest == target or edge == "clamp" else 0)
             assert reader.read(row)[1, 2].tolist() == expected
             row += 1
 
 
-def test_colour_is_concatenated_slice_by_slice():
+def test_color_is_concatenated_slice_by_slice():
     images = [np.stack([np.full((2, 3), 10 * row + c, dtype=np.uint8) for c in range(3)], axis=2) for row in range(3)]
     reader = SliceReader(Scans(range(3), images=images), slices=3, stride=1, edge="clamp", normalize="dtype")
     assert reader.channels == 9
@@ -117,7 +117,7 @@ def percentile(values):
 
 @pytest.mark.parametrize("unit", ["slice", "stack", "scan"])
 @pytest.mark.parametrize("kind", ["max", "percentile"])
-def test_normalisation_takes_its_unit(noisy, unit, kind):
+def test_normalization_takes_its_unit(noisy, unit, kind):
     reader = SliceReader(noisy, slices=3, stride=1, edge="clamp", normalize=f"{unit}_{kind}")
     result = reader.read(1)
     assert result.dtype == np.float32
@@ -176,7 +176,7 @@ def test_a_scan_is_read_once_for_its_range(noisy):
     assert noisy.reads == [0, 1, 2, 3]
 
 
-def test_clamped_neighbours_are_read_once(noisy):
+def test_clamped_neighbors_are_read_once(noisy):
     reader = SliceReader(noisy, slices=5, stride=1, edge="clamp", normalize="stack_max")
     reader.read(0)
     noisy.reads.clear()
@@ -190,7 +190,7 @@ def test_pickled_reader_reads_alike(noisy):
     assert np.array_equal(copy.read(4), reader.read(4))
 
 
-def test_grey_and_colour_mixed():
+def test_grey_and_color_mixed():
     images = [np.zeros((2, 2), dtype=np.uint8), np.zeros((2, 2, 3), dtype=np.uint8)]
     reader = SliceReader(Scans([1], [1], images=images), slices=1, stride=1, edge="clamp", normalize="slice_max")
     with pytest.raises(DataError, match="v1_1 has 3 channels"):

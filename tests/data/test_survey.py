@@ -90,7 +90,7 @@ def test_quick_lines_need_no_survey():
 
 
 class Mixed(Tiny):
-    """Grey and colour, a defect of the plugin, and values below 0 alone."""
+    """Grey and color, a defect of the plugin, and values below 0 alone."""
 
     def image(self, row):
         if row == 2:
@@ -103,4 +103,4 @@ def test_channels_that_differ_and_defects_of_plugins_are_listed_too():
     found = survey(Mixed()).defects
     assert sum("no value is above 0" in line for line in found) == 4
     assert sum("image(2) raised ValueError for slice s2: brightness 7" in line for line in found) == 1
-    assert "images differ in channels: 3 have 1 (s0, s1, s4), 1 have 3 (s3); make all grey or all colour" in found
+    assert "images differ in channels: 3 have 1 (s0, s1, s4), 1 have 3 (s3); make all grey or all color" in found

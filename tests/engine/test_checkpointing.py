@@ -94,7 +94,7 @@ def test_the_state_dict_and_evaluation_are_untouched():
     assert list(model.state_dict()) == keys
 
 
-def test_frozen_statistics_normalise_as_in_training_and_stay():
+def test_frozen_statistics_normalize_as_in_training_and_stay():
     norm = nn.BatchNorm2d(3, momentum=0.3)
     images = torch.rand(4, 3, 5, 5)
     expected = copy.deepcopy(norm)(images)

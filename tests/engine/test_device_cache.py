@@ -40,7 +40,7 @@ SIZE = (21, 15)  # 315 pixels, no whole number of bytes
 MIB = 2**20
 
 POSITIONS = {"a": [0], "b": [0, 1, 2, 4, 5], "c": list(range(7))}  # scan b has a gap
-ROWS = np.array([12, 0, 2, 3, 5, 6, 9, 10, 11])  # not in order; row 8 is a neighbour that does not train
+ROWS = np.array([12, 0, 2, 3, 5, 6, 9, 10, 11])  # not in order; row 8 is a neighbor that does not train
 
 
 class Scans:
@@ -157,7 +157,7 @@ def test_the_largest_and_the_smallest_uint16_survive(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("normalize", "interpolation", "images", "pixel"),
     [
-        ("slice_max", "nearest", 13, 2),  # every slice: row 8 and others are neighbours of those that train
+        ("slice_max", "nearest", 13, 2),  # every slice: row 8 and others are neighbors of those that train
         ("stack_max", "linear", 13, 4),
         ("scan_percentile", "nearest", 13, 4),
         ("stack_percentile", "nearest", 1 + 3 + 2 + 2 + 2 + 3 + 3 + 3 + 2, 4),  # by stack: 0, 2, 3, 5, 6, 9, 10, 11, 12

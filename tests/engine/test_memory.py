@@ -141,7 +141,7 @@ def test_a_whole_card_also_holds_its_context():
     assert free.total == card.total - card.context
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     """What CUDA's autocast computes in float32."""
 
     def forward(self, images):
@@ -152,9 +152,9 @@ class Normalised(nn.Module):
         self.conv = nn.Conv2d(1, 3, 1)
 
 
-def test_cuda_normalises_in_full_precision_and_the_cpu_does_not():
+def test_cuda_normalizes_in_full_precision_and_the_cpu_does_not():
     cuda, cpu = (
-        simulation(Normalised(), device=Device(torch.device(kind), torch.bfloat16)).estimate(8).activations
+        simulation(Normalized(), device=Device(torch.device(kind), torch.bfloat16)).estimate(8).activations
         for kind in ("cuda", "cpu")
     )
     assert cuda > cpu
@@ -280,6 +280,6 @@ def test_the_loss_that_cannot_be_predicted_is_named():
     assert not any(loss._forward_pre_hooks for loss in mixed.losses)
 
 
-def test_a_micro_batch_of_one_that_batch_normalisation_refuses_cannot_be_predicted_either():
+def test_a_micro_batch_of_one_that_batch_normalization_refuses_cannot_be_predicted_either():
     with pytest.raises(SimulationError, match="more than 1 value per channel"):
         simulation(Pooled()).estimate(1)

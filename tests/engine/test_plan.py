@@ -98,7 +98,7 @@ class Two(Straight):
         return 2
 
 
-def test_no_micro_batch_is_smaller_than_batch_normalisation_allows():
+def test_no_micro_batch_is_smaller_than_batch_normalization_allows():
     given = vars(straight())
     plan = choose(Two(**given), FIXED + 85)
     assert (plan.micro_batch, plan.least, plan.fits) == (2, 2, True)
@@ -132,7 +132,7 @@ def test_a_real_network_is_planned_close_to_its_budget(share):
     assert step.estimate(larger).total > budget
 
 
-def test_a_batch_smaller_than_batch_normalisation_allows_is_refused():
+def test_a_batch_smaller_than_batch_normalization_allows_is_refused():
     with pytest.raises(TrainingError, match=r"needs 2 slices or more: raise train\.batch_size \(it is 1\)"):
         choose(Two(**{**vars(straight()), "batch_size": 1}), FIXED + 6400)
 

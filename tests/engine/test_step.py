@@ -304,7 +304,7 @@ def test_what_counts_as_memory_run_out(error, expected):
     assert is_out_of_memory(error) is expected
 
 
-def test_a_real_allocation_that_cannot_be_had_is_recognised():
+def test_a_real_allocation_that_cannot_be_had_is_recognized():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)

@@ -1,4 +1,4 @@
-"""No batch transform makes the host wait for a GPU, nor does one of a plugin; skipped where there is none."""
+"""No batch transform makes the host wait for a GPU, nor does one of a plugin; skipped if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same code path on a GPU; skipped, with the reason, where there is none."""
+"""The same code path on a GPU; skipped, with the reason, if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The warp on a GPU is the warp on the CPU, and the host never waits for it; skipped where there is no GPU."""
+"""The warp on a GPU is the warp on the CPU, and the host never waits for it; skipped if there is no GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prediction against the measured peak on a GPU, and training in a small share of it; skipped where there is none."""
+"""Prediction against the measured peak on a GPU, and training in a small share of it; skipped if there is none."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_load_gives_the_factory(make_module):
     ("text", "cause"),
     [
         ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
-        ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("raise RuntimeError('no license')", "RuntimeError: no license"),
         ("def g(): ...", "AttributeError: .*'f'"),
         ("def f(:", "SyntaxError"),
     ],

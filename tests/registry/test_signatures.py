@@ -217,7 +217,7 @@ def test_the_last_definition_counts(read):
 
 @pytest.mark.parametrize("text", ["async def f(a): ...", "f = 3", "from other import f", "if True:\n    def f(a): ..."])
 def test_what_defines_no_function_at_the_top_is_refused(read, text):
-    with pytest.raises(ComponentError, match=r"written_\w+\.py defines no function or class 'f'"):
+    with pytest.raises(ComponentError, match=r"written_\w+\.py has no top-level function or class 'f'"):
         read(text)
 
 

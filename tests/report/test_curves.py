@@ -1,4 +1,4 @@
-"""The chart of the report page: lines where the values are, gaps where there are none, round ticks."""
+"""The chart of the report page: lines where the values are, gaps if there are none, round ticks."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ def test_a_best_epoch_that_is_lost_is_made_again_or_refused(toy):
     repacked(toy.path / "last.pt", epoch=2, best_epoch=1)
     for verb in (lambda: evaluate(toy.run, toy.session.experiment(toy.recipe())), toy.resume):
         with pytest.raises(
-            RunError, match=r"missing, and last\.pt is of epoch 2, not of the best one \(1\); .*train anew"
+            RunError, match=r"missing, and last\.pt is of epoch 2, not of the best one \(1\); .*train again"
         ):
             verb()
     repacked(toy.path / "last.pt", epoch=1)

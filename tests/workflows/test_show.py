@@ -115,7 +115,7 @@ def test_the_slice_itself_is_shown_and_named(session, recipe, slices, says):
     single = see_batch(session.experiment(recipe("input.slices=1")), epoch=1, batch=1, count=1)
     np.testing.assert_array_equal(stack.samples[0].stages[0].image, single.samples[0].stages[0].image)
     assert "32 x 32 pixels" in stack.notes[0] and says in stack.notes[0]
-    assert ("neighbours" in stack.notes[0]) is (slices > 1)
+    assert ("neighbors" in stack.notes[0]) is (slices > 1)
 
 
 def test_without_batch_transforms_there_are_two_stages(session, recipe):
@@ -280,7 +280,7 @@ def test_targets_become_masks_with_soft_borders_at_one_half():
     assert as_mask(target)[0, :, 0].tolist() == [0, 0, 1, 1, IGNORE]
 
 
-def test_colour_stacks_show_the_colours_of_the_slice_itself():
+def test_color_stacks_show_the_colors_of_the_slice_itself():
     image = np.arange(9.0).reshape(1, 1, 9)
     assert view(image, slice(3, 6)).tolist() == [[[3, 4, 5]]]
     assert view(image, slice(4, 5)).tolist() == [[4]]

@@ -247,7 +247,7 @@ def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_the_run_says_
     )
 
 
-def test_one_slice_that_batch_normalisation_cannot_train_on_is_said_in_words(home, session, recipe):
+def test_one_slice_that_batch_normalization_cannot_train_on_is_said_in_words(home, session, recipe):
     with pytest.raises(TrainingError, match=r"Raise train\.micro_batch"):
         train(session.experiment(recipe("train.micro_batch=1")), home / "single")
 

@@ -129,7 +129,7 @@ def _value(value: Any) -> Any:
 
 
 def _try_out(place: str, step: Any, size: tuple[int, int]) -> None:
-    """Apply a step to a grey and to a coloured sample: one of them must work and keep its size."""
+    """Apply a step to a grey and to a colored sample: one of them must work and keep its size."""
     failures = []
     for channels in (1, 3):
         image = np.random.default_rng(0).random((*size, channels), dtype=np.float32)

@@ -81,7 +81,7 @@ class Draws:
         cells: changes of the grid's columns and of its rows as shares of their sizes, each ``[B, cells]``.
         points: ``[B, 3, 2]`` by how much the elastic step moves its three points, in pixels.
         noise: ``[E, 2, V, U]`` float32 strengths of the waves, for the elastic samples alone.
-        hole_count: ``[B]``, 0 where there is no dropout.
+        hole_count: ``[B]``, 0 if there is no dropout.
     """
 
     def __init__(self, settings: WarpSettings, size: tuple[int, int], count: int, rng: np.random.Generator) -> None:
@@ -140,8 +140,8 @@ class Draws:
         cos, sin = np.cos(angle) / self.scale[samples], np.sin(angle) / self.scale[samples]
         matrix = np.zeros((len(samples), 2, 3))
         matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1] = cos, -sin, sin, cos
-        centre = np.array([(width - 1) / 2, (height - 1) / 2])
-        matrix[:, :, 2] = centre - (matrix[:, :, :2] @ (centre + self.shift[samples])[:, :, None])[:, :, 0]
+        center = np.array([(width - 1) / 2, (height - 1) / 2])
+        matrix[:, :, 2] = center - (matrix[:, :, :2] @ (center + self.shift[samples])[:, :, None])[:, :, 0]
         flipped = self.flip[samples]
         matrix[flipped, 0] *= -1
         matrix[flipped, 0, 2] += width - 1

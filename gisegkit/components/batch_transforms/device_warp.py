@@ -27,7 +27,7 @@ class DeviceWarp:
 
     Args:
         flip_p: probability of the horizontal flip.
-        shift_scale_rotate_p: probability of shift, scale and rotation about the centre, which come together.
+        shift_scale_rotate_p: probability of shift, scale and rotation about the center, which come together.
         shift_limit: largest shift along each axis, as a share of height and width.
         scale_limit: largest deviation from a scale of 1.
         rotate_limit: largest angle in degrees.
@@ -37,7 +37,7 @@ class DeviceWarp:
         distort_limit: largest change of a cell's width or height, as a share of it.
         alpha: what the elastic step's smoothed noise, uniform in [-1, 1] before, is multiplied by, in pixels.
         sigma: of the Gaussian that smooths it, in pixels.
-        alpha_affine: largest displacement along each axis, in pixels, of three points around the centre, a third of the
+        alpha_affine: largest displacement along each axis, in pixels, of three points around the center, a third of the
             shorter side away from it along both axes, that the elastic step's affine map moves.
         cutout_p: probability of holes, black and without any class.
         min_holes: fewest holes.

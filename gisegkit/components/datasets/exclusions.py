@@ -19,7 +19,7 @@ EXCLUSIONS: dict[str, tuple[str, ...]] = {
     "none": (),
 }  # fmt: skip
 """Scans with known faults in their annotations: the two that nearly every solution leaves out, those that the third
-place left out, and the organisers' own list."""
+place left out, and the organizers' own list."""
 
 
 def excluded_scans(exclude: str | list[str]) -> dict[str, str]:

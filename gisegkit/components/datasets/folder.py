@@ -28,7 +28,7 @@ PUT = (
 class Folder:
     """A folder of images and masks paired by name: one label file an image, or one mask file a class.
 
-    Images are PNG, JPEG or TIFF of 8 or 16 bits, grey or colour; masks are PNG or TIFF. With ``labels`` there is one
+    Images are PNG, JPEG or TIFF of 8 or 16 bits, grey or color; masks are PNG or TIFF. With ``labels`` there is one
     mask an image, ``masks/NAME.png``, and classes exclude one another. With ``classes`` there is one mask an image and
     class, ``masks/CLASS/NAME.png``, in which everything but background is the class, and classes may overlap. Without
     a folder of masks all images are for prediction. Making one reads every mask once.
@@ -109,7 +109,7 @@ class Folder:
         """``[H, W, K]`` uint8: 0, 1, or IGNORE.
 
         Raises:
-            DataError: if the row is not labelled, a mask has another size than its image, is in colour, or has a value
+            DataError: if the row is not labelled, a mask has another size than its image, is in color, or has a value
                 that nothing explains.
         """
         name = self._ids[row]
@@ -158,7 +158,7 @@ class Folder:
         if values.ndim == 3:
             if (values != values[:, :, :1]).any():
                 raise DataError(
-                    f"{file}: is a colour image (also a PNG with a palette is); save it as one channel of label values"
+                    f"{file}: is a color image (also a PNG with a palette is); save it as one channel of label values"
                 )
             values = values[:, :, 0]
         if values.dtype.kind not in "iu":

@@ -40,7 +40,7 @@ class UWMGI:
     Args:
         root: folder that holds ``train/``, ``train.csv`` and maybe ``test/`` and ``sample_submission.csv``.
         exclude: scans to leave out: ``standard`` (case7_day0 and case81_day30, whose annotations are wrong),
-            ``third_place`` (5 scans) or ``host`` (the 12 that the organisers leave out), ``none``, or your own list
+            ``third_place`` (5 scans) or ``host`` (the 12 that the organizers leave out), ``none``, or your own list
             such as ["case7_day0"].
         classes: classes to segment, in the order of the masks' last axis; other classes of the competition are left
             out.
@@ -102,7 +102,7 @@ class UWMGI:
         path = self._path(row)
         image = read_image(path)
         if image.ndim != 2:
-            raise DataError(f"{path}: is a colour image; the competition's slices are grey")
+            raise DataError(f"{path}: is a color image; the competition's slices are grey")
         self._check_size(row, image.shape[0], image.shape[1])
         return image
 
@@ -124,7 +124,7 @@ class UWMGI:
 
     @property
     def submission_order(self) -> list[tuple[str, str]] | None:
-        """The (id, class) pairs of ``sample_submission.csv`` in its order, None where it is missing or has no rows.
+        """The (id, class) pairs of ``sample_submission.csv`` in its order, None if it is missing or has no rows.
 
         Raises:
             DataError: if it lacks the columns id and class.

@@ -14,7 +14,7 @@ from gisegkit.types import SPACING
 SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png", re.IGNORECASE)
 SliceRow = tuple[str, str, int, str, int, int, float, float, str]
 THICKNESS = 3.0
-"""mm from a slice to the next; the organisers' description says it, no file does."""
+"""mm from a slice to the next; the organizers' description says it, no file does."""
 BEFORE_NUMBER = "_slice_"
 """What is between scan and number in an id; an id without it is a scan of one slice."""
 
@@ -63,7 +63,7 @@ def sizes_beside(root: Path, scans: Mapping[str, object]) -> dict[str, tuple[int
 
 
 def spacing_beside(root: Path, scan: str) -> dict[str, float]:
-    """The spacing of a scan in the competition's tree; empty where its files are not there or do not tell."""
+    """The spacing of a scan in the competition's tree; empty if its files are not there or do not tell."""
     name = next(_names_beside(root, scan), None)
     if name is None or name[4] is None:
         return {}

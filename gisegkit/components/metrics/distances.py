@@ -86,13 +86,13 @@ def _extent(used: BoolArray) -> slice:
 def hausdorff(a: BoolArray, b: BoolArray, *, spacing: Sequence[float]) -> float:
     """The symmetric Hausdorff distance: how far the farthest voxel of one mask is from the other mask.
 
-    Distances run between voxel centres and count every voxel, not surfaces only, so that a solid inside another is
+    Distances run between voxel centers and count every voxel, not surfaces only, so that a solid inside another is
     exact too. Equal to ``scipy.spatial.distance.directed_hausdorff`` in both directions on all voxels.
 
     Args:
         a: mask ``[H, W]`` or ``[D, H, W]``.
         b: mask of the same shape.
-        spacing: distance between neighbouring voxels, one number above 0 an axis; ``1 / size`` an axis gives
+        spacing: distance between neighboring voxels, one number above 0 an axis; ``1 / size`` an axis gives
             distances in a cube of side 1.
 
     Returns:
@@ -145,7 +145,7 @@ def _farthest(source: BoolArray, target: BoolArray, scale: FloatArray, *, floor:
 class _Blocks:
     """The voxels of a mask in blocks, those that may be farthest from a target first.
 
-    Every voxel of a block is as far from the target as the block's centre, give or take its distance to the centre. So
+    Every voxel of a block is as far from the target as the block's center, give or take its distance to the center. So
     a block need not be looked into once another one holds a voxel that is farther than any of its own can be.
     """
 
@@ -185,14 +185,14 @@ class _Blocks:
             tuple((points // CELL).T), [-(-extent // CELL) for extent in points.max(axis=0) + 1]
         )
         first, cell_of = np.unique(keys, return_index=True, return_inverse=True)[1:]
-        centres = points[first] // CELL * CELL + (CELL - 1) / 2
-        distances, reach = _nearest(self._tree, centres * self._scale), self._reach(CELL)
+        centers = points[first] // CELL * CELL + (CELL - 1) / 2
+        distances, reach = _nearest(self._tree, centers * self._scale), self._reach(CELL)
         floor = max(floor, float(distances.max()) - reach)
         kept: NDArray[np.int64] = points[(distances + reach >= floor)[cell_of]]
         return kept
 
     def _reach(self, edge: int) -> float:
-        """From the centre of a block to its farthest voxel, and a little more for rounding."""
+        """From the center of a block to its farthest voxel, and a little more for rounding."""
         return float(np.linalg.norm((edge - 1) / 2 * self._scale)) * (1 + 1e-9)
 
 
@@ -225,13 +225,13 @@ def _points(mask: BoolArray) -> FloatArray:
 def surface_distances(a: BoolArray, b: BoolArray, *, spacing: Sequence[float]) -> tuple[FloatArray, FloatArray]:
     """How far each voxel of one mask's surface is from the other mask's surface, both ways.
 
-    The surface are the voxels with a neighbour (4 in a plane, 6 in space; corners do not count) outside the mask;
+    The surface are the voxels with a neighbor (4 in a plane, 6 in space; corners do not count) outside the mask;
     outside the image is outside the mask.
 
     Args:
         a: mask ``[H, W]`` or ``[D, H, W]``.
         b: mask of the same shape.
-        spacing: distance between neighbouring voxels, one number above 0 an axis.
+        spacing: distance between neighboring voxels, one number above 0 an axis.
 
     Returns:
         ``[N]`` of a's surface voxels to b's surface, ``[M]`` of b's to a's, in units of the spacing; infinite where
@@ -264,12 +264,12 @@ def _to_surface(source: BoolArray, target: BoolArray, points: Sequence[FloatArra
 
 
 def _rim(mask: BoolArray) -> BoolArray:
-    """The voxels with a neighbour along an axis that is not in the mask, or beyond the array."""
-    centre = (slice(1, -1),) * mask.ndim
-    inner = mask[centre].copy()
+    """The voxels with a neighbor along an axis that is not in the mask, or beyond the array."""
+    center = (slice(1, -1),) * mask.ndim
+    inner = mask[center].copy()
     for axis in range(mask.ndim):
         for side in (slice(2, None), slice(None, -2)):
-            inner &= mask[(*centre[:axis], side, *centre[axis + 1 :])]
+            inner &= mask[(*center[:axis], side, *center[axis + 1 :])]
     rim = mask.copy()
-    rim[centre] &= ~inner
+    rim[center] &= ~inner
     return rim

@@ -81,7 +81,7 @@ class IoU:
 
 
 class UWMGIScore:
-    """The UW-Madison GI tract competition's score: 0.4 Dice + 0.6 (1 - normalised Hausdorff distance).
+    """The UW-Madison GI tract competition's score: 0.4 Dice + 0.6 (1 - normalized Hausdorff distance).
 
     Dice is per slice and class. The Hausdorff distance is symmetric, on all voxels, with a slice depth of 1 whatever
     the spacing. Where only one of prediction and truth is empty, Dice is 0 and the distance 1. The competition's
@@ -147,7 +147,7 @@ class UWMGIScore:
         return np.broadcast_to(values, (*values.shape[:-1], classes)).copy()
 
     def _distances(self, pairs: Iterable[tuple[BoolArray, BoolArray]], size: Sequence[int]) -> list[float]:
-        """Normalised to [0, 1] by the size of the scan, or of the slice, that the pairs were cut out of."""
+        """Normalized to [0, 1] by the size of the scan, or of the slice, that the pairs were cut out of."""
         if self.norm == "per_axis":
             spacing, longest = [1 / voxels for voxels in size], math.sqrt(len(size))
         else:
@@ -179,7 +179,7 @@ def _union(mask: BoolArray) -> BoolArray:
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray, empty: str) -> FloatArray:
-    """The quotient, with the value for both empty where the denominator is 0."""
+    """The quotient, with the value for both empty if the denominator is 0."""
     values = np.full(denominator.shape, BOTH_EMPTY[empty])
     np.divide(numerator, denominator, out=values, where=denominator > 0)
     return values

@@ -62,8 +62,8 @@ class _SurfaceMetric:
 class HD95(_SurfaceMetric):
     """95th percentile of the distances between surfaces, in mm: the larger of the two directions.
 
-    The surface are the voxels with a neighbour outside the mask (4 neighbours in a slice, 6 in a scan; what lies
-    beyond the image is outside). Distances run between voxel centres, percentiles are interpolated linearly.
+    The surface are the voxels with a neighbor outside the mask (4 neighbors in a slice, 6 in a scan; what lies
+    beyond the image is outside). Distances run between voxel centers, percentiles are interpolated linearly.
 
     Args:
         unit: what one value is computed for, besides a class: each whole scan, in 3D, or each slice, in 2D.
@@ -125,14 +125,14 @@ class ASSD(_SurfaceMetric):
 
 
 class NSD(_SurfaceMetric):
-    """Normalised surface Dice: the share of both surfaces' voxels that lie within a tolerance of the other surface.
+    """Normalized surface Dice: the share of both surfaces' voxels that lie within a tolerance of the other surface.
 
     Surfaces and distances are those of ``hd95``: voxels are counted, not areas. Where only one of prediction and truth
     is empty it is 0.
 
     Args:
         tolerance: distance in mm up to which two surfaces count as one, such as the disagreement of two experts. The
-            default is the distance of neighbouring slices in the competition's scans.
+            default is the distance of neighboring slices in the competition's scans.
         unit: what one value is computed for, besides a class: each whole scan, in 3D, or each slice, in 2D.
         empty: the value where prediction and truth are both empty: skip leaves it out of every mean, one and zero
             count it as 1 or 0.

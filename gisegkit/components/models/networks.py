@@ -34,13 +34,13 @@ class AnySize(nn.Module):
     """Lets a network take any height and width: the borders are repeated up to its stride, and cropped off again.
 
     Attributes:
-        min_train_batch: fewest images that a training step needs: 2 where batch normalisation follows a pooling over
+        min_train_batch: fewest images that a training step needs: 2 where batch normalization follows a pooling over
             the whole image, and so sees one value an image.
         least_size: height and width are padded to at least this many pixels,
         least_step: and to multiples of this many and of the stride.
         fixed_size: the only height and width that its encoder takes, or None for any.
         loading_report: which weights were loaded, from where, and what did not fit; empty for random weights.
-        own_momentum: of each batch normalisation, before the one for random weights was set.
+        own_momentum: of each batch normalization, before the one for random weights was set.
     """
 
     encoder: Any
@@ -150,7 +150,7 @@ def build(network: type[AnySize], encoder: str, weights: str, momentum: float | 
         network: its class.
         encoder: name of the encoder.
         weights: name of pretrained weights, ``none``, or the path of a file.
-        momentum: weight of a new batch in the running statistics of batch normalisation, or None for the default.
+        momentum: weight of a new batch in the running statistics of batch normalization, or None for the default.
         options: keywords of the class, ``in_channels`` and ``classes`` among them.
 
     Raises:
@@ -244,7 +244,7 @@ def _try_out(model: AnySize, in_channels: int) -> None:
 
 
 def _pools_to_one_value(model: AnySize, image: torch.Tensor) -> bool:
-    """Whether any batch normalisation sees a map of one value when the image goes through the network."""
+    """Whether any batch normalization sees a map of one value when the image goes through the network."""
     seen: list[bool] = []
     hooks = [
         module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0, 0].numel() == 1))

@@ -99,7 +99,7 @@ class R2Decoder(nn.Module):
         )
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The encoder's maps, coarse to fine, to the finest level; where there is no map for it, without."""
+        """The encoder's maps, coarse to fine, to the finest level; if there is no map for it, without."""
         result, *skips = maps
         for block, skip in zip(self.blocks, [*skips, None], strict=False):
             result = block(result, skip)

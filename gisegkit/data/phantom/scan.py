@@ -62,7 +62,7 @@ class Case:
         self.half_width = size.half_width * rng.uniform(0.92, 1.08)  # pixels
         self.depth = rng.uniform(0.93, 1.07)  # of the body from front to back, 1 the average
         self.cavity = rng.uniform(0.95, 1.02)
-        self.centre = rng.uniform(-1, 1, 2) * size.wander + (size.width / 2, size.height / 2)
+        self.center = rng.uniform(-1, 1, 2) * size.wander + (size.width / 2, size.height / 2)
         self.tilt = math.radians(rng.uniform(-6, 6))
         self.stretch = rng.uniform(0.95, 1.0)  # of the organs' part of the scan
         self.shift = rng.uniform(-0.03, 0.03)
@@ -75,7 +75,7 @@ class Case:
     def grid(self) -> tuple[Float, Float]:
         """Body coordinates x, y of every pixel, each ``[H, W]``."""
         row, column = np.mgrid[: self.height, : self.width].astype(np.float32)
-        across, down = column - self.centre[0], row - self.centre[1]
+        across, down = column - self.center[0], row - self.center[1]
         cos, sin = math.cos(self.tilt), math.sin(self.tilt)
         x = (across * cos + down * sin) / self.half_width
         y = (down * cos - across * sin) / (self.half_width * self.depth)
@@ -85,8 +85,8 @@ class Case:
         """The pixels that can lie within ``reach`` of a point of the body."""
         cos, sin = math.cos(self.tilt), math.sin(self.tilt)
         down = y * self.depth
-        column = self.centre[0] + self.half_width * (x * cos - down * sin)
-        row = self.centre[1] + self.half_width * (x * sin + down * cos)
+        column = self.center[0] + self.half_width * (x * cos - down * sin)
+        row = self.center[1] + self.half_width * (x * sin + down * cos)
         radius = self.half_width * (reach * max(1.0, self.depth) + 0.1)  # the warp moves things by less than 0.1
         top, left = max(0, int(row - radius)), max(0, int(column - radius))
         return slice(top, max(top, int(row + radius) + 1)), slice(left, max(left, int(column + radius) + 1))
@@ -198,8 +198,8 @@ class Scan:
             shape = cut(frames, level)
             if shape is not None:
                 canvas.tissue(shape, brightness[name], texture)
-        for turn, size, centre, x, y, value in self.specks:
-            if SPECK_LEVELS[0] < level < SPECK_LEVELS[1] and abs(level - centre * 1.2) < 0.12 + 0.2 * size:
+        for turn, size, center, x, y, value in self.specks:
+            if SPECK_LEVELS[0] < level < SPECK_LEVELS[1] and abs(level - center * 1.2) < 0.12 + 0.2 * size:
                 place = (0.9 * (x - 0.5), 0.55 * (y - 0.6))
                 shape = Ellipse(*place, 0.025 + 0.03 * size, 0.02 + 0.02 * turn, 180 * turn)
                 canvas.tissue(shape, 0.15 + 0.4 * value, GRAIN)

@@ -9,7 +9,7 @@ from gisegkit.machine import show_size
 
 
 class Layout(NamedTuple):
-    """The form in which slices are kept: native, or as the network sees them but for normalisation.
+    """The form in which slices are kept: native, or as the network sees them but for normalization.
 
     Attributes:
         size: height and width in pixels; None for native.

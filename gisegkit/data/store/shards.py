@@ -39,7 +39,7 @@ class Content:
         image: ``[h, w, C]``, any type.
         limits: the smallest and the largest value of the image as the file has it, before any resizing, and the
             largest that the file's type can hold.
-        masks: ``[h, w, K]`` uint8 by name, with IGNORE; empty where the slice is not labelled.
+        masks: ``[h, w, K]`` uint8 by name, with IGNORE; empty if the slice is not labelled.
     """
 
     image: AnyArray
@@ -47,7 +47,7 @@ class Content:
     masks: dict[str, MaskArray]
 
     def planes(self, name: str) -> MaskArray | None:
-        """``[K, h, w]`` uint8 with IGNORE; None where the slice is not labelled."""
+        """``[K, h, w]`` uint8 with IGNORE; None if the slice is not labelled."""
         mask = self.masks.get(name)
         return None if mask is None else np.stack(split(mask))
 
@@ -105,7 +105,7 @@ class Shard:
         return low, high, top
 
     def planes(self, place: int, name: str) -> MaskArray | None:
-        """``[K, h, w]`` uint8 with IGNORE; None where the slice is not labelled."""
+        """``[K, h, w]`` uint8 with IGNORE; None if the slice is not labelled."""
         found = self._entry(place)["masks"].get(name)
         if found is None:
             return None
@@ -118,7 +118,7 @@ class Shard:
         return mask
 
     def mask(self, place: int, name: str) -> MaskArray | None:
-        """``[h, w, K]`` uint8 with IGNORE; None where the slice is not labelled."""
+        """``[h, w, K]`` uint8 with IGNORE; None if the slice is not labelled."""
         planes = self.planes(place, name)
         if planes is None:
             return None
@@ -163,7 +163,7 @@ class DamagedError(Exception):
 
 
 def read_shard(folder: Path, name: str) -> Shard | None:
-    """The shard of that name; None where it is not there whole."""
+    """The shard of that name; None if it is not there whole."""
     try:
         shard = Shard(folder, (folder / f"{name}.jsonl").read_bytes())
         return shard if shard.path.stat().st_size == shard.size else None

@@ -112,7 +112,7 @@ class Sources:
             return known[file]
 
     def now(self, notes: list[Note], known: Known) -> list[Note] | None:
-        """The notes as they would be written now; None where a file is not what it was. Unchanged ones are not read.
+        """The notes as they would be written now; None if a file is not what it was. Unchanged ones are not read.
 
         Raises:
             DataError: as ``stamped``.
@@ -192,7 +192,7 @@ def _code(name: str) -> bytes:
 
 
 def _file(name: str) -> str | None:
-    """The file of a module, without importing it; None where there is no such module."""
+    """The file of a module, without importing it; None if there is no such module."""
     if name in sys.modules:
         return getattr(sys.modules[name], "__file__", None)
     package, *rest = name.split(".")

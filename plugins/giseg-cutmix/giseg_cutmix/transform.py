@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class CutMix:
     """CutMix: one rectangle a batch is pasted from each image's partner, masks and ignored pixels with it.
 
-    The rectangle has the share 1 - lam of the image's area, lam drawn from Beta(alpha, alpha), and a centre drawn
+    The rectangle has the share 1 - lam of the image's area, lam drawn from Beta(alpha, alpha), and a center drawn
     uniformly; what lies beyond the border is cut off, as in the paper. Images and masks stay aligned to the pixel, so
     every (weight, target) of the batch stays one pair. A batch of one image stays as it is.
 
@@ -77,7 +77,7 @@ class CutMix:
 
 
 def _span(length: int, side: float, rng: np.random.Generator) -> slice:
-    """The pixels of a span around a random centre, as long as the share ``side`` of ``length``, inside the image."""
+    """The pixels of a span around a random center, as long as the share ``side`` of ``length``, inside the image."""
     extent = round(length * side)
     start = int(rng.integers(length)) - extent // 2
     return slice(max(0, start), min(length, start + extent))

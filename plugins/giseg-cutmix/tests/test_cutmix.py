@@ -87,9 +87,9 @@ def test_the_rectangle_before_it_is_cut_off_has_the_share_one_minus_lam():
                 shares.append(len(rows) / 60)
     # Uncut boxes of side s are seen in proportion to (1 - s) squared; s squared is uniform, so s has density 2 s.
     density = stats.beta(2, 3)
-    centres = np.histogram(shares, bins=np.linspace(0, 1, 11))[0] / len(shares)
+    centers = np.histogram(shares, bins=np.linspace(0, 1, 11))[0] / len(shares)
     expected = np.diff(density.cdf(np.linspace(0, 1, 11)))
-    np.testing.assert_allclose(centres, expected, atol=0.06)
+    np.testing.assert_allclose(centers, expected, atol=0.06)
 
 
 def test_ignored_pixels_travel_along():

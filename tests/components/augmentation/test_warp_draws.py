@@ -46,7 +46,7 @@ def affine_of(moved):
 
 
 def drawn_from(matrix):
-    """Shift in pixels, scale and angle of the map from sample to result, about the centre."""
+    """Shift in pixels, scale and angle of the map from sample to result, about the center."""
     linear = np.linalg.inv(matrix[:, :2])  # the field says where a pixel comes from: the way back
     middle = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2])
     shift = -linear @ (matrix @ np.append(middle, 1) - middle)

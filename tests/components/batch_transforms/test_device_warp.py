@@ -220,8 +220,8 @@ def test_image_and_mask_move_alike():
         inside, own = image > 0.5, target == 1
         edge = ndimage.binary_dilation(inside | own) != ndimage.binary_erosion(inside & own, border_value=1)
         assert not ((inside != own) & ~edge).any()
-        centres = [np.array(ndimage.center_of_mass(one)) for one in (image, target)]
-        shifts.append(centres[0] - centres[1])
+        centers = [np.array(ndimage.center_of_mass(one)) for one in (image, target)]
+        shifts.append(centers[0] - centers[1])
     assert np.abs(np.mean(shifts, axis=0)).max() < 0.1
 
 

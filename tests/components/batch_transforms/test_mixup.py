@@ -116,7 +116,7 @@ def trained_once(criterion, alpha: float) -> tuple[float, torch.nn.Module, list[
 
 @pytest.mark.parametrize("criterion", CRITERIA.values(), ids=CRITERIA)
 @pytest.mark.parametrize("alpha", [0.4, 5.0])
-def test_training_minimises_the_mix_of_the_losses(criterion, alpha):
+def test_training_minimizes_the_mix_of_the_losses(criterion, alpha):
     loss, model, rows = trained_once(criterion, alpha)
     images = torch.stack([torch.from_numpy(Samples()[1, row][0]) for row in rows])
     masks = torch.stack([torch.from_numpy(Samples()[1, row][1]) for row in rows]).float()

@@ -100,7 +100,7 @@ def test_sixteen_bits_and_tiff(tmp_path):
     assert np.array_equal(dataset.mask(0)[:, :, 1] == 1, labels == 2000)
 
 
-def test_colour_images_are_red_green_blue(tmp_path):
+def test_color_images_are_red_green_blue(tmp_path):
     image = np.zeros((6, 8, 3), dtype=np.uint8)
     image[:, :, 2] = 200  # red in OpenCV's order
     write(tmp_path / "images" / "a.png", image)
@@ -254,7 +254,7 @@ def test_without_a_pattern_cases_in_the_names_are_told(tmp_path):
 
 @pytest.mark.parametrize("slices", [1, 3])
 def test_stacks_and_scans_never_mix_cases(tmp_path, slices):
-    """Two patients whose scans have one name: neighbours, and what 3D metrics are given, are of one of them."""
+    """Two patients whose scans have one name: neighbors, and what 3D metrics are given, are of one of them."""
     for case in (1, 2):
         for position in (1, 2):
             image = np.full((6, 8), 10 * case + position, np.uint8)
@@ -281,11 +281,11 @@ def test_lossy_masks(root):
         Folder(root=str(root), labels=LABELS, ignore=[9])
 
 
-def test_colour_masks_only_where_channels_are_equal(root):
+def test_color_masks_only_where_channels_are_equal(root):
     write(root / "masks" / "2.png", np.repeat(label_file()[:, :, None], 3, axis=2))
     assert np.array_equal(Folder(root=str(root), labels=LABELS, ignore=[9]).mask(2)[:, :, 1] == 1, label_file() == 1)
     write(root / "masks" / "2.png", np.stack([label_file(), label_file(), picture()], axis=2))
-    with pytest.raises(DataError, match=r"2\.png: is a colour image"):
+    with pytest.raises(DataError, match=r"2\.png: is a color image"):
         Folder(root=str(root), labels=LABELS, ignore=[9])
 
 

@@ -297,7 +297,7 @@ def test_defects(root):
         "case2_day5: 1 slices have no rows in train.csv",
         "case2_day5_slice_0003: train.csv lacks a row",
         "slice_0002_9_6_1.50_1.63.png: has 8 bits a pixel",
-        "is a colour image",
+        "is a color image",
         "case2_day0_slice_0001, stomach: the run '50 9' ends at pixel 58, but 6 rows of 9 columns have 54",
         "the file is cut off",
         "case2_day5_slice_0002: the image is black",

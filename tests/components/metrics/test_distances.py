@@ -67,7 +67,7 @@ def test_surface_distances_are_the_same_by_every_method(pair, limits, few):
 
 
 def shrunk(mask):
-    """Voxels all of whose neighbours along the axes are in the mask, the array's border not counting as such."""
+    """Voxels all of whose neighbors along the axes are in the mask, the array's border not counting as such."""
     padded = np.pad(mask, 1)
     inner = mask.copy()
     for axis in range(mask.ndim):
@@ -85,9 +85,9 @@ def test_symmetric_and_zero_only_for_equal_masks(a, b):
         assert (forth == 0) == np.array_equal(a, b)
 
 
-def ellipsoid(shape, centre, radii):
+def ellipsoid(shape, center, radii):
     grids = np.ogrid[tuple(slice(n) for n in shape)]
-    return sum(((g - c) / r) ** 2 for g, c, r in zip(grids, centre, radii, strict=True)) < 1
+    return sum(((g - c) / r) ** 2 for g, c, r in zip(grids, center, radii, strict=True)) < 1
 
 
 @pytest.mark.parametrize("case", ["shifted", "nested", "hollow", "far", "touching borders", "single voxels"])
@@ -99,7 +99,7 @@ def test_equals_scipy_on_solids(case):
         b = ellipsoid(shape, (8, 22, 25), (5, 12, 15))
     elif case == "nested":
         b = ellipsoid(shape, (7, 20, 26), (2, 5, 6))
-    elif case == "hollow":  # the farthest voxel of a is its centre, which no surface of a holds
+    elif case == "hollow":  # the farthest voxel of a is its center, which no surface of a holds
         b = a & ~ellipsoid(shape, (7, 20, 26), (4, 11, 14))
     elif case == "far":
         b = ellipsoid(shape, (0, 0, 0), (2, 3, 3))

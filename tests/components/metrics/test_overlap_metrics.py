@@ -99,7 +99,7 @@ def test_equal_sets_of_coordinates(seed, share, other):
 
 
 def reference(prediction, truth, *, per_axis):
-    """Over all pairs of voxels of masks of any dimension, neither empty; normalised to [0, 1]."""
+    """Over all pairs of voxels of masks of any dimension, neither empty; normalized to [0, 1]."""
     shape = np.array(truth.shape)
     scale = 1 / shape if per_axis else np.ones(len(shape))
     pairs = cdist(np.argwhere(prediction) * scale, np.argwhere(truth) * scale)

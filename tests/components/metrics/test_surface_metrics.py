@@ -67,7 +67,7 @@ def test_scans_have_surfaces_on_top_and_below():
     truth, prediction = np.zeros((5, 8, 8, 1), dtype=bool), np.zeros((5, 8, 8, 1), dtype=bool)
     truth[1:4, 2:5, 2:5] = prediction[1:3, 2:5, 2:5] = True  # all of the truth's 27 voxels but one are its surface
     (value,) = ASSD()(prediction, truth, spacing=(3.0, 1.0, 1.0)).values()
-    assert value.shape == (1,)  # of prediction's 18 voxels, the centre of its upper slice is 1 mm from the truth's
+    assert value.shape == (1,)  # of prediction's 18 voxels, the center of its upper slice is 1 mm from the truth's
     assert value[0] == pytest.approx((1 + 9 * 3) / (18 + 26))  # surface; 9 of the truth's 26 lie a slice below
 
 
@@ -99,7 +99,7 @@ def test_empties():
 
 
 def surface(mask):
-    """Voxels with a neighbour outside, looked up one by one."""
+    """Voxels with a neighbor outside, looked up one by one."""
     padded = np.pad(mask, 1)
     steps = [sign * row for row in np.eye(mask.ndim, dtype=int) for sign in (1, -1)]
     found = [at for at in np.argwhere(mask) if not all(padded[tuple(at + 1 + step)] for step in steps)]
@@ -130,8 +130,8 @@ def test_equals_brute_force(seed, shape, share):
 
 def blob(rng, shape):
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    centre, radii = rng.uniform(40, 60, 2), rng.uniform(5, 20, 2)
-    solid = ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2 < 1
+    center, radii = rng.uniform(40, 60, 2), rng.uniform(5, 20, 2)
+    solid = ((rows - center[0]) / radii[0]) ** 2 + ((columns - center[1]) / radii[1]) ** 2 < 1
     return solid ^ (rng.random(shape) < 0.002)
 
 

@@ -11,7 +11,7 @@ from gisegkit.components.models.r2unet import R2UNet, RecurrentConv, RecurrentRe
 from gisegkit.errors import ComponentError
 
 
-def centred(layer: nn.Conv2d, value: float, bias: float | None = None) -> None:
+def centerd(layer: nn.Conv2d, value: float, bias: float | None = None) -> None:
     """A convolution that multiplies each pixel."""
     with torch.no_grad():
         layer.weight.zero_()
@@ -34,16 +34,16 @@ def centred(layer: nn.Conv2d, value: float, bias: float | None = None) -> None:
 )
 def test_the_recurrence_by_hand(steps, recurrent, pixel, expected):
     layer = RecurrentConv(1, 1, steps).eval()
-    centred(layer.forward_conv, 2.0, bias=1.0)
+    centerd(layer.forward_conv, 2.0, bias=1.0)
     if steps:
-        centred(layer.recurrent_conv, recurrent)
+        centerd(layer.recurrent_conv, recurrent)
     for norm in layer.norms:
         norm.eps = 0.0  # with running mean 0 and variance 1 the normalization is then the identity
     result = layer(torch.full((1, 1, 3, 3), pixel))
     torch.testing.assert_close(result, torch.full((1, 1, 3, 3), expected))
 
 
-def test_a_recurrent_step_sees_neighbours():
+def test_a_recurrent_step_sees_neighbors():
     """Each step widens what a pixel sees by one: 1 + (steps + 1) * 2 pixels."""
     for steps in (0, 1, 2):
         layer = RecurrentConv(1, 1, steps).eval()

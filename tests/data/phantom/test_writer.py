@@ -92,7 +92,7 @@ def test_tree_names_and_sixteen_bit_grey_files(small: Path) -> None:
         assert folder == "scans"
         assert NAME.fullmatch(name)
         header = (small / "train" / path).read_bytes()[:26]
-        assert struct.unpack(">BB", header[24:26]) == (16, 0)  # bit depth, and colour type grey
+        assert struct.unpack(">BB", header[24:26]) == (16, 0)  # bit depth, and color type grey
     assert len({path.parts[1] for path in files}) == 4
     assert {path.parts[3].split("_")[1] for path in files} == {f"{number:04d}" for number in range(1, 17)}
 

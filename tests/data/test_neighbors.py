@@ -1,4 +1,4 @@
-"""Slices without neighbours are found as the reader finds its channels, and told where nobody would see them."""
+"""Slices without neighbors are found as the reader finds its channels, and told where nobody would see them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisegkit.data.neighbours import lonely, neighbour_warnings
+from gisegkit.data.neighbors import lonely, neighbor_warnings
 from gisegkit.data.slices import SliceReader
 
 
@@ -29,22 +29,22 @@ SCANS = ([1, 2, 3], [1], [1, 3, 5], [2, 6, 10, 11], [0, 100])
 def test_equals_what_the_reader_puts_in_its_stacks(slices, stride, edge):
     dataset = Slices(*SCANS)
     reader = SliceReader(dataset, slices=slices, stride=stride, edge=edge, normalize="dtype")
-    alone = [slices > 1 and set(reader.neighbours(row)) <= {row, None} for row in range(len(dataset.table))]
+    alone = [slices > 1 and set(reader.neighbors(row)) <= {row, None} for row in range(len(dataset.table))]
     assert lonely(dataset.table, slices=slices, stride=stride, edge=edge).tolist() == alone
 
 
 def said(*scans, **settings):
-    return list(neighbour_warnings(Slices(*scans).table, **({"slices": 3, "stride": 1, "edge": "clamp"} | settings)))
+    return list(neighbor_warnings(Slices(*scans).table, **({"slices": 3, "stride": 1, "edge": "clamp"} | settings)))
 
 
 def test_what_is_told():
     assert said([1, 2, 3], [1, 2]) == []
     assert said([1], [1], slices=1) == []
     every, hint = said([1], [1], [1])
-    assert "input.slices = 3, but no slice has a neighbour" in every and "3 copies of one slice" in every
+    assert "input.slices = 3, but no slice has a neighbor" in every and "3 copies of one slice" in every
     assert "dataset.pattern" in hint and "input.slices = 1" in hint
     (some,) = said([1, 2, 3], [7], edge="zero")
-    assert "1 of 4 slices have no neighbour at a distance of 1" in some
+    assert "1 of 4 slices have no neighbor at a distance of 1" in some
     assert "'s1_7' first" in some and "the other channels are zero" in some
     (gaps,) = said([0, 4, 8], [0, 4], slices=5)
     assert "no scan has two slices at a distance of 1 to 2" in gaps

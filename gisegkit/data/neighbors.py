@@ -1,4 +1,4 @@
-"""Whether slices have the neighbours that a 2.5D input takes for channels; imports no torch."""
+"""Whether slices have the neighbors that a 2.5D input takes for channels; imports no torch."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def lonely(table: pd.DataFrame, *, slices: int, stride: int, edge: str) -> BoolA
         slices, stride, edge: as of ``SliceReader``.
 
     Returns:
-        ``[N]``; all False where a stack is a single slice anyway.
+        ``[N]``; all False if a stack is a single slice anyway.
     """
     codes = np.unique(table["scan"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
     positions = table["position"].to_numpy(dtype=np.int64)
     reach = slices // 2 * stride
     alone = np.full(len(table), reach > 0)
-    if edge == "clamp":  # takes the slice nearest to a position that does not exist, between that and the centre
+    if edge == "clamp":  # takes the slice nearest to a position that does not exist, between that and the center
         near = (codes[1:] == codes[:-1]) & (np.diff(positions) <= reach)
         alone[1:] &= ~near
         alone[:-1] &= ~near
@@ -39,8 +39,8 @@ def lonely(table: pd.DataFrame, *, slices: int, stride: int, edge: str) -> BoolA
     return alone
 
 
-def neighbour_warnings(table: pd.DataFrame, *, slices: int, stride: int, edge: str) -> Iterator[str]:
-    """A line where slices have no neighbour within the reach of their stack; nothing where all have one.
+def neighbor_warnings(table: pd.DataFrame, *, slices: int, stride: int, edge: str) -> Iterator[str]:
+    """A line where slices have no neighbor within the reach of their stack; nothing if all have one.
 
     Args:
         table: a dataset's, sorted by scan and position.
@@ -56,13 +56,13 @@ def neighbour_warnings(table: pd.DataFrame, *, slices: int, stride: int, edge: s
     )
     if alone.all():
         yield (
-            f"warning: input.slices = {slices}, but no slice has a neighbour: no scan has two slices at a distance of "
+            f"warning: input.slices = {slices}, but no slice has a neighbor: no scan has two slices at a distance of "
             f"{distance}, so {copies}"
         )
     else:
         first = str(table["id"].to_numpy()[alone][0])
         yield (
-            f"warning: input.slices = {slices}, but {int(alone.sum())} of {len(table)} slices have no neighbour at a "
+            f"warning: input.slices = {slices}, but {int(alone.sum())} of {len(table)} slices have no neighbor at a "
             f"distance of {distance} in their scan, {first!r} first; there {copies}"
         )
     if table["scan"].nunique() == len(table):
