@@ -68,11 +68,11 @@ def command(
     for line in in_words(parsed, plugins, found, command=_data_command(recipe, overrides, demo=demo)):
         say(line)
     if missing and not no_data and (build or not plans):
-        raise DataError(f"{recipe}: the recipe has no mistakes, but {_not_there(missing)}")
+        raise DataError(f"{recipe}: the recipe is right, but {_not_there(missing)}")
     if (build or plans) and data is not None:
         _build_and_plan(data, build=build, spec=(size, device) if plans else None)
     if missing and not no_data:
-        say(f"{recipe}: the recipe has no mistakes; {_not_there(missing)}")
+        say(f"{recipe}: the recipe is right; {_not_there(missing)}")
     else:
         say(f"{recipe}: no mistakes{' in the recipe; its data were not looked at' if no_data else ''}")
 

@@ -286,7 +286,7 @@ def test_objects_without_source(target):
 def test_a_function_inside_a_function_is_refused():
     def inside(): ...
 
-    with pytest.raises(ComponentError, match="defines no function or class"):
+    with pytest.raises(ComponentError, match="has no top-level function or class"):
         read_object(inside)
 
 

@@ -42,7 +42,7 @@ def test_a_demo_says_so(tmp_path):
 
 def test_a_folder_in_the_way_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="left as it is"):
+    with pytest.raises(RunError, match="is not changed"):
         new(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 

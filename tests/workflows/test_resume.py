@@ -461,7 +461,7 @@ def test_a_kill_before_the_recipe_is_written_blocks_nothing(toy):
     run = train(toy.session.experiment(toy.recipe("train.epochs=1")), out)
     assert len(run.metrics()) == 1 and not (out / ".lock").exists()
     (out / "recipe.toml").unlink()
-    with pytest.raises(RunError, match="exists already and is left as it is"):
+    with pytest.raises(RunError, match="exists already and is not changed"):
         train(toy.session.experiment(toy.recipe()), out)
 
 
