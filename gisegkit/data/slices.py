@@ -38,7 +38,7 @@ def _unchanged(row: int, image: AnyArray) -> AnyArray:
 class SliceReader:
     """Reads a slice with its neighbors as channels.
 
-    The neighbors are centerd: for 3 slices and stride 2 they lie at the slice's position - 2, + 0, + 2, in that
+    The neighbors are centered: for 3 slices and stride 2 they lie at the slice's position - 2, + 0, + 2, in that
     order. They never come from another scan. Where a position does not exist, at the ends of a scan or in a gap,
     ``edge`` decides.
 

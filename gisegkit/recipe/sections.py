@@ -23,7 +23,7 @@ class Input:
         size: height and width in pixels that every slice is brought to.
         resize: stretch to the size, or fit into it with the aspect ratio kept and zero padding around.
         interpolation: how images are resized (masks: always the nearest pixel).
-        slices: neighboring slices that make the channels, an odd number, centerd; 1 is plain 2D.
+        slices: neighboring slices that make the channels, an odd number, centered; 1 is plain 2D.
         stride: distance between those neighbors, in slices.
         edge: beyond the first and last slice: repeat the outermost one (clamp) or zeros.
         normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th

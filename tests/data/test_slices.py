@@ -1,4 +1,4 @@
-"""Stacks: centerd, never across scans, gaps and ends by the edge rule; normalized by slice, stack or scan."""
+"""Stacks: centered, never across scans, gaps and ends by the edge rule; normalized by slice, stack or scan."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stack(dataset, row, **options):
     return SliceReader(dataset, **settings).read(row)[0, 0].tolist()
 
 
-def test_centerd_with_stride():
+def test_centered_with_stride():
     dataset = Scans(range(1, 12))
     assert stack(dataset, 5) == [5, 6, 7]
     assert stack(dataset, 5, stride=2) == [4, 6, 8]

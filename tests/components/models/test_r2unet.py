@@ -11,7 +11,7 @@ from gisegkit.components.models.r2unet import R2UNet, RecurrentConv, RecurrentRe
 from gisegkit.errors import ComponentError
 
 
-def centerd(layer: nn.Conv2d, value: float, bias: float | None = None) -> None:
+def centered(layer: nn.Conv2d, value: float, bias: float | None = None) -> None:
     """A convolution that multiplies each pixel."""
     with torch.no_grad():
         layer.weight.zero_()
@@ -34,9 +34,9 @@ def centerd(layer: nn.Conv2d, value: float, bias: float | None = None) -> None:
 )
 def test_the_recurrence_by_hand(steps, recurrent, pixel, expected):
     layer = RecurrentConv(1, 1, steps).eval()
-    centerd(layer.forward_conv, 2.0, bias=1.0)
+    centered(layer.forward_conv, 2.0, bias=1.0)
     if steps:
-        centerd(layer.recurrent_conv, recurrent)
+        centered(layer.recurrent_conv, recurrent)
     for norm in layer.norms:
         norm.eps = 0.0  # with running mean 0 and variance 1 the normalization is then the identity
     result = layer(torch.full((1, 1, 3, 3), pixel))

@@ -54,7 +54,7 @@ def test_cases_differ(first):
     assert not np.array_equal(first, masks(case=3))
 
 
-def test_smooth_fields_are_smooth_and_centerd():
+def test_smooth_fields_are_smooth_and_centered():
     field = smooth(generator(0, 1), (100, 120), (3, 4))
     assert field.shape == (100, 120)
     assert np.abs(np.diff(field, axis=0)).max() < 0.3
