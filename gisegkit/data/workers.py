@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import multiprocessing.connection
 import pickle
 import signal
 import threading
@@ -22,6 +22,9 @@ from gisegkit.errors import ComponentError, DataError, GisegError
 
 PREFETCH = 2
 """Batches that each worker prepares ahead."""
+
+LAST_SECONDS = 2.0
+"""How long the end of a worker is waited for that did not deliver its batch."""
 
 ALONE = "--set train.workers=0 reads without them"
 
@@ -70,8 +73,8 @@ class BatchLoader:
                     batch = next(iterator)
                 except StopIteration:
                     return
-                except RuntimeError as error:
-                    if "DataLoader worker" not in str(error):
+                except (RuntimeError, EOFError, OSError) as error:
+                    if not _has_ended(iterator):
                         raise
                     raise DataError(_why_it_ended(iterator, str(error))) from error
                 if isinstance(batch, Failure):
@@ -145,6 +148,15 @@ class _Reporting(TorchDataset[Any]):
             return self.batches[request]
         except GisegError as error:
             return Failure.of(error)
+
+
+def _has_ended(iterator: Any) -> bool:
+    """Whether a worker is gone, or goes soon: its batch may be lost a moment before its end is known."""
+    workers = {worker.sentinel: worker for worker in getattr(iterator, "_workers", ())}
+    ended = multiprocessing.connection.wait(workers, timeout=LAST_SECONDS) if workers else []
+    for sentinel in ended:
+        workers[sentinel].join(LAST_SECONDS)  # its files are closed before there is an exit code
+    return bool(ended)
 
 
 def _why_it_ended(iterator: Any, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 import traceback
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSe
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.data.store.store import Store
-from gisegkit.data.workers import Failure, _why_it_ended
+from gisegkit.data.workers import BatchLoader, Failure, _why_it_ended
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError, RunError, TrainingError
 
 SIZE = (16, 24)
@@ -149,6 +150,40 @@ def test_a_failure_is_the_error_again(error):
 
 
 # --- the end of a worker ----------------------------------------------------------------------------------------------
+
+
+class Lost:
+    """A batch that cannot be fetched from the process that made it."""
+
+    def __reduce__(self):
+        return fail_to_fetch, ()
+
+
+def fail_to_fetch():
+    raise EOFError("nobody answers")
+
+
+class Losing:
+    """Batches by a worker that loses the first, and may be killed a little later."""
+
+    def __init__(self, *, ends):
+        self.ends = ends
+
+    def __getitem__(self, request):
+        if request and self.ends:
+            time.sleep(0.3)
+            killed()
+        return Lost()
+
+
+def test_a_batch_that_is_lost_with_its_worker_is_no_defect():
+    with pytest.raises(DataError, match=r"^a reader process was killed \(signal 9\)"):
+        list(BatchLoader(Losing(ends=True), range(2), workers=1, pin=False))
+
+
+def test_a_batch_that_is_lost_while_its_worker_lives_is_one():
+    with pytest.raises(EOFError, match="nobody answers"):
+        list(BatchLoader(Losing(ends=False), range(2), workers=1, pin=False))
 
 
 def test_a_worker_that_is_killed_is_told_in_one_line(root):
