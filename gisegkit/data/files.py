@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,10 +31,18 @@ Stamp = tuple[int, int, int]
 """Size, and the times of content and entry in nanoseconds."""
 
 
+SETTLED = 20_000_000
+"""Nanoseconds after which a change of a file has another time; clocks of file systems tick every 1 to 10 ms."""
+
+
 class _RecentFiles:
     """The content of files that were read last, so that header, digest and pixels need one opening of a file."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew; a forked process must, since another thread may have held the lock when it was forked."""
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, tuple[Stamp, bytes]] = OrderedDict()
         self._size = 0
@@ -46,7 +55,8 @@ class _RecentFiles:
         if found is not None and found[0] == stamp:
             return found[1]
         content = Path(path).read_bytes()
-        if len(content) == stamp[0] <= MAX_FILE:
+        # One that was written a moment ago may change again without another time; see SETTLED.
+        if len(content) == stamp[0] <= MAX_FILE and time.time_ns() - status.st_ctime_ns > SETTLED:
             self._keep(path, stamp, content)
         return content
 
@@ -61,6 +71,8 @@ class _RecentFiles:
 
 
 _recent = _RecentFiles()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_recent.forget)
 
 
 def read_bytes(path: Path | str) -> bytes:

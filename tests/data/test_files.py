@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from gisegkit.data import files
 from gisegkit.data.files import image_size, no_data, png_header, read_image
 from gisegkit.errors import DataError
 
@@ -81,3 +85,27 @@ def test_three_ways_out(tmp_path):
     assert "put it here" in lines[1]
     assert "--set dataset.root=" in lines[2]
     assert "--demo" in lines[3]
+
+
+def test_a_file_that_changes_is_read_again_and_one_that_does_not_is_opened_once(tmp_path, monkeypatch):
+    file, opened, read = tmp_path / "a", [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: opened.append(1) or read(self))
+    for content in (b"one", b"two", b"six"):  # of one size, at once
+        file.write_bytes(content)
+        assert files.read_bytes(file) == content
+    long_ago = files.time.time_ns() + 10**9
+    monkeypatch.setattr(files.time, "time_ns", lambda: long_ago)
+    before = len(opened)
+    assert [files.read_bytes(file) for _ in range(3)] == [b"six"] * 3
+    assert len(opened) == before + 1
+    file.write_bytes(b"longer")
+    assert files.read_bytes(file) == b"longer"
+
+
+def test_a_forked_process_does_not_wait_for_a_lock_that_was_held(tmp_path):
+    (tmp_path / "a").write_bytes(b"here")
+    with files._recent._lock:
+        child = os.fork()
+        if not child:
+            os._exit(0 if files.read_bytes(tmp_path / "a") == b"here" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def data(tmp_path):
             for part, pixels in (("images", mask * 150 + 20), ("masks", mask)):
                 (tmp_path / "data" / part).mkdir(parents=True, exist_ok=True)
                 assert cv2.imwrite(str(tmp_path / "data" / part / f"c{case}_{position}.png"), pixels)
+    time.sleep(0.05)  # data are older than the tick of a file system's clock, see gisegkit/data/files.py
     return tmp_path / "data"
 
 
