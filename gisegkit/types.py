@@ -38,6 +38,9 @@ On the device it becomes NaN in ``Batch.targets``; the criterion takes such pixe
 STAGES = ("probabilities", "masks")
 """What a post-processing step works on, its ``stage``: ``[D, H, W, K]`` before the threshold, or bool after it."""
 
+UNITS = ("slice", "scan")
+"""What a post-processing step looks at, its ``unit``: every slice by itself, or the scan; without one, the scan."""
+
 
 def refuse_unknown_stage(step: object, name: str) -> None:
     """Check that a post-processing step will be called.
@@ -117,10 +120,6 @@ FORMER_COLUMNS = {"volume": "scan", "group": "case"}
 
 SPACING = ("spacing_z", "spacing_y", "spacing_x")
 """Columns that a dataset's table may have besides: mm from one slice, row and column to the next."""
-
-
-STAGES = ("probabilities", "masks")
-"""When a post-processing step is called: before or after the threshold."""
 
 
 class Dataset(Protocol):

@@ -215,7 +215,7 @@ def _unforeseen(error: Exception) -> Exception:
 def _check_of(experiment: Experiment, spec: ComponentSpec, build: Callable[..., Any], facts: Facts) -> Check:
     """The contract check of a component's kind, with the data's own facts."""
     channels, classes, exclusive = facts.channels, facts.classes, facts.exclusive
-    recipe = experiment.recipe
+    recipe, names = experiment.recipe, experiment.classes
     several = min(4, recipe.train.batch_size)
     seeds = itertools.count(recipe.seed)
 
@@ -254,6 +254,6 @@ def _check_of(experiment: Experiment, spec: ComponentSpec, build: Callable[..., 
         "optimizer": lambda _: testing.check_optimizer(build),
         "schedule": schedule,
         "metric": metric,
-        "postprocess": lambda size: testing.check_postprocess(build(), classes=classes, size=size),
+        "postprocess": lambda size: testing.check_postprocess(build(classes=names), classes=classes, size=size),
     }
     return checks[spec.kind]

@@ -21,9 +21,10 @@ from gisegkit.data.store.store import Store
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.errors import DataError
 from gisegkit.plugins import Plugins
+from gisegkit.recipe.per_class import per_class
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import Owner, Registries
-from gisegkit.types import Dataset, Metric, silent
+from gisegkit.types import Dataset, Metric, refuse_unknown_stage, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +89,50 @@ class ExperimentData:
     def classes(self) -> tuple[str, ...]:
         """Names of the K classes."""
         return tuple(self.dataset.classes)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Of each class, the probability from which a pixel belongs to it.
+
+        Raises:
+            DataError: if the recipe names a class that the data do not have, or leaves one out.
+        """
+        return self._per_class("threshold")
+
+    @property
+    def presence(self) -> tuple[float, ...]:
+        """Of each class, the probability that a slice must reach somewhere.
+
+        Raises:
+            DataError: as of ``thresholds``.
+        """
+        return self._per_class("presence")
+
+    @cached_property
+    def postprocess(self) -> tuple[Any, ...]:
+        """The post-processing steps, in the recipe's order.
+
+        Raises:
+            ComponentError: if a step cannot be built or has an unknown stage; names place, step and plugin.
+            DataError: if a parameter is for a class that there is not.
+        """
+        steps = tuple(self.build(spec, classes=self.classes) for spec in self.recipe.postprocess)
+        for spec, step in zip(self.recipe.postprocess, steps, strict=True):
+            refuse_unknown_stage(step, f"{spec.place}: postprocess {spec.name!r} of {self.owner(spec)}")
+        return steps
+
+    def check_decision(self) -> None:
+        """See that thresholds and post-processing fit the classes, before anything is predicted.
+
+        Raises:
+            ComponentError, DataError: as of ``thresholds`` and ``postprocess``.
+        """
+        _ = self.thresholds, self.presence, self.postprocess
+
+    def _per_class(self, key: str) -> tuple[float, ...]:
+        place = f"{self.recipe.source}: evaluate.{key}".removeprefix(": ")
+        values: tuple[float, ...] = per_class(getattr(self.recipe.evaluate, key), self.classes, key=place)
+        return values
 
     def keep_split(self, split: pd.DataFrame) -> None:
         """Take the parts of a run that is resumed, columns id and part, instead of drawing folds."""
@@ -156,10 +201,13 @@ class ExperimentData:
 
         Raises:
             RecipeError: if the recipe monitors a score that there will not be.
-            DataError: if a metric measures in mm and the data have no spacing; for training, as of ``split``.
-            ComponentError: if a loss for exclusive classes meets classes that may overlap.
+            DataError: if a metric measures in mm and the data have no spacing, or a threshold is for a class that there
+                is not; for training, as of ``split``.
+            ComponentError: if a post-processing step is not usable, or a loss for exclusive classes meets classes that
+                may overlap.
         """
         refuse_unmeasured(self.metrics, self.dataset.table, place=str(self.recipe.dataset.place))
+        self.check_decision()
         for line in getattr(self.dataset, "notes", ()):
             self.console.note(line)
         if training and not self._checked:

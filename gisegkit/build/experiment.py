@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.errors import RunError
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
-from gisegkit.types import Progress, refuse_unknown_stage
+from gisegkit.runs.decision_file import StoredDecision
+from gisegkit.types import Progress
 
 TRAINING_PARTS = ("assembled", "optimizer", "schedule", "samples", "sampler", "resident")
 """What takes memory only while training."""
@@ -84,12 +86,17 @@ class Experiment(ExperimentData):
         """The network on the device: as the recipe starts it, which is said, or to be filled with expected weights."""
         return to_device(started_network(self, settled=self._facts is not None), self.recipe, self.device)
 
-    def load(self, weights: Mapping[str, Any]) -> None:
+    def load(self, weights: Mapping[str, Any], decision: Path | None = None) -> None:
         """Take over a run's ``best.pt``.
+
+        Args:
+            decision: the run's ``decision.json``, which must be for the same classes; it need not be there.
 
         Raises:
             RunError: if it is not of this network or of these data, or a weight is not finite.
         """
+        if decision is not None and decision.is_file():
+            StoredDecision.read(decision).verify(decision, weights["facts"]["classes"], exclusive=self.exclusive)
         if self._loaded is not weights:
             self.expect(weights["facts"])
             load_best(self.model, weights)
@@ -158,15 +165,12 @@ class Experiment(ExperimentData):
 
     @cached_property
     def decision(self) -> Decision:
-        """Probabilities to masks: the threshold and the post-processing steps.
+        """Probabilities to masks: thresholds, presence and the post-processing steps.
 
         Raises:
-            ComponentError: if a step works on a stage that does not exist; names place, step and plugin.
+            ComponentError, DataError: as of ``check_decision``.
         """
-        steps = [self.build(spec) for spec in self.recipe.postprocess]
-        for spec, step in zip(self.recipe.postprocess, steps, strict=True):
-            refuse_unknown_stage(step, f"{spec.place}: postprocess {spec.name!r} of {self.owner(spec)}")
-        return Decision(self.recipe.evaluate.threshold, tuple(steps), exclusive=self.exclusive)
+        return Decision(self.thresholds, self.postprocess, exclusive=self.exclusive, presence=self.presence)
 
     @property
     def exclusive(self) -> bool:

@@ -49,15 +49,18 @@ def look(data: ExperimentData) -> Found:
     """List and split the data, and see whether the recipe's metrics fit them.
 
     Raises:
-        DataError: if there are no data, they cannot be split as the recipe says, or a metric in mm lacks the spacing.
+        DataError: if there are no data, they cannot be split as the recipe says, a metric in mm lacks the spacing, or
+            a threshold is for a class that there is not.
         RecipeError: if the recipe monitors a score that there will not be.
-        ComponentError: if a loss for exclusive classes meets classes that may overlap.
+        ComponentError: if a post-processing step cannot be used, or a loss for exclusive classes meets classes that may
+            overlap.
     """
     from gisegkit.build.dataset import stack_warnings
     from gisegkit.data.spacing import refuse_unmeasured
 
     recipe, dataset = data.recipe, data.dataset
     refuse_unmeasured(data.metrics, dataset.table, place=recipe.dataset.place)
+    data.check_decision()
     direction_of_monitor(recipe, data.metrics, dataset.classes)
     refuse_overlaps(recipe, data.registries, dataset)
     train, validation = data.split

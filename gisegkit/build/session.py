@@ -26,4 +26,6 @@ class Session(Console):
     ) -> tuple[RunDir, Experiment]:
         """A finished run and its experiment, with other settings if some are given; see ``outputs.open_run``."""
         run, recipe = outputs.open_run(path, self.plugins.registries, root=root, overrides=overrides, command=command)
+        for line in recipe.notes:
+            self.say(line)
         return run, self.experiment(recipe)

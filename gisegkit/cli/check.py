@@ -171,9 +171,14 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
         *_steps(recipe, found, command),
         *([f"starts from the best weights of the run {train.init_from}"] if train.init_from else []),
         f"best epoch by {recipe.monitor}, validated every {every} at native size on whole scans",
-        f"masks where the probability is at least {recipe.evaluate.threshold:g}",
+        f"masks where the probability is at least {show(recipe.evaluate.threshold)}{_presence(recipe)}",
     ]
     return lines
+
+
+def _presence(recipe: Recipe) -> str:
+    presence = recipe.evaluate.presence
+    return f", in slices where its maximum is at least {show(presence)}" if presence else ""
 
 
 def _steps(recipe: Recipe, found: Found | None, command: str) -> list[str]:

@@ -72,7 +72,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "nsd": "metrics.surface_metrics:NSD",
     },
     "postprocess": {
-        "min_area": "postprocess:MinArea",
+        "min_area": "postprocess.islands:MinArea",
+        "largest_component": "postprocess.islands:LargestComponent",
+        "fill_holes": "postprocess.islands:FillHoles",
+        "continuity": "postprocess.continuity:Continuity",
     },
     "tracker": {
         "csv": "trackers:CSVTracker",

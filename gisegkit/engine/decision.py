@@ -6,9 +6,10 @@ the CPU, slices are decided in threads of their own, and steps that work on a wh
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,69 +21,135 @@ from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, refuse_un
 
 
 class Postprocess(Protocol):
-    """What a ``[[postprocess]]`` component returns: ``[D, H, W, K]`` to the same; its stage is one of STAGES."""
+    """What a ``[[postprocess]]`` component returns: ``[D, H, W, K]`` to the same; its stage is one of STAGES.
+
+    One with an attribute ``unit`` that is ``"slice"`` treats every slice by itself. It is called with one slice at a
+    time, ``[1, H, W, K]``, maybe by several threads at once. Any other is called with whole scans, one after another.
+    """
 
     stage: str
 
     def __call__(self, scan: AnyArray) -> AnyArray: ...
 
 
+def _by_slice(step: Postprocess) -> bool:
+    return getattr(step, "unit", "scan") == "slice"
+
+
 @dataclass(frozen=True)
 class Decision:
-    """How probabilities become masks: their post-processing, the threshold, post-processing of masks.
+    """How probabilities become masks: post-processing of them, thresholds, presence, post-processing of masks.
 
     Attributes:
-        threshold: probability from which a pixel belongs to a class; with exclusive, of the class against background
-            alone, so that 0.5 takes the most probable of classes and background.
+        threshold: probability from which a pixel belongs to a class; of all classes, or of each. With exclusive, of the
+            class against background alone, so that 0.5 takes the most probable of classes and background.
+        steps: post-processing, in the recipe's order.
         exclusive: whether a pixel belongs to one class at most.
+        presence: a class stays in a slice only where its highest probability there is at least this; of all classes, or
+            of each. 0 keeps all.
 
     Raises:
         ComponentError: if a step's stage is none of STAGES: it would never be called.
     """
 
-    threshold: float
+    threshold: float | Sequence[float]
     steps: tuple[Postprocess, ...] = ()
     exclusive: bool = False
+    presence: float | Sequence[float] = 0.0
 
     def __post_init__(self) -> None:
         for step in self.steps:
             refuse_unknown_stage(step, f"post-processing step {type(step).__module__}.{type(step).__qualname__}")
 
+    @cached_property
+    def _cutoffs(self) -> tuple[FloatArray, FloatArray | None]:
+        """Threshold and presence in the precision of the probabilities; None if every class stays."""
+        presence = np.asarray(self.presence, np.float32)
+        return np.asarray(self.threshold, np.float32), presence if presence.any() else None
+
+    @cached_property
+    def _before(self) -> tuple[Postprocess, ...]:
+        """The steps on probabilities."""
+        return tuple(step for step in self.steps if step.stage == "probabilities")
+
+    @cached_property
+    def _after(self) -> tuple[tuple[Postprocess, ...], tuple[Postprocess, ...]]:
+        """The steps on masks: those that can be taken slice by slice, and from the first that cannot."""
+        steps = [step for step in self.steps if step.stage == "masks"]
+        first = next((at for at, step in enumerate(steps) if not _by_slice(step)), len(steps))
+        return tuple(steps[:first]), tuple(steps[first:])
+
     @property
     def needs_probabilities(self) -> bool:
         """Whether a step wants the probabilities of a whole scan."""
-        return any(step.stage == "probabilities" for step in self.steps)
+        return not all(map(_by_slice, self._before))
 
     @property
     def needs_scan(self) -> bool:
         """Whether a step wants a whole scan, its probabilities or its masks."""
-        return bool(self.steps)
+        return self.needs_probabilities or bool(self._after[1])
 
     def __call__(self, probabilities: FloatArray) -> BoolArray:
         """A scan, ``[D, H, W, K]`` float in [0, 1] to bool."""
-        for step in self.steps:
-            if step.stage == "probabilities":
-                probabilities = step(probabilities)
+        for step in self._before:
+            probabilities = step(probabilities)
         masks = new_array(probabilities.shape, np.bool_)
         for mask, values in zip(masks, probabilities, strict=True):
-            mask[...] = self.cut(values)  # slice by slice, since what it computes on the way is larger than the scan
+            mask[...] = self._masks(values)  # slice by slice, since what is computed on the way is larger than the scan
         return self.finish(masks)
 
+    def slice(self, probabilities: FloatArray) -> BoolArray:
+        """One slice, ``[H, W, K]`` float in [0, 1] to bool, through all steps that can be taken slice by slice."""
+        for step in self._before:
+            probabilities = step(probabilities[None])[0]
+        return self._masks(probabilities)
+
+    def _masks(self, probabilities: FloatArray) -> BoolArray:
+        masks: BoolArray = self._stepped(self.cut(probabilities)[None], self._after[0])[0]
+        return masks
+
     def cut(self, probabilities: FloatArray) -> BoolArray:
-        """One slice, ``[H, W, K]`` float in [0, 1] to bool: the threshold alone."""
+        """One slice, ``[H, W, K]`` float in [0, 1] to bool: thresholds and presence alone."""
+        threshold, presence = self._cutoffs
         if not self.exclusive:
-            return np.asarray(probabilities >= self.threshold)
-        probabilities = np.ascontiguousarray(probabilities)  # the order of a sum depends on it, and so its last bit
-        background = 1 - probabilities.sum(-1, keepdims=True)
-        first = probabilities.argmax(-1)[..., None] == np.arange(probabilities.shape[-1])
-        return np.asarray(first & (probabilities >= self.threshold * (probabilities + background)))
+            masks = np.asarray(probabilities >= threshold)
+        else:
+            probabilities = np.ascontiguousarray(
+                probabilities
+            )  # the order of a sum, and so its last bit, depends on it
+            background = 1 - probabilities.sum(-1, keepdims=True)
+            first = probabilities.argmax(-1)[..., None] == np.arange(probabilities.shape[-1])
+            masks = np.asarray(first & (probabilities >= threshold * (probabilities + background)))
+        return masks if presence is None else masks & (probabilities.max((0, 1)) >= presence)
 
     def finish(self, masks: BoolArray) -> BoolArray:
-        """The masks of a scan, ``[D, H, W, K]`` bool, through the steps that work on masks."""
-        for step in self.steps:
-            if step.stage == "masks":
-                masks = step(masks)
+        """The masks of a scan, ``[D, H, W, K]`` bool, through the steps that want the whole scan, and those after."""
+        return self._stepped(masks, self._after[1])
+
+    def _stepped(self, masks: BoolArray, steps: Iterable[Postprocess]) -> BoolArray:
+        for step in steps:
+            stepped = step(masks)
+            masks = one_class(masks, stepped) if self.exclusive else stepped
         return masks
+
+
+def one_class(before: BoolArray, after: BoolArray) -> BoolArray:
+    """Take back what a step did to pixels that belong to several of exclusive classes after it.
+
+    Args:
+        before: ``[D, H, W, K]``, one class a pixel at most.
+        after: the same after a step, such as one that fills holes in which there is another class.
+
+    Returns:
+        ``after``; a pixel with several classes has the one that it had before, else the first of them.
+    """
+    for d in range(len(after)):
+        several = after[d].sum(-1) > 1
+        if several.any():
+            had = before[d][several]
+            first = after[d][several].argmax(-1)[:, None] == np.arange(after.shape[-1])
+            after[d][several] = np.where(had.any(-1, keepdims=True), had, first)
+    return after
 
 
 @dataclass
@@ -173,8 +240,8 @@ def slices_of(scan: Scan) -> Generator[DecidedSlice]:
 def _cut(
     scan: Iterable[SliceProbabilities], decision: Decision, threads: int
 ) -> Generator[tuple[SliceProbabilities, BoolArray]]:
-    """Slices with their masks; several threads may cut at once."""
-    return threaded_map(lambda item: (item, decision.cut(item.values)), scan, threads=threads, ahead=threads)
+    """Slices with their masks; several threads may decide at once."""
+    return threaded_map(lambda item: (item, decision.slice(item.values)), scan, threads=threads, ahead=threads)
 
 
 @dataclass

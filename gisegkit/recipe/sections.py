@@ -120,11 +120,15 @@ class Evaluate:
 
     Args:
         batch_size: slices on the device at once, in validation, evaluation and prediction.
-        threshold: probability from which a pixel belongs to a class.
+        threshold: probability from which a pixel belongs to a class: one number, or a table by class name,
+            { stomach = 0.4, default = 0.5 }.
+        presence: a class stays in a slice only where its highest probability there is at least this; one number, or a
+            table by class name. 0 keeps all.
     """
 
     batch_size: Annotated[int, AtLeast(1)] = 64
-    threshold: Annotated[float, Between(0, 1)] = 0.5
+    threshold: Annotated[float, Between(0, 1)] | dict[str, Annotated[float, Between(0, 1)]] = 0.5
+    presence: Annotated[float, Between(0, 1)] | dict[str, Annotated[float, Between(0, 1)]] = 0.0
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ KINDS: dict[str, Kind] = {
             "a torch learning rate scheduler, stepped once an optimizer step",
         ),
         Kind("metric", True, {}, "scans [D, H, W, K] to values per slice or scan and class"),
-        Kind("postprocess", True, {}, "probabilities or masks of a scan to the same"),
+        Kind("postprocess", True, {"classes": "the dataset"}, "probabilities or masks of a scan to the same"),
         Kind("tracker", True, {"folder": "the run folder"}, "receives each epoch's report and the final summary"),
     )
 }

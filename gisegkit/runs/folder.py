@@ -6,6 +6,7 @@ split.csv         which slice trained, validated, or was not labelled
 metrics.jsonl     one line an epoch
 last.pt           everything needed to go on after the last epoch
 best.pt           the weights of the best epoch, with classes and channels
+decision.json     how probabilities become masks: thresholds, presence and post-processing
 evaluation/       scores.json and the tables by class, scan and slice
 predictions/      submission.csv
 preview.png       slices with truth and prediction outlined
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 START = ("environment.json", "split.csv", "DEMO.txt")
 """What is written before recipe.toml when a run is made."""
 FILES = (
-    *(*START, "recipe.toml", "metrics.jsonl", "last.pt", "best.pt", "preview.png", "report.html"),
-    *("scores.json", "by_class.csv", "by_scan.csv", "by_slice.csv", "submission.csv"),
+    *(*START, "recipe.toml", "metrics.jsonl", "last.pt", "best.pt", "decision.json"),
+    *("preview.png", "report.html", "scores.json", "by_class.csv", "by_scan.csv", "by_slice.csv", "submission.csv"),
 )
 """The names that gisegkit gives to files in a run folder and the folders in it."""
 
@@ -54,6 +55,7 @@ class RunDir:
         self.evaluation = path / "evaluation"
         self.predictions = path / "predictions"
         self.submission = self.predictions / "submission.csv"
+        self.decision = path / "decision.json"
         self.preview = path / "preview.png"
         self.report = path / "report.html"
         self.trackers = path / "trackers"

@@ -22,6 +22,7 @@ from gisegkit.recipe.differences import Difference, differences
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
+from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.files import jsonable
 from gisegkit.runs.folder import RunDir
 
@@ -62,7 +63,7 @@ def open_run(
     overrides: Sequence[str] = (),
     command: str = "evaluate",
 ) -> tuple[RunDir, Recipe]:
-    """A finished run and its recipe, with other settings where some are given.
+    """A finished run and its recipe, with its ``decision.json``, and with other settings where some are given.
 
     Args:
         root: where the data are now; short for ``dataset.root``.
@@ -70,7 +71,7 @@ def open_run(
         command: which of ``evaluate`` and ``predict`` uses them.
 
     Raises:
-        RunError: if there is no run.
+        RunError: if there is no run, or its ``decision.json`` is damaged.
         RecipeError: if its recipe cannot be used here, or a setting has no effect on the command.
     """
     run = RunDir.open(path)
@@ -80,7 +81,25 @@ def open_run(
     refuse_settings_without_effect(sets, command)
     if any(text.startswith("metric") for text in sets):
         sets.append('train.monitor=""')  # which may name a metric that is replaced; nothing is trained any more
-    return run, load_recipe(run.recipe, registries=registries, overrides=sets)
+    preset = decided_otherwise(run, registries)
+    recipe = load_recipe(run.recipe, registries=registries, overrides=sets, preset=preset)
+    if preset:
+        keys = " and ".join(key for key, _, _ in preset)
+        note = f"{run.decision} differs from the run's recipe in {keys}; the file counts"
+        recipe = replace(recipe, notes=(*recipe.notes, note))
+    return run, recipe
+
+
+def decided_otherwise(run: RunDir, registries: Registries) -> list[tuple[str, Any, str]]:
+    """(key, value, origin) of what ``decision.json`` says otherwise than the run's recipe; none without the file.
+
+    Raises:
+        RunError: if it is damaged.
+    """
+    if not run.decision.is_file():
+        return []
+    stored = StoredDecision.read(run.decision)
+    return stored.presets(load_recipe(run.recipe, registries=registries), run.decision)
 
 
 def refuse_settings_without_effect(overrides: Iterable[str], command: str) -> None:

@@ -173,6 +173,8 @@ class Run:
         self.overrides = tuple(overrides)
         folder, self.recipe = open_run(path, session.plugins.registries, overrides=self.overrides, command="predict")
         self.path = folder.path
+        for line in self.recipe.notes:
+            session.say(line)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -202,7 +204,8 @@ class Run:
         """The network with its best weights, built once."""
         run, registries = RunDir(self.path), self.session.plugins.registries
         own = read_recipe(run.recipe, registries=registries) if self.overrides else self.recipe
-        return InMemory(self.recipe, run.weights(), slices=own.input.slices, session=self.session)
+        weights, slices = run.weights(), own.input.slices
+        return InMemory(self.recipe, weights, slices=slices, decision=run.decision, session=self.session)
 
 
 class InMemory(Experiment):
@@ -212,13 +215,16 @@ class InMemory(Experiment):
         recipe: the run's, maybe with other settings.
         weights: what ``best.pt`` holds.
         slices: ``input.slices`` of the training.
+        decision: the run's ``decision.json``.
         session: plugins and device.
 
     Raises:
         RunError: if the weights do not fit the recipe.
     """
 
-    def __init__(self, recipe: Recipe, weights: Mapping[str, Any], *, slices: int, session: Session) -> None:
+    def __init__(
+        self, recipe: Recipe, weights: Mapping[str, Any], *, slices: int, decision: Path, session: Session
+    ) -> None:
         alone = replace(recipe, train=replace(recipe.train, workers=0))  # arrays need no processes that read them
         super().__init__(alone, session.plugins.registries, console=session)
         facts = weights["facts"]
@@ -229,7 +235,7 @@ class InMemory(Experiment):
                 "does not divide; one of the two files was changed: restore it from a copy of the run"
             )
         self.dataset = Arrays([], tuple(facts["classes"]))
-        self.load(weights)
+        self.load(weights, decision)
 
     @property
     def channels(self) -> int:

@@ -66,7 +66,7 @@ def evaluate(
     if out is not None:
         check_new_folder(out, run)
     weights = run.weights() if weights is None else weights
-    experiment.load(weights)
+    experiment.load(weights, run.decision)
     experiment.check_data(training=False)
     experiment.look_at_store()
     part = scored_part(run.verified_split(weights["facts"]), experiment.dataset.table)
@@ -111,6 +111,7 @@ def _content(
         "weights": weights.get("digest", ""),
         "changes": [str(item) for item in changed],
         "threshold": recipe.evaluate.threshold,
+        "presence": recipe.evaluate.presence,
         **about,
         "scores": board.scores(),
         "conventions": board.conventions,

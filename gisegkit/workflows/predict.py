@@ -82,7 +82,7 @@ def predict(
     if out is not None:
         check_submission_file(out, run)
     weights = run.weights() if weights is None else weights
-    experiment.load(weights)
+    experiment.load(weights, run.decision)
     experiment.check_data(training=False)
     experiment.look_at_store()
     table = experiment.dataset.table

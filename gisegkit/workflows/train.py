@@ -15,8 +15,10 @@ from gisegkit.engine.training import Training
 from gisegkit.errors import ComponentError, Interrupted, parameters
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.checkpoints import loads_again
+from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.environment import describe_environment
 from gisegkit.runs.folder import RunDir
+from gisegkit.runs.outputs import decided_otherwise
 from gisegkit.types import EpochReport
 from gisegkit.workflows.epochs import Watch, kept_epoch
 from gisegkit.workflows.resume import Kept, keep_micro_batches, look_up, note_resume
@@ -96,12 +98,26 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
     assembled = experiment.assembled
     verify_states(experiment, _states(assembled.training))
     run = _record_start(experiment, out, kept, assembled)
+    keep_decision(run, experiment)
     if kept is not None and state is not None:
         state = keep_micro_batches(kept.state or {}, assembled.training, experiment, run)
         experiment.console.say(f"resuming after epoch {state['epoch']} of {experiment.recipe.train.epochs}")
     table, split = experiment.dataset.table, experiment.split
     parts = kept.split if kept else split_table(table, *split)
     return Begun(run, state, {**experiment.facts, "split": split_digest(parts)}, later)
+
+
+def keep_decision(run: RunDir, experiment: Experiment) -> None:
+    """Write ``decision.json`` as the recipe says, unless the run has one; says where that differs from the recipe."""
+    if not run.decision.is_file():
+        stored = StoredDecision.of_recipe(experiment.recipe, experiment.classes, exclusive=experiment.exclusive)
+        run.write_json(run.decision.name, stored.as_dict())
+    elif differing := decided_otherwise(run, experiment.registries):
+        keys = " and ".join(key for key, _, _ in differing)
+        experiment.console.say(
+            f"{run.decision} differs from the recipe in {keys}: training and giseg run decide as the recipe says, "
+            "giseg evaluate and giseg predict as the file says"
+        )
 
 
 def _slices_later(experiment: Experiment) -> int:

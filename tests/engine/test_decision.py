@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from gisegkit.build.experiment import Experiment
-from gisegkit.components.postprocess import MinArea
-from gisegkit.engine.decision import Decision, decide_scans, decide_slices, slices_of
+from gisegkit.components.postprocess.islands import MinArea
+from gisegkit.engine.decision import Decision, decide_scans, decide_slices, one_class, slices_of
 from gisegkit.engine.predictor import ScanProbabilities, SliceProbabilities, probabilities_of
 from gisegkit.errors import ComponentError
 from gisegkit.plugins import load_plugins
@@ -157,7 +157,12 @@ def test_slices_and_scans_are_decided_alike(steps, threads, exclusive, kept):
     for item, other in zip(slices, chain.from_iterable(map(slices_of, scans)), strict=True):
         values = slice_of(item.row).values
         expected = Decision(0.4, exclusive=exclusive).cut(values)
-        assert np.array_equal(item.prediction, ~expected if any(isinstance(s, Invert) for s in steps) else expected)
+        if any(isinstance(step, Invert) for step in steps):
+            had = expected.copy()
+            expected = ~had
+            if exclusive:  # a pixel of no class would get both, and so gets the first
+                expected[~had.any(-1)] = [True, False]
+        assert np.array_equal(item.prediction, expected)
         assert np.array_equal(item.prediction, other.prediction)
         for found in (item, other):
             assert (found.truth is None) == (item.scan == "c")
@@ -204,3 +209,91 @@ def test_the_slices_of_a_scan_come_once():
     other.skip()
     with pytest.raises(RuntimeError, match="gone by"):
         other.whole()
+
+
+# --- classes by themselves, and slices by themselves ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_each_class_may_have_a_threshold_of_its_own(exclusive):
+    values = np.random.default_rng(1).dirichlet(np.ones(4), (9, 7)).astype(np.float32)[..., :3]
+    found = Decision((0.2, 0.5, 0.3), exclusive=exclusive).cut(values)
+    for k, threshold in enumerate((0.2, 0.5, 0.3)):
+        assert np.array_equal(found[..., k], Decision(threshold, exclusive=exclusive).cut(values)[..., k])
+    assert np.array_equal(
+        Decision((0.4, 0.4, 0.4), exclusive=exclusive).cut(values), Decision(0.4, exclusive=exclusive).cut(values)
+    )
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("steps", STEPS[::2])
+def test_a_class_stays_in_a_slice_only_where_it_is_present(exclusive, steps):
+    """The highest probabilities are 0.5 and 0.45; a presence that is just reached keeps the class."""
+    values = np.full((2, 4, 5, 2), 0.25, np.float32)
+    values[0, 1, 1] = 0.5, 0.1
+    values[1, 2, 2] = 0.1, 0.45
+    plain = Decision(0.2, steps, exclusive=exclusive)(values)
+    assert plain.any((1, 2)).tolist() == [[True, not exclusive], [True, True]]
+    found = Decision(0.2, steps, exclusive=exclusive, presence=(0.5, 0.45))(values)
+    assert found.any((1, 2)).tolist() == [[True, False], [False, True]]
+    assert np.array_equal(found[0, ..., 0], plain[0, ..., 0]) and np.array_equal(found[1, ..., 1], plain[1, ..., 1])
+    assert not Decision(0.2, steps, exclusive=exclusive, presence=0.51)(values).any()
+    assert np.array_equal(Decision(0.2, steps, exclusive=exclusive, presence=0.25)(values), plain)
+
+
+class Seen:
+    """Takes the first row of each slice away, and remembers the depths that it was called with."""
+
+    def __init__(self, stage, unit):
+        self.stage, self.unit, self.depths = stage, unit, []
+
+    def __call__(self, name):
+        self.depths.append(len(name))
+        result = name.copy()
+        result[:, 0] = 0
+        return result
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+@pytest.mark.parametrize(
+    ("units", "depths"),
+    [
+        ("slice slice", [[1] * 9, [1] * 9]),
+        ("scan slice", [[4, 2, 3], [4, 2, 3]]),  # after a scan there is a scan
+        ("slice scan", [[1] * 9, [4, 2, 3]]),
+    ],
+)
+@pytest.mark.parametrize("decide", [decide_scans, decide_slices])
+def test_a_step_of_slices_is_called_slice_by_slice(units, depths, threads, decide):
+    steps = tuple(Seen("masks", unit) for unit in units.split())
+    decision = Decision(0.4, steps)
+    assert decision.needs_scan == ("scan" in units) and not decision.needs_probabilities
+    for item in decide(stream(), decision, threads=threads):
+        rows = [item.row] if decide is decide_slices else item.rows
+        expected = np.stack([slice_of(row).values for row in rows]) >= 0.4
+        expected[:, 0] = False
+        assert np.array_equal(item.prediction, expected.squeeze(0) if decide is decide_slices else expected)
+    assert [step.depths for step in steps] == depths
+
+
+def test_probabilities_of_a_scan_are_only_for_steps_of_scans():
+    by_slice, by_scan = Seen("probabilities", "slice"), Seen("probabilities", "scan")
+    for step, whole in ((by_slice, False), (by_scan, True)):
+        decision = Decision(0.4, (step,))
+        assert decision.needs_probabilities == decision.needs_scan == whole
+        found = np.concatenate([scan.prediction for scan in decide_scans(stream(), decision)])
+        expected = np.stack([slice_of(row).values for row in range(9)]) >= 0.4
+        expected[:, 0] = False
+        assert np.array_equal(found, expected)
+    assert by_slice.depths == [1] * 9 and by_scan.depths == [4, 2, 3]
+
+
+def test_what_a_step_fills_takes_no_pixel_of_another_exclusive_class():
+    before = np.zeros((2, 1, 4, 3), bool)
+    before[0, 0, 1, 2] = True  # has the last class
+    after = before.copy()
+    after[0, 0, 1, 0] = after[0, 0, 2, 1] = after[1, 0, 3, 1:] = True
+    expected = before.copy()
+    expected[0, 0, 2, 1] = True  # nothing was there
+    expected[1, 0, 3, 1] = True  # the first of two
+    assert np.array_equal(one_class(before, after), expected)

@@ -178,3 +178,24 @@ def test_postprocess_that_changes_its_input_is_found():
 
     with pytest.raises(ContractError, match="in place"):
         check_postprocess(Clear())
+
+
+def test_postprocess_of_slices_that_looks_beyond_them_is_found():
+    class Share:
+        """Keeps what the slice before has as well; in the first slice, everything."""
+
+        stage = "masks"
+        unit = "slice"
+
+        def __call__(self, scan):
+            result = scan.copy()
+            result[1:] &= scan[:-1]
+            return result
+
+    with pytest.raises(ContractError, match='unit is "slice", and a slice by itself gives another result'):
+        check_postprocess(Share())
+    Share.unit = "scan"
+    check_postprocess(Share())
+    Share.unit = "slices"
+    with pytest.raises(ContractError, match="unit is 'slices', not 'slice' or 'scan'"):
+        check_postprocess(Share())

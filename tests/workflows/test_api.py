@@ -191,7 +191,8 @@ def test_a_checkpoint_that_does_not_fit_the_recipe_is_refused(finished, session)
     weights = finished[0].weights()
     wrong = {**weights, "facts": {**weights["facts"], "channels": 8}}
     with pytest.raises(RunError, match=r"network for 8 channels, which the run's input.slices = 3"):
-        api.InMemory(load_recipe(finished[0].recipe), wrong, slices=3, session=session)
+        decision = finished[0].decision
+        api.InMemory(load_recipe(finished[0].recipe), wrong, slices=3, decision=decision, session=session)
 
 
 def test_settings_that_do_not_fit_the_network_are_refused(finished):

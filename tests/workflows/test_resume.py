@@ -453,7 +453,8 @@ def test_a_folder_that_cannot_be_made_is_one_line(toy):
 
 def test_a_kill_before_the_recipe_is_written_blocks_nothing(toy):
     out = toy.path.parent / "again"
-    shutil.copytree(toy.path, out, ignore=lambda *_: ["recipe.toml", "last.pt", "best.pt", "metrics.jsonl"])
+    later = ["recipe.toml", "decision.json", "last.pt", "best.pt", "metrics.jsonl"]
+    shutil.copytree(toy.path, out, ignore=lambda *_: later)
     (out / ".lock").write_text("{}")
     assert RunDir.is_free(out)
     with pytest.raises(RunError, match="no run folder"):

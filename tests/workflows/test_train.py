@@ -37,6 +37,7 @@ def test_run_folder_is_complete(finished):
         "metrics.jsonl",
         "last.pt",
         "best.pt",
+        "decision.json",
         "evaluation/scores.json",
         "evaluation/recipe.toml",
         "evaluation/by_class.csv",
