@@ -19,6 +19,7 @@ from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData, Rows
 from gisegkit.build.network import load_best, make_source, started_network, to_device
 from gisegkit.build.training import Assembled, assemble
+from gisegkit.build.views import with_views
 from gisegkit.data.loaders import Augmentation, EpochSampler, Input, TrainingSet
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
@@ -180,24 +181,40 @@ class Experiment(ExperimentData):
         return any(getattr(loss, "activation", "") == "softmax" for loss in loaded)
 
     @cached_property
-    def predictor(self) -> Predictor:
-        """Images to probabilities: the network."""
+    def network_predictor(self) -> NetworkPredictor:
+        """Images to probabilities by the network alone, as validation during training takes them."""
         layout = self.recipe.train.channels_last
         return NetworkPredictor(self.model, self.device, exclusive=self.exclusive, channels_last=layout)
 
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Images to probabilities as evaluation and prediction take them: with test-time augmentation, if there is any.
+
+        Raises:
+            ComponentError: if the network refuses the size of a view.
+        """
+        return with_views(self)
+
     def probabilities(
-        self, rows: Rows, *, label: str, progress: Progress, source: Input | None = None
+        self,
+        rows: Rows,
+        *,
+        label: str,
+        progress: Progress,
+        source: Input | None = None,
+        predictor: Predictor | None = None,
     ) -> Generator[ScanProbabilities]:
         """Predict the rows scan by scan, with at most as many slices at once as a training step was planned for.
 
         Args:
             source: of the slices; default the recipe's data.
+            predictor: default ``self.predictor``.
         """
         assembled, train = self.__dict__.get("assembled"), self.recipe.train
         planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
         batch_size = self.recipe.evaluate.batch_size
         return predict_scans(
-            self.predictor,
+            predictor or self.predictor,
             source or self.source,
             rows,
             batch_size=min(batch_size, planned or batch_size),
@@ -223,8 +240,9 @@ class Experiment(ExperimentData):
         return decide_slices(predicted, self.decision, threads=self.device.threads, probabilities=probabilities)
 
     def score(self, rows: Rows, progress: Progress) -> Scoreboard:
-        """The scores of whole scans at native size."""
+        """The scores of whole scans at native size, without test-time augmentation, as training sees them."""
         board = Scoreboard(self.metrics, self.classes)
-        scans = self.scans(rows, label="validate", progress=progress)
+        predicted = self.probabilities(rows, label="validate", progress=progress, predictor=self.network_predictor)
+        scans = decide_scans(predicted, self.decision, threads=self.device.threads)
         deque(score_scans(scans, board, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them
         return board

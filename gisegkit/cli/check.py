@@ -172,6 +172,7 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
         *([f"starts from the best weights of the run {train.init_from}"] if train.init_from else []),
         f"best epoch by {recipe.monitor}, validated every {every} at native size on whole scans",
         f"masks where the probability is at least {show(recipe.evaluate.threshold)}{_presence(recipe)}",
+        *([f"evaluated and predicted as the mean with {', '.join(recipe.predict.tta)}"] if recipe.predict.tta else []),
     ]
     return lines
 

@@ -16,6 +16,7 @@ from gisegkit.recipe.renamed import new_key, new_value
 from gisegkit.recipe.requirements import unmet
 from gisegkit.recipe.sections import SECTIONS, ComponentSpec, Recipe
 from gisegkit.recipe.text import Document, Path, header_of
+from gisegkit.recipe.tta import mistakes as tta_mistakes
 from gisegkit.registry.annotations import ValueType, parse_annotation, show
 from gisegkit.registry.kinds import KINDS, Component, Kind, Registries
 from gisegkit.registry.signatures import REQUIRED, Parameter, Signature, Unspoken
@@ -28,10 +29,8 @@ TOP: dict[str, ValueType] = {
 }
 DEFAULTS: dict[str, list[str]] = {"augmentation": ["none"], "schedule": ["constant"], "metric": ["dice"]}
 """Components that a recipe need not name."""
-
 LONGEST_NAME = 100
 """Characters of a recipe's name; file systems allow 255 bytes, and files beside the folder get longer names."""
-
 NEEDED = ("dataset", "model", "loss", "optimizer")
 LOSS_TYPES: dict[str, ValueType] = {
     "weight": parse_annotation("Annotated[float, AtLeast(0)]"),
@@ -246,8 +245,7 @@ class _Checker:
     def across(self, sections: Mapping[str, Any], components: Mapping[str, list[ComponentSpec]]) -> None:
         """What holds between keys."""
         split, train, input_ = sections["split"], sections["train"], sections["input"]
-        right = self.right
-        if split.fold >= split.folds and right("split.folds", "split.fold"):
+        if split.fold >= split.folds and self.right("split.folds", "split.fold"):
             valid = f"Valid: 0 to {split.folds - 1}, because split.folds = {split.folds}."
             self.note(("split", "fold"), f"split.fold = {split.fold}", valid)
         if input_.slices % 2 == 0:
@@ -255,9 +253,11 @@ class _Checker:
             self.note(("input", "slices"), f"input.slices = {input_.slices}", valid)
         for path, size in ((("train", "memory"), train.memory), (("input", "store_limit"), input_.store_limit)):
             self.size(path, size)
+        for found, remedy in tta_mistakes(sections["predict"].tta, input_.size):
+            self.note(("predict", "tta"), found, remedy)
         self.epochs(train.epochs, components["loss"])
         explicit = 0 if train.micro_batch == "auto" else train.micro_batch
-        if explicit > train.batch_size and right("train.batch_size", "train.micro_batch"):
+        if explicit > train.batch_size and self.right("train.batch_size", "train.micro_batch"):
             remedy = f"Valid: up to train.batch_size = {train.batch_size}; 0 is the whole batch."
             self.note(("train", "micro_batch"), f"train.micro_batch = {train.micro_batch}", remedy)
         names = [spec.name for spec in components["metric"]]

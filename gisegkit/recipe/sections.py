@@ -137,9 +137,12 @@ class Predict:
 
     Args:
         part: the slices to predict; auto is the unlabelled ones where the data have some, the validation fold else.
+        tta: test-time augmentation of evaluation and prediction: probabilities are the mean over the image and each of
+            these views: hflip, vflip, rot90 (three quarter turns), scale:0.9.
     """
 
     part: Literal["auto", "unlabelled", "validation", "all"] = "auto"
+    tta: tuple[str, ...] = ()
 
 
 LOSS_KEYS = COMMON_KEYS["loss"]

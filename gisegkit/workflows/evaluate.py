@@ -112,6 +112,7 @@ def _content(
         "changes": [str(item) for item in changed],
         "threshold": recipe.evaluate.threshold,
         "presence": recipe.evaluate.presence,
+        "tta": list(recipe.predict.tta),
         **about,
         "scores": board.scores(),
         "conventions": board.conventions,

@@ -12,6 +12,7 @@ from gisegkit.build.training import Assembled, verify_store
 from gisegkit.data.folds import split_digest, split_table
 from gisegkit.engine.fit import fit
 from gisegkit.engine.training import Training
+from gisegkit.engine.tta import views_of
 from gisegkit.errors import ComponentError, Interrupted, parameters
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.checkpoints import loads_again
@@ -93,7 +94,7 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
     later = 0 if alone else _slices_later(experiment)
     if state is not None:
         experiment.expect(state["facts"])
-    _ = experiment.model
+    _ = experiment.predictor  # refuses what test-time augmentation cannot do with the network
     experiment.prepare()
     assembled = experiment.assembled
     verify_states(experiment, _states(assembled.training))
@@ -121,10 +122,10 @@ def keep_decision(run: RunDir, experiment: Experiment) -> None:
 
 
 def _slices_later(experiment: Experiment) -> int:
-    """How many slices are evaluated and predicted after the training."""
+    """How many slices are evaluated and predicted after the training; each view of a slice counts as one."""
     name, rows = experiment.rows_to_predict()
-    validated = len(experiment.split.validation)
-    return validated + (validated if name == "validation" else len(rows))
+    validated, views = len(experiment.split.validation), 1 + len(views_of(experiment.recipe.predict.tta))
+    return views * (validated + (validated if name == "validation" else len(rows)))
 
 
 def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assembled: Assembled) -> RunDir:

@@ -105,15 +105,16 @@ def test_a_decision_of_another_network_is_refused(chosen, classes, exclusive, tm
 
 def test_the_page_shows_a_recipe_that_loads_and_the_file_that_it_makes(home, session, tmp_path):
     page = (Path(__file__).parents[2] / "docs/decisions.md").read_text()
-    settings, steps = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    settings, steps, views = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     tiny = (home / "tiny.toml").read_text()
     start = tiny.index("[[postprocess]]")
     assert tiny[start:].startswith('[[postprocess]]\nname = "min_area"\npixels = 3\n')
     text = tiny.replace("[evaluate]\n", settings).replace('[[postprocess]]\nname = "min_area"\npixels = 3\n', steps)
     file = tmp_path / "recipe.toml"
-    file.write_text(text)
+    file.write_text(f"{text}\n{views}")
     loaded = load_recipe(file, registries=session.plugins.registries)
     experiment = session.experiment(loaded)
+    assert loaded.predict.tta == ("hflip", "vflip", "rot90", "scale:0.9")
     assert experiment.thresholds == (0.5, 0.5, 0.4) and experiment.presence == (0.0, 0.7, 0.0)
     assert [type(step).__name__ for step in experiment.postprocess] == [
         *("MinArea", "LargestComponent", "FillHoles", "Continuity")

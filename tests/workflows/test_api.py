@@ -190,8 +190,8 @@ def test_colors_and_exclusive_classes_without_the_data(tmp_path):
 def test_a_checkpoint_that_does_not_fit_the_recipe_is_refused(finished, session):
     weights = finished[0].weights()
     wrong = {**weights, "facts": {**weights["facts"], "channels": 8}}
+    decision = finished[0].decision
     with pytest.raises(RunError, match=r"network for 8 channels, which the run's input.slices = 3"):
-        decision = finished[0].decision
         api.InMemory(load_recipe(finished[0].recipe), wrong, slices=3, decision=decision, session=session)
 
 

@@ -1,0 +1,59 @@
+"""The predictor of a recipe with test-time augmentation, tried on a network before it is trained or used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from gisegkit.engine.predictor import Predictor
+from gisegkit.engine.tta import MeanOfViews, views_of
+from gisegkit.errors import ComponentError
+from gisegkit.recipe.tta import View
+
+if TYPE_CHECKING:
+    from gisegkit.build.experiment import Experiment
+
+MULTIPLES = (32, 64, 16)
+"""Of so many pixels; sizes that networks take which refuse others."""
+
+
+def with_views(experiment: Experiment) -> Predictor:
+    """The network's probabilities, or their mean over the views of ``[predict] tta``.
+
+    Raises:
+        ComponentError: if the network refuses the size of a view; says a factor that it takes, if there is one nearby.
+    """
+    recipe, network = experiment.recipe, experiment.network_predictor
+    if not recipe.predict.tta:
+        return network
+    for text in recipe.predict.tta:
+        view = View.parse(text)
+        size = view.size(recipe.input.size)
+        problem = refusal(experiment, size) if view.name == "scale" else ""
+        if problem:
+            found = f"predict.tta: {text!r} makes images of {size[0]} x {size[1]} pixels, which model "
+            raise ComponentError(f"{found}{recipe.model.name!r} refuses ({problem}); {_remedy(experiment, view)}")
+    return MeanOfViews(network, views_of(recipe.predict.tta))
+
+
+def refusal(experiment: Experiment, size: tuple[int, int]) -> str:
+    """Why the network does not take an image of a size, in pixels; empty if it does."""
+    images = torch.zeros(1, experiment.channels, *size, device=experiment.device.device)
+    try:
+        found = tuple(experiment.network_predictor(images).shape)
+    except Exception as error:  # whatever a network raises
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    expected = (1, len(experiment.classes), *size)
+    return "" if found == expected else f"its output is {list(found)}, not {list(expected)}"
+
+
+def _remedy(experiment: Experiment, view: View) -> str:
+    """A factor close by that the network takes."""
+    height, width = experiment.recipe.input.size
+    for multiple in MULTIPLES:
+        side = max(1, round(height * view.factor / multiple)) * multiple
+        other = View("scale", float(f"{side / height:.4g}"))
+        if other.factor != 1 and not refusal(experiment, other.size((height, width))):
+            return f"use scale:{other.factor:g}"
+    return "leave it out, or use a network that takes other sizes"
