@@ -12,7 +12,17 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-CPU = ("rle", "surface", "hausdorff", "loader", "warp", "fit_overhead", "competition_size", "memory")
+CPU = (
+    "rle",
+    "surface",
+    "hausdorff",
+    "loader",
+    "warp",
+    "fit_overhead",
+    "competition_size",
+    "memory",
+    "prediction_memory",
+)
 GPU = ("gpu",)
 
 
