@@ -250,6 +250,7 @@ class EpochReport:
             of the process on a CPU, 0 where unknown.
         notes: lines about what the epoch had to change, such as the micro-batch when memory ran out.
         state: everything a checkpoint needs to continue, as plain tensors, numbers and dicts.
+        weights: the network's state to deploy: that of training, or its average.
     """
 
     epoch: int
@@ -265,6 +266,7 @@ class EpochReport:
     state: Mapping[str, Any] = field(repr=False)
     losses: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    weights: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class Progress(Protocol):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.errors import ComponentError
-from gisegkit.recipe.sections import Recipe
+from gisegkit.recipe.sections import Recipe, Train
 from gisegkit.registry.kinds import Component, Registries
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ class Found:
     unlabelled: int
     steps: int
     warnings: tuple[str, ...]
+
+
+def average_warnings(train: Train) -> Iterator[str]:
+    """Lines about settings of an average that ``train.average`` does not make."""
+    for key, average in (("ema_decay", "ema"), ("swa_start", "swa"), ("swa_batches", "swa")):
+        value = getattr(train, key)
+        if train.average != average and value != getattr(Train(), key):
+            yield f'train.{key} = {value} has no effect, because train.average = "{train.average}", not "{average}"'
 
 
 def missing_root(recipe: Recipe) -> str:

@@ -128,18 +128,19 @@ class EpochSampler(Sampler[list[Key]]):
     """The batches of one epoch as keys: a permutation of the rows that derives from (seed, epoch).
 
     A last batch of a single slice is left out if there are others: batch normalization cannot train on one. The
-    order changes every epoch, so no slice is left out for good.
+    order changes every epoch, so no slice is left out for good. A pass is of ``epoch``, of ``at_most`` batches if set.
     """
 
     def __init__(self, rows: Sequence[int] | AnyArray, *, batch_size: int, seed: int) -> None:
         self.rows = np.asarray(rows, dtype=np.int64)
         self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 1
+        self.seed, self.epoch = seed, 1
+        self.at_most: int | None = None
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.rows), self.batch_size)
-        return full + (rest > 1 or (rest == 1 and full == 0))
+        batches = full + (rest > 1 or (rest == 1 and full == 0))
+        return batches if self.at_most is None else min(batches, self.at_most)
 
     def __iter__(self) -> Iterator[list[Key]]:
         order = generator(self.seed, ORDER, self.epoch).permutation(self.rows)

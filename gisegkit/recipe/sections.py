@@ -94,6 +94,11 @@ class Train:
         monitor: the score whose best epoch is kept; empty is the first metric.
         patience: stop after so many validations without a better score; 0 never stops early.
         validate_every: epochs between two validations; the last epoch is always validated.
+        average: which weights are validated and kept: those of training (none), their exponential moving average over
+            steps (ema), or the mean of the ends of the last epochs (swa).
+        ema_decay: share of the average that each step keeps, so that it remembers about 1 / (1 - ema_decay) steps.
+        swa_start: share of the epochs before the first that counts in the mean.
+        swa_batches: training batches from which the mean's batch normalization statistics are computed.
         init_from: the folder of another run, whose best weights training starts from; empty starts as [model] says.
     """
 
@@ -111,6 +116,10 @@ class Train:
     monitor: str = ""
     patience: Annotated[int, AtLeast(0)] = 0
     validate_every: Annotated[int, AtLeast(1)] = 1
+    average: Literal["none", "ema", "swa"] = "none"
+    ema_decay: Annotated[float, Between(0, 1)] = 0.999
+    swa_start: Annotated[float, Between(0, 1)] = 0.75
+    swa_batches: Annotated[int, AtLeast(1)] = 64
     init_from: str = ""
 
 

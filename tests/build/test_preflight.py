@@ -5,11 +5,19 @@ from __future__ import annotations
 import pytest
 
 from gisegkit.build.data import ExperimentData
-from gisegkit.build.preflight import check_monitor_alone, is_made_on_demand, look, missing_root, steps_of
+from gisegkit.build.preflight import (
+    average_warnings,
+    check_monitor_alone,
+    is_made_on_demand,
+    look,
+    missing_root,
+    steps_of,
+)
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.data.phantom.writer import write_phantom
 from gisegkit.errors import ComponentError, DataError, RecipeError
 from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.sections import Train
 
 TEXT = """
 name = "flight"
@@ -95,3 +103,11 @@ def test_slices_without_neighbors_are_warned_of(load_flight, registries):
     recipe = load_flight("input.slices=3", "input.stride=20", "input.edge=zero")
     (line,) = look(ExperimentData(recipe, registries)).warnings
     assert "no scan has two slices at a distance of 20" in line
+
+
+def test_a_setting_of_an_average_that_is_not_made_is_told():
+    assert list(average_warnings(Train())) == []
+    assert list(average_warnings(Train(average="ema", ema_decay=0.9))) == []
+    (line,) = average_warnings(Train(average="swa", swa_start=0.5, ema_decay=0.9))
+    assert line == 'train.ema_decay = 0.9 has no effect, because train.average = "swa", not "ema"'
+    assert len(list(average_warnings(Train(swa_start=0.5, swa_batches=3)))) == 2

@@ -16,6 +16,7 @@ from gisegkit.components.batch_transforms.mixup import Mixup
 from gisegkit.components.losses.ratios import BCE, DiceLoss
 from gisegkit.data.loaders import EpochSampler, TrainingSet
 from gisegkit.data.randomness import BATCH, generator
+from gisegkit.engine.averaging import Average
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.fit import fit
@@ -90,6 +91,7 @@ def trained_once(criterion, alpha: float) -> tuple[float, torch.nn.Module, list[
     sampler = EpochSampler(np.arange(4), batch_size=4, seed=7)
     training = Training(
         model=model,
+        average=Average(model),
         criterion=criterion,
         optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),
