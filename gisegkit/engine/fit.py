@@ -27,9 +27,7 @@ def fit(
     """Train epoch by epoch, from the start or from a checkpoint's state.
 
     Args:
-        training: the built parts.
-        state: ``EpochReport.state`` of the last finished epoch; training goes on after it exactly as if it had never
-            stopped.
+        state: ``EpochReport.state`` of the last finished epoch; the rest is as if training had never stopped.
         progress: shown per optimizer step.
 
     Yields:
