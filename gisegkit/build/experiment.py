@@ -6,7 +6,7 @@ Train, evaluate and predict hand one experiment on, so that nothing is built or 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -20,9 +20,10 @@ from gisegkit.build.network import load_best, make_source, started_network, to_d
 from gisegkit.build.training import Assembled, assemble
 from gisegkit.data.loaders import Augmentation, EpochSampler, Input, TrainingSet
 from gisegkit.engine.criterion import Criterion
+from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.device_cache import Resident
-from gisegkit.engine.predict import Decision, Scan, predict_scans
+from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabilities, predict_scans
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.errors import RunError
 from gisegkit.recipe.sections import Recipe
@@ -165,12 +166,24 @@ class Experiment(ExperimentData):
         steps = [self.build(spec) for spec in self.recipe.postprocess]
         for spec, step in zip(self.recipe.postprocess, steps, strict=True):
             refuse_unknown_stage(step, f"{spec.place}: postprocess {spec.name!r} of {self.owner(spec)}")
+        return Decision(self.recipe.evaluate.threshold, tuple(steps), exclusive=self.exclusive)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the losses that count last train a softmax, so that a pixel has one class at most."""
         last = [spec for spec in self.recipe.loss if spec.counts_in(self.recipe.train.epochs)]
         loaded = [self.registries["loss"].get(spec.name).load() for spec in last]
-        exclusive = any(getattr(loss, "activation", "") == "softmax" for loss in loaded)
-        return Decision(self.recipe.evaluate.threshold, tuple(steps), exclusive=exclusive)
+        return any(getattr(loss, "activation", "") == "softmax" for loss in loaded)
 
-    def scans(self, rows: Rows, *, label: str, progress: Progress, source: Input | None = None) -> Iterator[Scan]:
+    @cached_property
+    def predictor(self) -> Predictor:
+        """Images to probabilities: the network."""
+        layout = self.recipe.train.channels_last
+        return NetworkPredictor(self.model, self.device, exclusive=self.exclusive, channels_last=layout)
+
+    def probabilities(
+        self, rows: Rows, *, label: str, progress: Progress, source: Input | None = None
+    ) -> Generator[ScanProbabilities]:
         """Predict the rows scan by scan, with at most as many slices at once as a training step was planned for.
 
         Args:
@@ -180,17 +193,30 @@ class Experiment(ExperimentData):
         planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
         batch_size = self.recipe.evaluate.batch_size
         return predict_scans(
-            self.model,
+            self.predictor,
             source or self.source,
             rows,
-            decide=self.decision,
-            device=self.device,
             batch_size=min(batch_size, planned or batch_size),
             workers=self.device.workers(train.workers),
-            channels_last=train.channels_last,
             progress=progress,
             label=label,
         )
+
+    def scans(self, rows: Rows, *, label: str, progress: Progress, source: Input | None = None) -> Generator[Scan]:
+        """The rows predicted and decided, whole scans."""
+        predicted = self.probabilities(rows, label=label, progress=progress, source=source)
+        return decide_scans(predicted, self.decision, threads=self.device.threads)
+
+    def slices(
+        self, rows: Rows, *, label: str, progress: Progress, probabilities: bool = False
+    ) -> Generator[DecidedSlice]:
+        """The rows predicted and decided slice by slice, for whoever needs no whole scan.
+
+        Args:
+            probabilities: whether each slice brings its probabilities with its masks.
+        """
+        predicted = self.probabilities(rows, label=label, progress=progress)
+        return decide_slices(predicted, self.decision, threads=self.device.threads, probabilities=probabilities)
 
     def score(self, rows: Rows, progress: Progress) -> Scoreboard:
         """The scores of whole scans at native size."""

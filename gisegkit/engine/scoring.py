@@ -13,8 +13,8 @@ import pandas as pd
 
 from gisegkit.data.planes import count
 from gisegkit.data.spacing import spacing_at, spacing_for
+from gisegkit.engine.decision import Scan
 from gisegkit.engine.monitor import directions
-from gisegkit.engine.predict import Scan
 from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import ComponentError, DataError
 from gisegkit.types import IGNORE, Dataset, Metric

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gisegkit.data.atomic_files import first_line, write
-from gisegkit.engine.predict import Scan
+from gisegkit.engine.decision import DecidedSlice, Scan, slices_of
 from gisegkit.errors import RunError
 from gisegkit.recipe.sections import Recipe
 from gisegkit.report.page import render_page
@@ -18,17 +18,13 @@ from gisegkit.types import Dataset
 
 def panels_of(scan: Scan, dataset: Dataset, chosen: set[int]) -> list[Panel]:
     """The chosen slices of a scan for the preview; copies, since a view would keep the entire scan in memory."""
-    ids = dataset.table["id"]
-    return [
-        Panel(
-            str(ids.iloc[row]),
-            dataset.image(row),
-            scan.prediction[d].copy(),
-            None if scan.truth is None else scan.truth[d].copy(),
-        )
-        for d, row in enumerate(scan.rows)
-        if row in chosen
-    ]
+    return [panel_of(item, dataset) for item in slices_of(scan) if item.row in chosen]
+
+
+def panel_of(item: DecidedSlice, dataset: Dataset) -> Panel:
+    """A slice for the preview; copies, as of ``panels_of``."""
+    truth = None if item.truth is None else item.truth.copy()
+    return Panel(str(dataset.table["id"].iloc[item.row]), dataset.image(item.row), item.prediction.copy(), truth)
 
 
 def write_preview(file: Path, panels: list[Panel], classes: Sequence[str], recipe: Recipe, *, heading: str) -> None:

@@ -17,7 +17,7 @@ from gisegkit.data import rle
 from gisegkit.data.atomic_files import write_text
 from gisegkit.data.planes import split
 from gisegkit.data.submission import read_ids, write_submission
-from gisegkit.engine.predict import Scan
+from gisegkit.engine.decision import DecidedSlice
 from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import RunError, SubmissionError, count
 from gisegkit.recipe.differences import Difference, fingerprint
@@ -28,7 +28,7 @@ from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_submission_file, noted, say_own_folder
 from gisegkit.runs.parts import Part, listed, named_part, scored_part
 from gisegkit.workflows.exclusive import in_run_folder
-from gisegkit.workflows.pages import panels_of, write_preview, write_report
+from gisegkit.workflows.pages import panel_of, write_preview, write_report
 
 PartName = Literal["auto", "unlabelled", "validation", "all"]
 
@@ -136,21 +136,20 @@ def _write_recipe(
 def _submission_rows(
     experiment: Experiment, rows: Rows, chosen: set[int], panels: list[Panel]
 ) -> Iterator[tuple[str, str, str]]:
-    """The submission's rows, scan by scan; panels of the chosen slices are added on the way."""
+    """The submission's rows, slice by slice; panels of the chosen slices are added on the way."""
     ids = experiment.dataset.table["id"]
 
-    def encoded(scan: Scan) -> tuple[Scan, list[tuple[str, str, str]]]:
-        return scan, [
-            (str(ids.iloc[row]), class_name, rle.encode(plane))
-            for row, mask in zip(scan.rows, scan.prediction, strict=True)
-            for class_name, plane in zip(experiment.classes, split(mask), strict=True)
-        ]
+    def encoded(item: DecidedSlice) -> tuple[DecidedSlice, list[tuple[str, str, str]]]:
+        planes = zip(experiment.classes, split(item.prediction), strict=True)
+        return item, [(str(ids.iloc[item.row]), class_name, rle.encode(plane)) for class_name, plane in planes]
 
-    scans = experiment.scans(rows, label="predict", progress=experiment.console.progress)
-    with closing(threaded_map(encoded, scans, threads=min(1, experiment.device.threads), ahead=1)) as found:
-        for scan, lines in found:
-            panels.extend(panels_of(scan, experiment.dataset, chosen))
-            del scan  # else it would live until the next one is predicted
+    slices = experiment.slices(rows, label="predict", progress=experiment.console.progress)
+    threads = experiment.device.threads
+    with closing(threaded_map(encoded, slices, threads=min(1, threads), ahead=threads)) as found:
+        for item, lines in found:
+            if item.row in chosen:
+                panels.append(panel_of(item, experiment.dataset))
+            del item  # else it would live until the next one is predicted
             yield from lines
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisegkit.engine.predict import Scan
+from gisegkit.engine.decision import Scan
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.errors import DataError
 from gisegkit.types import IGNORE

@@ -6,23 +6,18 @@ import gc
 import threading
 import tracemalloc
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from gisegkit.build.experiment import Experiment
-from gisegkit.components.postprocess import MinArea
 from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
+from gisegkit.engine.decision import Decision, decide_scans
 from gisegkit.engine.device import Device, pick_device
-from gisegkit.engine.predict import Decision, predict_scans
-from gisegkit.errors import ComponentError, TrainingError
-from gisegkit.plugins import load_plugins
-from gisegkit.recipe.sections import ComponentSpec
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.engine.predictor import NetworkPredictor, predict_scans
+from gisegkit.errors import TrainingError
 
 
 class Squares:
@@ -75,13 +70,16 @@ def source():
     return Input(dataset, reader, size=(96, 96), resize="fit", interpolation="linear")
 
 
+def decided(source, rows, model=None, decide=None, device=None, **options):
+    """The stream of decided scans."""
+    decide, device = decide or Decision(0.5), device or pick_device("cpu")
+    predictor = NetworkPredictor(model or Bright(), device, exclusive=decide.exclusive)
+    predicted = predict_scans(predictor, source, rows, **({"batch_size": 2} | options))
+    return decide_scans(predicted, decide, threads=device.threads)
+
+
 def scans(source, rows, batch_size=4, decide=None, **options):
-    decide = decide or Decision(0.5)
-    return list(
-        predict_scans(
-            Bright(), source, rows, decide=decide, device=pick_device("cpu"), batch_size=batch_size, **options
-        )
-    )
+    return list(decided(source, rows, decide=decide, batch_size=batch_size, **options))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
@@ -112,14 +110,14 @@ def test_one_scan_at_a_time(source):
     read = []
     original = source.dataset.image
     source.dataset.image = lambda row: read.append(row) or original(row)
-    stream = predict_scans(Bright(), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    stream = decided(source, range(9))
     next(stream)
     assert max(read) < 8
     stream.close()
 
 
 def test_no_scan_is_held_once_it_is_handed_over(source):
-    stream = predict_scans(Bright(), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    stream = decided(source, range(9))
     handed_over = [weakref.ref(scan) for scan in stream]
     assert len(handed_over) == 3 and all(scan() is None for scan in handed_over[:2])
 
@@ -133,9 +131,7 @@ def test_no_scan_is_held_once_it_is_handed_over(source):
             held.append(weakref.ref(name))
             return name
 
-    stream = predict_scans(
-        Bright(), source, range(9), decide=Decision(0.5, (Watch(),)), device=pick_device("cpu"), batch_size=2
-    )
+    stream = decided(source, range(9), decide=Decision(0.5, (Watch(),)))
     for _ in stream:
         assert all(name() is None for name in held)
     assert len(held) == 3
@@ -143,49 +139,72 @@ def test_no_scan_is_held_once_it_is_handed_over(source):
 
 def test_training_mode_comes_back(source):
     model = Bright().train()
-    stream = predict_scans(model, source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=2)
+    stream = decided(source, range(9), model)
     next(stream)
     assert not model.training
     stream.close()
     assert model.training
 
 
-def test_decision_applies_steps_before_and_after_the_threshold():
-    class Halve:
-        stage = "probabilities"
-
-        def __call__(self, name):
-            return name / 2
-
-    probabilities = np.zeros((1, 8, 8, 1), np.float32)
-    probabilities[0, :3, :3] = 1.0
-    probabilities[0, 7, 7] = 1.0
-    assert Decision(0.5)(probabilities).sum() == 10
-    assert Decision(0.5, (MinArea(pixels=4),))(probabilities).sum() == 9
-    assert Decision(0.51, (MinArea(pixels=4), Halve()))(probabilities).sum() == 0
+# --- probabilities --------------------------------------------------------------------------------------------------
 
 
-# --- exclusive classes ----------------------------------------------------------------------------------------------
+class Noisy(Bright):
+    """Bright with dropout, so that a forward pass in training mode is another one each time."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, images):
+        return self.drop(super().forward(images))
 
 
-def test_a_decision_between_exclusive_classes_takes_the_most_probable_of_classes_and_background():
-    decide = Decision(0.5, exclusive=True)
-    logits = torch.randn(2, 3, 9, 11, generator=torch.Generator().manual_seed(0))
-    probabilities = decide.probabilities(logits)
-    background = torch.zeros(2, 1, 9, 11)
-    assert torch.allclose(probabilities, torch.cat([background, logits], 1).softmax(1)[:, 1:])
-    masks = decide(probabilities.permute(0, 2, 3, 1).numpy())
-    expected = torch.cat([background, logits], 1).argmax(1).numpy()  # 0 is the background
-    assert (masks.sum(-1) <= 1).all()
-    assert np.array_equal(np.where(masks.any(-1), masks.argmax(-1) + 1, 0), expected)
-    assert Decision(0.9, exclusive=True)(probabilities.permute(0, 2, 3, 1).numpy()).sum() < masks.sum()
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_predictor_gives_the_probabilities_of_evaluation_mode(exclusive):
+    images = torch.rand(3, 2, 16, 24, generator=torch.Generator().manual_seed(0))
+    logits = Bright()(images)
+    expected = logits.softmax(1) if exclusive else logits.sigmoid()
+    if exclusive:
+        expected = torch.cat([torch.zeros_like(logits), logits], 1).softmax(1)[:, 1:]
+    model = Noisy().train()
+    predictor = NetworkPredictor(model, pick_device("cpu"), exclusive=exclusive, channels_last=True)
+    assert torch.equal(predictor(images), expected) and model.training
+    with predictor.evaluating():
+        assert not model.training and torch.equal(predictor(images), expected)
+    assert model.training and predictor(images).dtype == torch.float32
 
 
-def test_classes_that_may_overlap_are_decided_one_by_one():
-    logits = torch.tensor([2.0, 1.0, -1.0]).view(1, 3, 1, 1)
-    decide = Decision(0.5)
-    assert torch.allclose(decide.probabilities(logits), logits.sigmoid())
-    assert decide(decide.probabilities(logits).permute(0, 2, 3, 1).numpy()).tolist() == [[[[True, True, False]]]]
+def test_a_stream_of_probabilities_is_what_each_slice_gives_by_itself(source):
+    predictor = NetworkPredictor(Bright(), pick_device("cpu"))
+    rows = []
+    for scan in predict_scans(predictor, source, range(9), batch_size=4):
+        for item in scan:
+            image = torch.from_numpy(source.image(item.row).transpose(2, 0, 1)[None])
+            expected = source.geometry(item.row).invert(predictor(image)[0].permute(1, 2, 0).numpy())
+            assert np.array_equal(item.values, expected) and item.values.dtype == np.float32
+            rows.append(item.row)
+    assert rows == list(range(9))
+
+
+def test_a_scan_that_is_left_or_skipped_does_not_reach_into_the_next(source):
+    predictor = NetworkPredictor(Bright(), pick_device("cpu"))
+    found = []
+    for scan in predict_scans(predictor, source, range(9), batch_size=4):
+        if scan.name != "b":
+            found.append((scan.name, next(iter(scan)).row))
+    assert found == [("a", 0), ("c", 6)]
+
+
+def test_a_scan_of_which_one_slice_is_unlabelled_has_no_truth(source):
+    source.dataset.table.loc[3, "labelled"] = False
+    predictor = NetworkPredictor(Bright(), pick_device("cpu"))
+    for rows, truth in ((range(6), {"a": False, "b": True}), ([0, 1], {"a": True})):
+        found = {
+            scan.name: [item.truth is not None for item in scan]
+            for scan in predict_scans(predictor, source, rows, batch_size=4)
+        }
+        assert {name: set(has) for name, has in found.items()} == {name: {has} for name, has in truth.items()}
 
 
 # --- beside the device ----------------------------------------------------------------------------------------------
@@ -200,8 +219,7 @@ class Beside(Device):
 
 
 def beside(source, model=None, decide=None, **options):
-    given = {"decide": decide or Decision(0.5), "device": Beside(torch.device("cpu"), torch.float32)}
-    return predict_scans(model or Bright(), source, range(9), **(given | {"batch_size": 2} | options))
+    return decided(source, range(9), model, decide, Beside(torch.device("cpu"), torch.float32), **options)
 
 
 def threads():
@@ -313,16 +331,15 @@ class Small(Bright):
 @pytest.mark.slow
 def test_where_memory_runs_out_the_batch_is_predicted_in_halves(source, most):
     model = Small(most)
-    given = {"decide": Decision(0.5), "device": pick_device("cpu"), "batch_size": 9}
-    found = list(predict_scans(model, source, range(9), **given))
-    expected = list(predict_scans(Bright(), source, range(9), **given))
+    found = list(decided(source, range(9), model, batch_size=9))
+    expected = scans(source, range(9), batch_size=9)
     assert sum(model.seen) == 9 and max(model.seen) <= most
     for a, b in zip(found, expected, strict=True):
         assert np.array_equal(a.prediction, b.prediction)
 
 
 def test_a_single_slice_that_does_not_fit_is_an_error(source):
-    found = predict_scans(Small(0), source, range(9), decide=Decision(0.5), device=pick_device("cpu"), batch_size=4)
+    found = decided(source, range(9), Small(0), batch_size=4)
     with pytest.raises(TrainingError, match=r"on cpu, fp32 with a single slice of 1 x 96 x 96.*--device cpu"):
         next(found)
 
@@ -367,7 +384,7 @@ def peak_of(decide):
     """The scan, and the most bytes that were allocated at once while it was predicted."""
     reader = SliceReader(Deep(), slices=1, stride=1, edge="clamp", normalize="dtype")
     source = Input(reader.dataset, reader, size=(32, 32), resize="stretch", interpolation="linear")
-    stream = predict_scans(Four(), source, range(40), decide=decide, device=pick_device("cpu"), batch_size=2)
+    stream = decided(source, range(40), Four(), decide)
     gc.collect()
     tracemalloc.start()
     try:
@@ -400,52 +417,3 @@ def test_a_scans_probabilities_are_held_only_where_a_step_wants_them(from_probab
     assert all(step.seen == [(types[step.stage], (40, 64, 64, 4))] for step in steps)
     assert scan.prediction.dtype == bool and 0 < scan.prediction.sum() < VALUES
     assert np.array_equal(scan.prediction, from_probabilities[exclusive])
-
-
-@pytest.mark.parametrize("exclusive", [False, True])
-def test_slice_by_slice_is_bit_for_bit_what_the_formula_says_of_the_scan(exclusive):
-    """With thresholds that are values themselves, so that the last bit decides."""
-    rng = np.random.default_rng(3)
-    logits = torch.from_numpy(rng.normal(size=(6, 20, 17, 13)).astype(np.float32))
-    values = Decision(0.5, exclusive=exclusive).probabilities(logits).permute(0, 2, 3, 1).contiguous().numpy()
-    for threshold in rng.choice(values.reshape(-1), 5).tolist():
-        decide = Decision(threshold, exclusive=exclusive)
-        expected = values >= threshold
-        if exclusive:
-            background = 1 - values.sum(-1, keepdims=True)
-            first = values.argmax(-1)[..., None] == np.arange(20)
-            expected = first & (values >= threshold * (values + background))
-        assert np.array_equal(decide(values), expected)
-        transposed = [value.transpose(2, 0, 1).copy().transpose(1, 2, 0) for value in values]
-        assert np.array_equal(np.stack([decide.cut(value) for value in transposed]), expected)
-
-
-@pytest.mark.parametrize("stage", ["mask", "probability", "Masks", "", None, 3, ["masks"]])
-def test_a_step_of_an_unknown_stage_is_refused_and_not_left_out(stage):
-    with pytest.raises(ComponentError, match=r"post-processing step \S*Keep has stage = .*'probabilities' or 'masks'"):
-        Decision(0.5, (Keep("masks"), Keep(stage)))
-
-
-def test_a_step_without_a_stage_is_refused():
-    with pytest.raises(ComponentError, match="stage = None"):
-        Decision(0.5, (lambda name: name,))
-
-
-def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
-    plugins = load_plugins(selection="none")
-    adder = Adder(Owner("giseg-late", "0.1"))
-    adder.postprocess("late", Late)
-    for component in adder.components:
-        plugins.registries[component.kind].add(component)
-    chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
-    with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
-        _ = Experiment(chosen, plugins.registries).decision
-
-
-class Late:
-    """A step whose stage is misspelled."""
-
-    stage = "mask"
-
-    def __call__(self, name):
-        return name
