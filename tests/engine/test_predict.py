@@ -6,7 +6,6 @@ import gc
 import threading
 import tracemalloc
 import weakref
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,8 @@ from gisegkit.engine.predict import Decision, predict_scans
 from gisegkit.errors import ComponentError, TrainingError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.sections import ComponentSpec
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 
 
 class Squares:
@@ -437,7 +437,9 @@ def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
     adder.postprocess("late", Late)
     for component in adder.components:
         plugins.registries[component.kind].add(component)
-    chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
+    chosen = recipe().with_components(
+        postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7"))
+    )
     with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
         _ = Experiment(chosen, plugins.registries).decision
 
