@@ -7,10 +7,10 @@ out) can be saved and run again with the same result.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from gisegkit.recipe.text import COMMON_KEYS, dump
+from gisegkit.recipe.text import dump
 from gisegkit.registry.kinds import KINDS
 from gisegkit.types import AtLeast, Between
 
@@ -147,32 +147,44 @@ class Predict:
     part: Literal["auto", "unlabelled", "validation", "all"] = "auto"
 
 
-LOSS_KEYS = COMMON_KEYS["loss"]
-"""What a recipe says of every loss, whichever it is."""
-
-
 @dataclass(frozen=True)
 class ComponentSpec:
     """A component as a recipe names it.
 
     Attributes:
         params: every parameter with a value, defaults included, without those that gisegkit hands in.
-        weight: of a loss in the sum; 1.0 for other kinds.
-        start_epoch, end_epoch: of a loss, the first and last epoch that it counts in; 0 is the last of the run.
+        common: what the recipe says by the keys of its kind, such as a loss's weight; a missing one has its default.
         place: ``file:line`` of its table, for messages while it is built.
     """
 
     kind: str
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    weight: float = 1.0
-    start_epoch: int = 1
-    end_epoch: int = 0
+    common: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+
+    def of_kind(self, key: str) -> Any:
+        """The value of a key that every component of the kind has."""
+        return self.common.get(key, KINDS[self.kind].keys[key].default)
+
+    @property
+    def weight(self) -> float:
+        """Of a loss in the sum."""
+        return float(self.of_kind("weight"))
+
+    @property
+    def start_epoch(self) -> int:
+        """The first epoch that a loss counts in."""
+        return int(self.of_kind("start_epoch"))
+
+    @property
+    def end_epoch(self) -> int:
+        """The last epoch that a loss counts in; 0 is the last of the run."""
+        return int(self.of_kind("end_epoch"))
 
     def as_dict(self) -> dict[str, Any]:
         """The table that describes it."""
-        own = {key: getattr(self, key) for key in LOSS_KEYS} if self.kind == "loss" else {}
+        own = {key: self.of_kind(key) for key in KINDS[self.kind].keys}
         return {"name": self.name, **own, **self.params}
 
     def counts_in(self, epoch: int) -> bool:
@@ -188,28 +200,43 @@ SECTIONS: dict[str, type[Any]] = {
     "predict": Predict,
 }
 
+FOLLOWS = {"input": "dataset", "split": "dataset", "train": "schedule", "evaluate": "metric", "predict": "postprocess"}
+"""The kind whose table each section comes after in the filled recipe."""
+
+
+class _One:
+    """The only component of a kind, which is called as the attribute."""
+
+    def __set_name__(self, owner: type[Recipe], name: str) -> None:
+        self.kind = name
+
+    def __get__(self, recipe: Recipe, owner: type[Recipe]) -> ComponentSpec:
+        return recipe.tables[self.kind][0]
+
+
+class _Several:
+    """The components of a kind, which is called as the attribute, in the recipe's order."""
+
+    def __set_name__(self, owner: type[Recipe], name: str) -> None:
+        self.kind = name
+
+    def __get__(self, recipe: Recipe, owner: type[Recipe]) -> tuple[ComponentSpec, ...]:
+        return recipe.tables.get(self.kind, ())
+
 
 @dataclass(frozen=True)
 class Recipe:
     """A complete recipe: every default is filled in, every name and parameter was checked.
 
     Attributes:
+        tables: the components of each kind; those of gisegkit's own kinds also have an attribute each.
         source: the file that it was read from.
         header: the comment lines that the file opens with.
         notes: what overrides made of no effect, one line each; to be told to whoever gave them.
     """
 
     name: str
-    dataset: ComponentSpec
-    model: ComponentSpec
-    loss: tuple[ComponentSpec, ...]
-    optimizer: ComponentSpec
-    augmentation: ComponentSpec
-    schedule: ComponentSpec
-    batch_transform: tuple[ComponentSpec, ...] = ()
-    metric: tuple[ComponentSpec, ...] = ()
-    postprocess: tuple[ComponentSpec, ...] = ()
-    tracker: tuple[ComponentSpec, ...] = ()
+    tables: Mapping[str, tuple[ComponentSpec, ...]]
     seed: int = 0
     requires: tuple[str, ...] = ()
     demo: bool = False
@@ -222,31 +249,43 @@ class Recipe:
     header: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)
 
+    # One line a kind, so that editors and type checkers know them; a test holds them equal to the rows of KINDS.
+    dataset = _One()
+    model = _One()
+    loss = _Several()
+    augmentation = _One()
+    batch_transform = _Several()
+    optimizer = _One()
+    schedule = _One()
+    metric = _Several()
+    postprocess = _Several()
+    tracker = _Several()
+
     @property
     def monitor(self) -> str:
         """The score that chooses the best checkpoint."""
         return self.train.monitor or self.metric[0].name
 
     def components(self) -> Iterable[ComponentSpec]:
-        """Every component, in the order of the design's table."""
+        """Every component, in the order of KINDS."""
         for kind in KINDS:
-            value = getattr(self, kind)
-            yield from value if isinstance(value, tuple) else (value,)
+            yield from self.tables.get(kind, ())
+
+    def with_components(self, **kinds: tuple[ComponentSpec, ...]) -> Recipe:
+        """The same recipe with other components of some kinds."""
+        return replace(self, tables={**self.tables, **kinds})
 
     def as_dict(self) -> dict[str, Any]:
         """The filled recipe as data, in the order in which it is written."""
         data: dict[str, Any] = {"name": self.name, "seed": self.seed}
         data |= {"requires": list(self.requires), "demo": self.demo}
-        order = "dataset input split model loss augmentation batch_transform optimizer schedule"
-        for key in [*order.split(), "train", "metric", "evaluate", "postprocess", "predict", "tracker"]:
-            value = getattr(self, key)
-            if isinstance(value, ComponentSpec):
-                data[key] = value.as_dict()
-            elif isinstance(value, tuple):
-                if value:
-                    data[key] = [spec.as_dict() for spec in value]
-            else:
-                data[key] = {item.name: getattr(value, item.name) for item in fields(value)}
+        for kind in KINDS.values():
+            tables = [spec.as_dict() for spec in self.tables.get(kind.name, ())]
+            if tables:
+                data[kind.name] = tables if kind.many else tables[0]
+            for name in (section for section, before in FOLLOWS.items() if before == kind.name):
+                section = getattr(self, name)
+                data[name] = {item.name: getattr(section, item.name) for item in fields(section)}
         return data
 
     def text(self) -> str:
