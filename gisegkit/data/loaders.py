@@ -24,8 +24,7 @@ from gisegkit.data.workers import PREFETCH, BatchLoader
 from gisegkit.errors import ComponentError, GisegError
 from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray
 
-Key = tuple[int, int]
-"""(epoch, row): everything that a sample depends on besides the recipe."""
+Key = tuple[int, int]  # (epoch, row): everything that a sample depends on besides the recipe
 
 
 class Augmentation(Protocol):
@@ -102,9 +101,9 @@ class Input:
 
 
 class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
-    """Samples by (epoch, row), augmented with the generator of exactly that key."""
+    """Samples by (epoch, row), augmented (if at all) with the generator of exactly that key."""
 
-    def __init__(self, source: Input, augmentation: Augmentation, *, seed: int) -> None:
+    def __init__(self, source: Input, augmentation: Augmentation | None, *, seed: int) -> None:
         self.source = source
         self.augmentation = augmentation
         self.seed = seed
@@ -112,7 +111,7 @@ class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
     def __getitem__(self, key: Key) -> tuple[AnyArray, AnyArray, int]:
         epoch, row = key
         image = self.source.image(row)
-        if getattr(self.augmentation, "changes_nothing", False):
+        if self.augmentation is None or getattr(self.augmentation, "changes_nothing", False):
             return image.transpose(2, 0, 1), self.source.planes(row), row
         mask, rng = self.source.mask(row), generator(self.seed, SAMPLE, epoch, row)
         try:
@@ -200,8 +199,7 @@ class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
         return self.source.image(row).transpose(2, 0, 1), mask, row
 
 
-Sample = tuple["AnyArray", "AnyArray", int]
-"""Image ``[C, H, W]``, mask ``[K, H, W]`` and row."""
+Sample = tuple[AnyArray, AnyArray, int]  # image [C, H, W], mask [K, H, W], row
 
 
 class BatchRequest(NamedTuple):
@@ -277,9 +275,11 @@ class _SliceBatches(TorchDataset[LoadedSlices]):
 
 
 def training_loader(
-    samples: TrainingSet, sampler: EpochSampler | Sequence[list[Key]], *, workers: int, pin: bool
+    samples: TrainingSet, sampler: EpochSampler | Sequence[list[Key]], *, workers: int, pin: bool, stay: bool = True
 ) -> BatchLoader:
     """Yields one Loaded an optimizer step; set ``sampler.epoch`` before each pass, or give the batches' keys.
+
+    Workers stay for the next pass unless told otherwise.
 
     Raises:
         RunError: if batches from worker processes do not fit into shared memory.
@@ -290,7 +290,7 @@ def training_loader(
         # As many as the workers prepare, one that is used, one that has just arrived, and one to spare.
         pool = BufferPool(workers * PREFETCH + 3, len(keys), _forms(samples[keys[0]]))
     batches, requests = _Batches(samples, pool), _Requests(sampler, pool)
-    return BatchLoader(batches, requests, workers=workers, pin=pin, persistent=True)
+    return BatchLoader(batches, requests, workers=workers, pin=pin, persistent=stay)
 
 
 def evaluation_loader(slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool) -> BatchLoader:

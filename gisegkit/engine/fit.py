@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from gisegkit.engine.epoch_losses import Ledger
 from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import attempts, is_out_of_memory, prepare_batch, split
 from gisegkit.engine.training import BestSoFar, Training, capture, restore
+from gisegkit.engine.validation_loss import mean_loss
 from gisegkit.errors import TrainingError
 from gisegkit.types import EpochReport, Progress, silent
 
@@ -50,30 +51,45 @@ def fit(
         loss, losses, images = train_epoch(training, forward, batches, scaler, epoch)
         seconds, peak = time.perf_counter() - start, training.device.peak()
         training.average.after_epoch(epoch, partial(images_for_statistics, training, loader))
-        scores, weights = validate(training, epoch)
-        monitored = scores.get(training.monitor, math.nan)
-        best = bool(scores) and best_so_far.update(monitored, higher=training.higher_is_better, epoch=epoch)
+        validated = validate(training, epoch)
+        monitored = validated.scores.get(training.monitor, math.nan)
+        higher = training.higher_is_better
         yield EpochReport(
             epoch=epoch,
             epochs=training.epochs,
             loss=loss,
             losses=losses,
-            scores=scores,
+            validation_loss=validated.loss,
+            scores=validated.scores,
             monitored=monitored,
-            best=best,
+            best=bool(validated.scores) and best_so_far.update(monitored, higher=higher, epoch=epoch),
             learning_rate=float(training.optimizer.param_groups[0]["lr"]),
             seconds=seconds,
             images_per_second=images / seconds,
             peak_memory=peak,
             notes=tuple(training.micro_batching.notes),
-            weights=weights,
+            weights=validated.weights,
             state=capture(training, scaler, best_so_far, epoch),
         )
         training.micro_batching.notes.clear()
 
 
-def validate(training: Training, epoch: int) -> tuple[Mapping[str, float], Mapping[str, Any]]:
-    """The scores of an epoch, empty if this one is not validated, and the weights to deploy, which they are of.
+class Validated(NamedTuple):
+    """The weights to deploy after an epoch, and what validation says of them.
+
+    Attributes:
+        scores: by name; empty if the epoch is not validated.
+        loss: mean loss of a validation slice; NaN if the epoch is not validated.
+        weights: the network's state.
+    """
+
+    scores: Mapping[str, float]
+    loss: float
+    weights: Mapping[str, Any]
+
+
+def validate(training: Training, epoch: int) -> Validated:
+    """Validate the weights to deploy, if this epoch is to be validated.
 
     Raises:
         TrainingError: if the monitored score is not among the scores.
@@ -81,11 +97,11 @@ def validate(training: Training, epoch: int) -> tuple[Mapping[str, float], Mappi
     with training.average.applied():
         weights = training.model.state_dict()
         if epoch % training.validate_every and epoch != training.epochs:
-            return {}, weights
-        scores = training.validate()
+            return Validated({}, math.nan, weights)
+        scores, loss = training.validate(), mean_loss(training)
     if training.monitor not in scores:
         raise TrainingError(f"there is no score {training.monitor!r} to choose the best epoch by: {', '.join(scores)}")
-    return scores, weights
+    return Validated(scores, loss, weights)
 
 
 def make_loader(training: Training, progress: Progress) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from gisegkit.data.loaders import EpochSampler, TrainingSet
+from gisegkit.data.loaders import EpochSampler, Key, TrainingSet
 from gisegkit.engine.averaging import Average
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.criterion import Criterion
@@ -21,11 +21,19 @@ from gisegkit.engine.step import BatchTransform, MicroBatching
 from gisegkit.errors import RunError
 
 
+class HeldOut(NamedTuple):
+    """Slices that do not train: their samples without augmentation, and the keys of each batch."""
+
+    samples: TrainingSet
+    batches: Sequence[list[Key]]
+
+
 @dataclass
 class Training:
     """Everything that ``fit`` works with, built and on the device.
 
     Attributes:
+        held_out: slices whose loss is computed at each validation.
         average: the weights to deploy, and how they follow those of training.
         statistics_batches: training batches from which the running statistics of averaged weights are computed.
     """
@@ -50,6 +58,7 @@ class Training:
     patience: int
     validate_every: int
     average: Average
+    held_out: HeldOut
     statistics_batches: int = 0
     compile: bool = False
     resident: Resident | None = None

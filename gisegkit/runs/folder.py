@@ -159,6 +159,7 @@ class RunDir:
             "epoch": report.epoch,
             "loss": report.loss,
             "losses": dict(report.losses),
+            "validation_loss": report.validation_loss,
             "learning_rate": report.learning_rate,
             "seconds": round(report.seconds, 3),
             "images_per_second": round(report.images_per_second, 2),

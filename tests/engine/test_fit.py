@@ -23,7 +23,7 @@ from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.fit import fit, train_epoch
 from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import MicroBatching
-from gisegkit.engine.training import Training
+from gisegkit.engine.training import HeldOut, Training
 from gisegkit.errors import TrainingError
 
 
@@ -52,6 +52,7 @@ def training(*, epochs=2, micro_batch=4, scores=None, **changes):
     base = Training(
         model=model,
         average=Average(model),
+        held_out=HeldOut(Points(), [[(0, 10), (0, 11)]]),
         criterion=Criterion([("square", 1.0, MeanSquare())]),
         optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)),

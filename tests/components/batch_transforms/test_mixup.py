@@ -21,7 +21,7 @@ from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.fit import fit
 from gisegkit.engine.step import MicroBatching
-from gisegkit.engine.training import Training
+from gisegkit.engine.training import HeldOut, Training
 from gisegkit.recipe.load import load_recipe
 from gisegkit.types import Batch
 
@@ -92,6 +92,7 @@ def trained_once(criterion, alpha: float) -> tuple[float, torch.nn.Module, list[
     training = Training(
         model=model,
         average=Average(model),
+        held_out=HeldOut(Samples(), []),
         criterion=criterion,
         optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),
