@@ -18,7 +18,7 @@ from gisegkit.workflows.show import STAGES, NotedPolicy, NotedTransform, as_mask
 
 
 class Tap(torch.nn.Module):
-    """A network that keeps what it is fed."""
+    """A network that keeps what it is fed in training."""
 
     def __init__(self):
         super().__init__()
@@ -26,19 +26,21 @@ class Tap(torch.nn.Module):
         self.images = []
 
     def forward(self, images):
-        self.images.append(images.clone())
+        if self.training:
+            self.images.append(images.clone())
         return (self.weight * images[:, :1]).expand(-1, 3, -1, -1)
 
 
 class Keeping(Criterion):
-    """A criterion that keeps its targets."""
+    """A criterion that keeps its targets in training."""
 
     def __init__(self):
         super().__init__([("bce", 1.0, BCE())])
         self.targets = []
 
     def terms(self, logits, target):
-        self.targets.append(target.clone())
+        if torch.is_grad_enabled():
+            self.targets.append(target.clone())
         return super().terms(logits, target)
 
 
