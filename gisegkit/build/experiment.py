@@ -18,13 +18,15 @@ from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData, Rows
 from gisegkit.build.network import load_best, make_source, started_network, to_device
 from gisegkit.build.training import Assembled, assemble
-from gisegkit.data.loaders import Augmentation, EpochSampler, Input, TrainingSet
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabilities, predict_scans
 from gisegkit.engine.scoring import Scoreboard, score_scans
+from gisegkit.engine.windows import WindowPredictor
 from gisegkit.errors import RunError
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
@@ -121,7 +123,8 @@ class Experiment(ExperimentData):
     @cached_property
     def sampler(self) -> EpochSampler:
         """The order of the training samples."""
-        return EpochSampler(self.split.train, batch_size=self.recipe.train.batch_size, seed=self.recipe.seed)
+        train, crops = self.recipe.train, self.recipe.input.crops if self.recipe.input.mode == "crop" else 1
+        return EpochSampler(self.split.train, batch_size=train.batch_size, seed=self.recipe.seed, crops=crops)
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -177,9 +180,20 @@ class Experiment(ExperimentData):
 
     @cached_property
     def predictor(self) -> Predictor:
-        """Images to probabilities: the network."""
-        layout = self.recipe.train.channels_last
-        return NetworkPredictor(self.model, self.device, exclusive=self.exclusive, channels_last=layout)
+        """Images to probabilities: the network, or with crops its windows."""
+        inputs, layout = self.recipe.input, self.recipe.train.channels_last
+        network = NetworkPredictor(self.model, self.device, exclusive=self.exclusive, channels_last=layout)
+        if inputs.mode == "slice":
+            return network
+        return WindowPredictor(network, inputs.size, overlap=inputs.overlap, batch_size=self.batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Slices or windows that prediction has on the device at once: at most as many as a step was planned for."""
+        assembled = self.__dict__.get("assembled")
+        planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
+        batch_size = self.recipe.evaluate.batch_size
+        return min(batch_size, planned or batch_size)
 
     def probabilities(
         self, rows: Rows, *, label: str, progress: Progress, source: Input | None = None
@@ -189,15 +203,12 @@ class Experiment(ExperimentData):
         Args:
             source: of the slices; default the recipe's data.
         """
-        assembled, train = self.__dict__.get("assembled"), self.recipe.train
-        planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
-        batch_size = self.recipe.evaluate.batch_size
         return predict_scans(
             self.predictor,
             source or self.source,
             rows,
-            batch_size=min(batch_size, planned or batch_size),
-            workers=self.device.workers(train.workers),
+            batch_size=self.batch_size if self.recipe.input.mode == "slice" else 1,  # slices may differ in size
+            workers=self.device.workers(self.recipe.train.workers),
             progress=progress,
             label=label,
         )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+
+from gisegkit.engine.device import Device
+from gisegkit.engine.predictor import Predictor
 
 SIGMA = 1 / 8
 """Standard deviation of a window's weights, as a share of its side (Isensee et al. 2021, nnU-Net, supplement 6)."""
@@ -16,7 +20,7 @@ Place = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowPredictor:
     """A predictor of images of any size, made of one of windows.
 
     Windows cover the image evenly, each overlapping the next by ``overlap`` of its side or more, the outermost ones
@@ -25,16 +29,30 @@ class Windows:
     smaller than a window is padded with zeros for it, as training pads.
 
     Args:
-        predict: ``[B, C, h, w]`` to probabilities ``[B, K, h, w]``.
+        predictor: of windows.
         size: rows and columns of a window.
         overlap: share of a window's side, from 0 to below 1.
         batch_size: windows at once.
     """
 
-    predict: Callable[[torch.Tensor], torch.Tensor]
+    predictor: Predictor
     size: tuple[int, int]
     overlap: float
     batch_size: int
+
+    @property
+    def device(self) -> Device:
+        """Where it computes."""
+        return self.predictor.device
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a pixel has one class at most; a mean of windows keeps that."""
+        return self.predictor.exclusive
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Prepares for a series of calls."""
+        return self.predictor.evaluating()
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """``[B, C, H, W]`` to probabilities ``[B, K, H, W]``, float32."""
@@ -48,7 +66,7 @@ class Windows:
         total, share = torch.empty(0), torch.zeros(padded.shape[2:], device=images.device)
         for start in range(0, len(pieces), self.batch_size):
             batch = pieces[start : start + self.batch_size]
-            probabilities = self.predict(torch.stack([padded[(number, ..., *place)] for number, place in batch]))
+            probabilities = self.predictor(torch.stack([padded[(number, ..., *place)] for number, place in batch]))
             if not start:
                 total = torch.zeros(len(images), probabilities.shape[1], *padded.shape[2:], device=images.device)
             for (number, place), values in zip(batch, probabilities.float(), strict=True):

@@ -20,7 +20,8 @@ class Input:
     """``[input]``: what the network sees of a slice.
 
     Args:
-        size: height and width in pixels that every slice is brought to.
+        mode: whole slices, resized (slice); or crops: random ones train, overlapping windows predict (crop).
+        size: height and width in pixels of what it sees.
         resize: stretch to the size, or fit into it with the aspect ratio kept and zero padding around.
         interpolation: how images are resized (masks: always the nearest pixel).
         slices: neighboring slices that make the channels, an odd number, centered; 1 is plain 2D.
@@ -28,14 +29,17 @@ class Input:
         edge: beyond the first and last slice: repeat the outermost one (clamp) or zeros.
         normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th
             percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
-        store: slices are decoded once and kept for training in the cache folder: at the network's size, which is
-            fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off). device
-            keeps them as resized does, and those that train in the device's memory, where no policy on the CPU can
-            change them.
-        store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB of the
-            disk free.
+        scale: with crops, of a slice before it is cropped: 1 keeps its native resolution, 0.5 halves it.
+        crops: random crops of each slice in an epoch.
+        around_class: share of the crops that are put around a pixel of a random class of their slice.
+        overlap: with crops, share of a window's side that prediction has in common with the next window.
+        store: slices are decoded once and kept for training: at the network's size (resized); at native size, which
+            serves every size and is what percentiles and crops take anyway; in the device's memory, where no policy on
+            the CPU can change them (device); or not (off).
+        store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB free.
     """
 
+    mode: Literal["slice", "crop"] = "slice"
     size: tuple[Annotated[int, AtLeast(16)], Annotated[int, AtLeast(16)]] = (224, 224)
     resize: Literal["stretch", "fit"] = "stretch"
     interpolation: Literal["nearest", "linear", "area"] = "linear"
@@ -45,6 +49,10 @@ class Input:
     normalize: Literal[
         "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
     ] = "slice_max"
+    scale: Annotated[float, Between(0.01, 10)] = 1.0
+    crops: Annotated[int, AtLeast(1)] = 1
+    around_class: Annotated[float, Between(0, 1)] = 0.33
+    overlap: Annotated[float, Between(0, 0.9)] = 0.5
     store: Literal["resized", "native", "device", "off"] = "resized"
     store_limit: str = "auto"
 
@@ -87,18 +95,17 @@ class Train:
         check_gradients: compare the gradient of each plugin's loss with the loss before training; false where they are
             meant to differ, as with a detached factor.
         channels_last: memory layout that convolutions like.
-        compile: have torch.compile make faster code for the training step; where that fails, training goes on without
-            it, and a note says why.
+        compile: have torch.compile make the training step faster; if that fails, training continues without.
         workers: processes that read and augment slices; auto is 0 on a CPU (they would fight the training for cores)
             and up to 8 beside a GPU. The number changes no result.
         monitor: the score whose best epoch is kept; empty is the first metric.
         patience: stop after so many validations without a better score; 0 never stops early.
         validate_every: epochs between two validations; the last epoch is always validated.
-        average: which weights are validated and kept: those of training (none), their exponential moving average over
-            steps (ema), or the mean of the ends of the last epochs (swa).
-        ema_decay: share of the average that each step keeps, so that it remembers about 1 / (1 - ema_decay) steps.
+        average: weights that are validated and kept: those of training (none), their moving average over steps
+            (ema), or the mean of the ends of the last epochs (swa).
+        ema_decay: share of the average that each step keeps; it remembers about 1 / (1 - ema_decay) steps.
         swa_start: share of the epochs before the first that counts in the mean.
-        swa_batches: training batches from which the mean's batch normalization statistics are computed.
+        swa_batches: training batches for the mean's batch normalization statistics.
         init_from: the folder of another run, whose best weights training starts from; empty starts as [model] says.
     """
 

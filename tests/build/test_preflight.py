@@ -6,8 +6,8 @@ import pytest
 
 from gisegkit.build.data import ExperimentData
 from gisegkit.build.preflight import (
-    average_warnings,
     check_monitor_alone,
+    idle_settings,
     is_made_on_demand,
     look,
     missing_root,
@@ -17,7 +17,6 @@ from gisegkit.data.loaders import EpochSampler
 from gisegkit.data.phantom.writer import write_phantom
 from gisegkit.errors import ComponentError, DataError, RecipeError
 from gisegkit.recipe.load import load_recipe
-from gisegkit.recipe.sections import Train
 
 TEXT = """
 name = "flight"
@@ -105,9 +104,17 @@ def test_slices_without_neighbors_are_warned_of(load_flight, registries):
     assert "no scan has two slices at a distance of 20" in line
 
 
-def test_a_setting_of_an_average_that_is_not_made_is_told():
-    assert list(average_warnings(Train())) == []
-    assert list(average_warnings(Train(average="ema", ema_decay=0.9))) == []
-    (line,) = average_warnings(Train(average="swa", swa_start=0.5, ema_decay=0.9))
-    assert line == 'train.ema_decay = 0.9 has no effect, because train.average = "swa", not "ema"'
-    assert len(list(average_warnings(Train(swa_start=0.5, swa_batches=3)))) == 2
+def test_a_setting_that_another_leaves_without_effect_is_told(recipe):
+    def lines(*sets):
+        return list(idle_settings(recipe(*sets)))
+
+    assert lines() == lines("train.average=ema", "train.ema_decay=0.9") == []
+    assert lines("train.average=swa", "train.swa_start=0.5", "train.ema_decay=0.9") == [
+        'train.ema_decay = 0.9 has no effect, because train.average = "swa", not "ema"'
+    ]
+    assert len(lines("train.swa_start=0.5", "train.swa_batches=3")) == 2
+    assert lines("input.mode=crop", "input.scale=0.5", "input.crops=3", "input.overlap=0.2") == []
+    assert lines("input.mode=crop", "input.resize=fit") == [
+        'input.resize = fit has no effect, because input.mode = "crop"'
+    ]
+    assert len(lines("input.scale=0.5", "input.crops=2", "input.around_class=0.5", "input.overlap=0.1")) == 4

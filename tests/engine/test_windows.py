@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
-from gisegkit.engine.windows import SIGMA, Windows, gaussian, pad, windows
+from gisegkit.engine.device import pick_device
+from gisegkit.engine.windows import SIGMA, WindowPredictor, gaussian, pad, windows
 
 
 def network(radius: int) -> nn.Module:
@@ -16,6 +18,26 @@ def network(radius: int) -> nn.Module:
     torch.manual_seed(0)
     layers = [nn.Conv2d(2, 3, 3, padding=1), *(nn.Conv2d(3, 3, 3, padding=1) for _ in range(radius - 1))]
     return nn.Sequential(*layers, nn.Sigmoid()).eval()
+
+
+def windowed(model, size, overlap, *, batch_size) -> WindowPredictor:
+    return WindowPredictor(Plain(model), size, overlap, batch_size)
+
+
+class Plain:
+    """A predictor that is a network whose output are probabilities already."""
+
+    exclusive = False
+    device = pick_device("cpu")
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, images):
+        return self.model(images)
+
+    def evaluating(self):
+        return nullcontext()
 
 
 def share_near_seams(image, size, overlap, radius) -> torch.Tensor:
@@ -35,7 +57,7 @@ def share_near_seams(image, size, overlap, radius) -> torch.Tensor:
 @torch.no_grad()
 def test_windows_equal_the_whole_image_but_for_the_weight_of_the_seams(overlap):
     model, image, size = network(3), torch.randn(2, 2, 150, 97), (32, 48)
-    by_windows = Windows(model, size, overlap, batch_size=5)(image)
+    by_windows = windowed(model, size, overlap, batch_size=5)(image)
     bound = share_near_seams((150, 97), size, overlap, 3)  # probabilities differ by 1 at most
     difference = (by_windows - model(image)).abs()
     assert (difference <= bound + 1e-5).all()
@@ -46,7 +68,7 @@ def test_windows_equal_the_whole_image_but_for_the_weight_of_the_seams(overlap):
 @torch.no_grad()
 def test_a_single_window_is_the_network_itself():
     model, image = network(2), torch.randn(1, 2, 32, 32)
-    torch.testing.assert_close(Windows(model, (32, 32), 0.5, batch_size=4)(image), model(image))
+    torch.testing.assert_close(windowed(model, (32, 32), 0.5, batch_size=4)(image), model(image))
 
 
 @torch.no_grad()
@@ -56,14 +78,14 @@ def test_a_smaller_image_is_padded_with_zeros_and_comes_back_in_its_size():
     assert canvas.shape == (1, 2, 32, 32) and inside == (slice(6, 26), slice(0, 31))
     torch.testing.assert_close(canvas[(..., *inside)], image)
     assert canvas.abs().sum() == pytest.approx(image.abs().sum().item(), rel=1e-6)
-    result = Windows(model, (32, 32), 0.5, batch_size=4)(image)
+    result = windowed(model, (32, 32), 0.5, batch_size=4)(image)
     torch.testing.assert_close(result, model(canvas)[(..., *inside)])
 
 
 @torch.no_grad()
 def test_how_many_windows_at_once_changes_nothing():
     image = torch.randn(3, 2, 40, 70)
-    results = [Windows(network(2), (32, 32), 0.5, batch_size=count)(image) for count in (1, 7, 100)]
+    results = [windowed(network(2), (32, 32), 0.5, batch_size=count)(image) for count in (1, 7, 100)]
     for result in results[1:]:
         torch.testing.assert_close(result, results[0])
 
