@@ -17,7 +17,8 @@ import gisegkit.components
 from gisegkit import __version__
 from gisegkit.errors import ComponentError
 from gisegkit.registry import hookspecs
-from gisegkit.registry.kinds import Adder, Owner, Registries
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner, Registries
 
 GROUP = hookspecs.PROJECT
 VARIABLE = "GISEG_PLUGINS"

@@ -7,6 +7,7 @@ Letters in shapes, everywhere in gisegkit:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -249,6 +250,9 @@ class EpochReport:
             of the process on a CPU, 0 where unknown.
         notes: lines about what the epoch had to change, such as the micro-batch when memory ran out.
         state: everything a checkpoint needs to continue, as plain tensors, numbers and dicts.
+        weights: the network's state to deploy: that of training, or its average.
+        validation_loss: mean loss of a validation slice with these weights, without augmentation; NaN where not
+            validated.
     """
 
     epoch: int
@@ -264,6 +268,8 @@ class EpochReport:
     state: Mapping[str, Any] = field(repr=False)
     losses: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    weights: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    validation_loss: float = math.nan
 
 
 class Progress(Protocol):

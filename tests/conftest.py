@@ -15,7 +15,8 @@ import pytest
 
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Adder, Owner, Registries
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner, Registries
 
 TOYS = '''
 """Components that check recipes in tests and cannot be built: importing them fails."""

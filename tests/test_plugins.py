@@ -78,7 +78,7 @@ BROKEN = {
     "raise BaseException": "BaseException",
     GOOD + "    raise ValueError('half-way')": "ValueError: half-way",
     GOOD + "    add.loss('two words', 'x:Y')": "ComponentError: 'two words' is no name",
-    GOOD + "    add.sound('x', 'x:Y')": "AttributeError: 'Adder' object has no attribute 'sound'",
+    GOOD + "    add.sound('x', 'x:Y')": "AttributeError: there is no kind 'sound'",
     GOOD.replace("(add)", "(add, wrong)"): "PluginValidationError",
     GOOD.replace("register_components", "register_component"): "'register_component' is no hook; hooks are",
     GOOD.replace("@hookimpl\n", ""): "it registers nothing: its entry point must name a module with",

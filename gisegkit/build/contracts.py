@@ -1,7 +1,7 @@
 """A recipe's components from plugins are checked before anything is trained, with the facts of its own data.
 
 The checks are those of gisegkit.testing, so that a plugin's author, its tests and a training see the same. All problems
-are told together. Trackers are not tried: one may write to a server.
+are told together. Which check a kind has, and whether it is made here, is in its row of KINDS.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,17 +22,18 @@ from gisegkit.data.slices import SliceReader
 from gisegkit.data.spacing import spacing_at
 from gisegkit.errors import ComponentError, GisegError
 from gisegkit.recipe.sections import ComponentSpec, Recipe
+from gisegkit.registry.kinds import KINDS
 from gisegkit.testing.expect import in_short
-from gisegkit.testing.models import check_size
 from gisegkit.types import SPACING, Dataset
 
 if TYPE_CHECKING:
     from gisegkit.build.experiment import Experiment
 
-SIZES = {"model": [(64, 96)], "metric": [(20, 24)], "postprocess": [(20, 24)]}
-"""H and W that a kind is tried with first, to be quick and not square; ``BRIEF`` for the others."""
+BRIEF = {"model": [(64, 96)], "augmentation": []}
+"""H and W that a kind is tried with first, to be quick and not square; an augmentation knows one size."""
 
-BRIEF = [(16, 20), (64, 72)]
+BRIEF_INPUT, BRIEF_NATIVE = [(16, 20), (64, 72)], [(20, 24)]
+"""The same for other kinds, by whether they work at native size."""
 
 Check = Callable[[tuple[int, int]], None]
 """A contract check as a function of the size that it is made with."""
@@ -108,7 +109,7 @@ def check_contracts(experiment: Experiment, *, built_in: bool = False) -> None:
 
 def _is_checked(experiment: Experiment, spec: ComponentSpec, built_in: bool) -> bool:
     plugin = experiment.owner(spec).distribution != "gisegkit"
-    return spec.kind not in ("dataset", "tracker") and (built_in or plugin)
+    return KINDS[spec.kind].tried and (built_in or plugin)
 
 
 def _facts(experiment: Experiment, dataset: Dataset | None) -> Facts | None:
@@ -151,31 +152,28 @@ def _findings(experiment: Experiment, spec: ComponentSpec, facts: Facts) -> Iter
     recipe = experiment.recipe
     what = f"{spec.place}: {spec.kind} {spec.name!r} of {experiment.owner(spec)}"
     build = partial(experiment.build, spec)
-    large = facts.native if spec.kind in ("metric", "postprocess") else facts.size
-    sizes = [size for size in SIZES.get(spec.kind, BRIEF) if size[0] <= large[0] and size[1] <= large[1]] + [large]
+    kind = KINDS[spec.kind]
+    large = facts.native if kind.native else facts.size
+    brief = BRIEF.get(kind.name, BRIEF_NATIVE if kind.native else BRIEF_INPUT)
+    sizes = [size for size in brief if size[0] <= large[0] and size[1] <= large[1]] + [large]
     doubts, refusal = _made(_check_of(experiment, spec, build, facts), sizes, all_sizes=spec.kind == "model")
     for text in doubts:
         yield Finding(f"{what}: {text}", False, kind=spec.kind)
     if refusal is not None:
-        remedy = f"gisegkit.testing.check_{spec.kind} makes this check in the plugin's own tests"
+        remedy = f"{kind.check.replace(':', '.')} makes this check in the plugin's own tests"
         built = not isinstance(refusal.__cause__, ComponentError)  # else the text says all of this itself
         text = f"{what}: {refusal} ({remedy})" if built else str(refusal.__cause__)
         yield Finding(text, True, refusal.__cause__, spec.kind)
     elif spec.kind == "loss" and recipe.train.check_gradients:
-        _, different = _made(
-            lambda size: testing.check_gradient(build(), **_loss_facts(recipe, facts, build, size)), sizes
-        )
+        known = {
+            key: value for key, value in _known(experiment, facts).items() if key in ("classes", "exclusive", "soft")
+        }
+        _, different = _made(lambda size: testing.check_gradient(build(), **known, size=size), sizes)
         if different is not None:
             remedy = (
                 "as with a detached factor or the hardest pixels alone, train.check_gradients = false leaves this out"
             )
             yield Finding(f"{what}: {different}. If that is meant so, {remedy}", False, kind=spec.kind)
-
-
-def _loss_facts(recipe: Recipe, facts: Facts, build: Callable[[], Any], size: tuple[int, int]) -> dict[str, Any]:
-    """Targets as this loss will see them: soft ones come from batch transforms alone."""
-    exclusive = facts.exclusive or bool(getattr(build(), "exclusive_only", False))
-    return {"classes": facts.classes, "size": size, "exclusive": exclusive, "soft": bool(recipe.batch_transform)}
 
 
 def _made(check: Check, sizes: list[tuple[int, int]], *, all_sizes: bool = False) -> tuple[list[str], Exception | None]:
@@ -213,47 +211,34 @@ def _unforeseen(error: Exception) -> Exception:
 
 
 def _check_of(experiment: Experiment, spec: ComponentSpec, build: Callable[..., Any], facts: Facts) -> Check:
-    """The contract check of a component's kind, with the data's own facts."""
-    channels, classes, exclusive = facts.channels, facts.classes, facts.exclusive
-    recipe, names = experiment.recipe, experiment.classes
-    several = min(4, recipe.train.batch_size)
-    seeds = itertools.count(recipe.seed)
+    """The contract check of a component's kind, as a function of the size, with the data's own facts."""
+    seeds = itertools.count(experiment.recipe.seed)
 
-    def loss(size: tuple[int, int]) -> None:
-        testing.check_loss(build(), **_loss_facts(recipe, facts, build, size), half=False, gradients=False)
+    def network(*, in_channels: int, classes: int) -> torch.nn.Module:
+        # Each with another seed: what the state dict does not hold would else be the same by chance.
+        return build_network(experiment, channels=in_channels, classes=classes, trained=True, seed=next(seeds))
 
-    def model(size: tuple[int, int]) -> None:
-        def network(**numbers: int) -> torch.nn.Module:
-            # Each with another seed: what the state dict does not hold would else be the same by chance.
-            channels, classes = numbers["in_channels"], numbers["classes"]
-            return build_network(experiment, channels=channels, classes=classes, trained=True, seed=next(seeds))
+    if spec.kind == "postprocess":  # which may have a number for each class
+        build = partial(build, classes=experiment.classes)
+    factory = network if spec.kind == "model" else build
+    known = _known(experiment, facts)
+    return lambda size: testing.check_component(spec.kind, factory, **known, size=size)
 
-        testing.check_model(network, size=size, numbers=[(channels, classes)])
-        if size != facts.size:
-            made = network(in_channels=channels, classes=classes)
-            check_size(made, channels=channels, classes=classes, size=facts.size)
 
-    def augmentation(_: tuple[int, int]) -> None:
-        testing.check_augmentation(build, size=facts.size, channels=[channels], classes=classes)
-
-    def batch_transform(size: tuple[int, int]) -> None:
-        testing.check_batch_transform(build(), size=size, channels=channels, classes=classes, counts=[several])
-
-    def schedule(_: tuple[int, int]) -> None:
-        make = partial(experiment.build, recipe.optimizer)
-        testing.check_schedule(build, steps=[facts.steps], optimizer=make)
-
-    def metric(size: tuple[int, int]) -> None:
-        testing.check_metric(build(), classes=classes, size=size, spacing=facts.spacing, exclusive=exclusive)
-
-    checks: Mapping[str, Check] = {
-        "loss": loss,
-        "model": model,
-        "augmentation": augmentation,
-        "batch_transform": batch_transform,
-        "optimizer": lambda _: testing.check_optimizer(build),
-        "schedule": schedule,
-        "metric": metric,
-        "postprocess": lambda size: testing.check_postprocess(build(classes=names), classes=classes, size=size),
+def _known(experiment: Experiment, facts: Facts) -> dict[str, Any]:
+    """What the checks are told, by the names of their parameters."""
+    recipe = experiment.recipe
+    return {
+        "channels": facts.channels,
+        "classes": facts.classes,
+        "numbers": [(facts.channels, facts.classes)],
+        "in_use": facts.size,
+        "exclusive": facts.exclusive,
+        "spacing": facts.spacing,
+        "soft": bool(recipe.batch_transform),  # soft targets come from batch transforms alone
+        "half": False,
+        "gradients": False,  # a difference is a doubt, so that they are compared apart
+        "counts": [min(4, recipe.train.batch_size)],
+        "steps": [facts.steps],
+        "optimizer": partial(experiment.build, recipe.optimizer),
     }
-    return checks[spec.kind]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gisegkit.build.console import Console
 from gisegkit.build.dataset import build_component, make_store, prepared_line, stack_warnings, verify_dataset
-from gisegkit.build.preflight import refuse_overlaps
+from gisegkit.build.preflight import idle_settings, refuse_overlaps
 from gisegkit.data.folds import rows_of_split, split_rows
 from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store.layout import Prepared
@@ -214,7 +214,7 @@ class ExperimentData:
             _ = self.split
             direction_of_monitor(self.recipe, self.metrics, self.classes)
             refuse_overlaps(self.recipe, self.registries, self.dataset)
-            for line in stack_warnings(self.recipe, self.dataset):
+            for line in (*stack_warnings(self.recipe, self.dataset), *idle_settings(self.recipe)):
                 self.console.note(line)
             self._checked = True
 

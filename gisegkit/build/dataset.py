@@ -93,9 +93,12 @@ def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
     """Where the prepared slices of a recipe are kept; None if it wants none, or the dataset cannot be prepared.
 
     Raises:
-        RecipeError: if it cannot, and is to be kept on the device.
+        RecipeError: if it cannot, and is to be kept on the device; or if crops are to be kept there.
     """
     inputs = recipe.input
+    if inputs.store == "device" and inputs.mode == "crop":
+        found = 'input.mode = "crop" cuts crops on the CPU, and input.store = "device" keeps whole slices on the device'
+        raise RecipeError(recipe.source, [Mistake(recipe.source, found, 'use input.store = "native" or "off"')])
     if inputs.store == "off" or not (hasattr(dataset, "sources") and hasattr(dataset, "root")):
         if inputs.store == "device":
             found = f'input.store = "device", and the dataset {recipe.dataset.name!r} has no root and sources(row)'
@@ -103,7 +106,7 @@ def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
             raise RecipeError(recipe.source, [Mistake(recipe.dataset.place, found, remedy)])
         return None
     # Percentiles are those of the native pixels, which a resized image no longer has.
-    native = inputs.store == "native" or inputs.normalize.endswith("percentile")
+    native = inputs.store == "native" or inputs.mode == "crop" or inputs.normalize.endswith("percentile")
     layout = Layout() if native else Layout(inputs.size, inputs.resize, inputs.interpolation)
     limit = None if inputs.store_limit == "auto" else parse_size(inputs.store_limit)
     return Store(dataset, name=recipe.dataset.name, layout=layout, limit=limit)

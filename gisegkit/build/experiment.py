@@ -19,14 +19,17 @@ from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData, Rows
 from gisegkit.build.network import load_best, make_source, started_network, to_device
 from gisegkit.build.training import Assembled, assemble
-from gisegkit.build.views import with_views
-from gisegkit.data.loaders import Augmentation, EpochSampler, Input, TrainingSet
+from gisegkit.build.views import tried_views
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabilities, predict_scans
 from gisegkit.engine.scoring import Scoreboard, score_scans
+from gisegkit.engine.tta import MeanOfViews, Scaled, Turned
+from gisegkit.engine.windows import WindowPredictor
 from gisegkit.errors import RunError
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
@@ -129,7 +132,8 @@ class Experiment(ExperimentData):
     @cached_property
     def sampler(self) -> EpochSampler:
         """The order of the training samples."""
-        return EpochSampler(self.split.train, batch_size=self.recipe.train.batch_size, seed=self.recipe.seed)
+        train, crops = self.recipe.train, self.recipe.input.crops if self.recipe.input.mode == "crop" else 1
+        return EpochSampler(self.split.train, batch_size=train.batch_size, seed=self.recipe.seed, crops=crops)
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -182,18 +186,43 @@ class Experiment(ExperimentData):
 
     @cached_property
     def network_predictor(self) -> NetworkPredictor:
-        """Images to probabilities by the network alone, as validation during training takes them."""
+        """Images to probabilities by the network alone."""
         layout = self.recipe.train.channels_last
         return NetworkPredictor(self.model, self.device, exclusive=self.exclusive, channels_last=layout)
 
+    @property
+    def batch_size(self) -> int:
+        """Slices or windows that prediction has on the device at once: at most as many as a step was planned for."""
+        assembled = self.__dict__.get("assembled")
+        planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
+        batch_size = self.recipe.evaluate.batch_size
+        return min(batch_size, planned or batch_size)
+
     @cached_property
-    def predictor(self) -> Predictor:
-        """Images to probabilities as evaluation and prediction take them: with test-time augmentation, if there is any.
+    def views(self) -> list[Turned | Scaled]:
+        """The views of test-time augmentation, tried on the network.
 
         Raises:
             ComponentError: if the network refuses the size of a view.
         """
-        return with_views(self)
+        return tried_views(self)
+
+    @property
+    def predictor(self) -> Predictor:
+        """Images to probabilities as evaluation and prediction take them: with test-time augmentation, if there is any.
+
+        Raises:
+            ComponentError: as of ``views``.
+        """
+        network = self.network_predictor
+        return self._of_slices(MeanOfViews(network, self.views) if self.views else network)
+
+    def _of_slices(self, network: Predictor) -> Predictor:
+        """The same of whole slices: with crops, by windows."""
+        inputs = self.recipe.input
+        if inputs.mode == "slice":
+            return network
+        return WindowPredictor(network, inputs.size, overlap=inputs.overlap, batch_size=self.batch_size)
 
     def probabilities(
         self,
@@ -210,15 +239,12 @@ class Experiment(ExperimentData):
             source: of the slices; default the recipe's data.
             predictor: default ``self.predictor``.
         """
-        assembled, train = self.__dict__.get("assembled"), self.recipe.train
-        planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
-        batch_size = self.recipe.evaluate.batch_size
         return predict_scans(
             predictor or self.predictor,
             source or self.source,
             rows,
-            batch_size=min(batch_size, planned or batch_size),
-            workers=self.device.workers(train.workers),
+            batch_size=self.batch_size if self.recipe.input.mode == "slice" else 1,  # slices may differ in size
+            workers=self.device.workers(self.recipe.train.workers),
             progress=progress,
             label=label,
         )
@@ -242,7 +268,9 @@ class Experiment(ExperimentData):
     def score(self, rows: Rows, progress: Progress) -> Scoreboard:
         """The scores of whole scans at native size, without test-time augmentation, as training sees them."""
         board = Scoreboard(self.metrics, self.classes)
-        predicted = self.probabilities(rows, label="validate", progress=progress, predictor=self.network_predictor)
+        predicted = self.probabilities(
+            rows, label="validate", progress=progress, predictor=self._of_slices(self.network_predictor)
+        )
         scans = decide_scans(predicted, self.decision, threads=self.device.threads)
         deque(score_scans(scans, board, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them
         return board

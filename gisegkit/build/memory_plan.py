@@ -76,6 +76,7 @@ def simulate(
         state_per_weight=state,
         whole_device=include_context,
         resident=resident,
+        averaged=recipe.train.average != "none",
         owners={"model": _owner(experiment, recipe.model), **dict(losses)},
         notes=tuple(filter(None, notes)),
     )

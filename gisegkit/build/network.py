@@ -12,7 +12,7 @@ from torch import nn
 
 from gisegkit.components.models.networks import AnySize
 from gisegkit.components.models.weights import continue_from
-from gisegkit.data.loaders import Input
+from gisegkit.data.inputs import CropInput, Input
 from gisegkit.data.randomness import INITIAL, seeded
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.store import Store
@@ -32,7 +32,16 @@ def make_source(recipe: Recipe, dataset: Dataset, store: Store | None) -> Input:
     reader = SliceReader(
         dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalize=inputs.normalize, store=store
     )
-    return Input(dataset, reader, size=inputs.size, resize=inputs.resize, interpolation=inputs.interpolation)
+    if inputs.mode == "slice":
+        return Input(dataset, reader, size=inputs.size, resize=inputs.resize, interpolation=inputs.interpolation)
+    return CropInput(
+        dataset,
+        reader,
+        size=inputs.size,
+        interpolation=inputs.interpolation,
+        scale=inputs.scale,
+        around=inputs.around_class,
+    )
 
 
 def build_network(

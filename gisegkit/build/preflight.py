@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.errors import ComponentError
-from gisegkit.recipe.sections import Recipe
+from gisegkit.recipe.sections import Input, Recipe, Train
 from gisegkit.registry.kinds import Component, Registries
 
 if TYPE_CHECKING:
@@ -31,6 +32,19 @@ class Found:
     unlabelled: int
     steps: int
     warnings: tuple[str, ...]
+
+
+def idle_settings(recipe: Recipe) -> Iterator[str]:
+    """Lines about settings that another setting leaves without effect."""
+    inputs, train = recipe.input, recipe.train
+    crop, own = inputs.mode == "crop", Input()
+    for key in ("resize",) if crop else ("scale", "crops", "around_class", "overlap"):
+        if getattr(inputs, key) != getattr(own, key):
+            yield f'input.{key} = {getattr(inputs, key)} has no effect, because input.mode = "{inputs.mode}"'
+    for key, average in (("ema_decay", "ema"), ("swa_start", "swa"), ("swa_batches", "swa")):
+        value = getattr(train, key)
+        if train.average != average and value != getattr(Train(), key):
+            yield f'train.{key} = {value} has no effect, because train.average = "{train.average}", not "{average}"'
 
 
 def missing_root(recipe: Recipe) -> str:
@@ -64,8 +78,10 @@ def look(data: ExperimentData) -> Found:
     direction_of_monitor(recipe, data.metrics, dataset.classes)
     refuse_overlaps(recipe, data.registries, dataset)
     train, validation = data.split
-    steps = steps_of(len(train), recipe.train.batch_size)
-    return Found(len(train), len(validation), len(data.unlabelled), steps, tuple(stack_warnings(recipe, dataset)))
+    crops = recipe.input.crops if recipe.input.mode == "crop" else 1
+    steps = steps_of(len(train) * crops, recipe.train.batch_size)
+    warnings = (*stack_warnings(recipe, dataset), *idle_settings(recipe))
+    return Found(len(train), len(validation), len(data.unlabelled), steps, warnings)
 
 
 def check_monitor_alone(data: ExperimentData) -> None:

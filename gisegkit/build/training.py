@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from torch import nn
+
 from gisegkit.build.memory_plan import choose_micro_batches, needs_prediction, simulate
+from gisegkit.data.loaders import Key, TrainingSet
+from gisegkit.engine.averaging import Average, Ema, Swa
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.engine.plan import Plan
-from gisegkit.engine.training import Training
+from gisegkit.engine.training import HeldOut, Training
 from gisegkit.errors import Mistake, RecipeError
+from gisegkit.recipe.sections import Train
 
 if TYPE_CHECKING:
     from gisegkit.build.experiment import Experiment
@@ -49,10 +56,31 @@ def assemble(experiment: Experiment) -> Assembled:
         higher_is_better=bool(direction_of_monitor(recipe, experiment.metrics, experiment.classes)),
         patience=recipe.train.patience,
         validate_every=recipe.train.validate_every,
+        average=make_average(recipe.train, experiment.model),
+        held_out=make_held_out(experiment),
+        statistics_batches=recipe.train.swa_batches,
         compile=recipe.train.compile,
         resident=resident,
     )
     return Assembled(training, plan)
+
+
+def make_held_out(experiment: Experiment) -> HeldOut:
+    """The validation slices in batches of the training's size, since a loss over a whole batch depends on it."""
+    recipe = experiment.recipe
+    rows, batch_size = np.sort(experiment.split.validation).tolist(), recipe.train.batch_size
+    keys: list[Key] = [(0, row) for row in rows]
+    batches = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+    return HeldOut(TrainingSet(experiment.source, None, seed=recipe.seed), batches)
+
+
+def make_average(train: Train, model: nn.Module) -> Average:
+    """What deploys the weights of ``[train] average``."""
+    if train.average == "ema":
+        return Ema(model, decay=train.ema_decay)
+    if train.average == "swa":
+        return Swa(model, first=min(train.epochs, math.floor(train.epochs * train.swa_start) + 1))
+    return Average(model)
 
 
 def verify_store(experiment: Experiment) -> None:

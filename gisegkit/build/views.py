@@ -1,4 +1,4 @@
-"""The predictor of a recipe with test-time augmentation, tried on a network before it is trained or used."""
+"""The views of test-time augmentation of a recipe, tried on its network before that is trained or used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gisegkit.engine.predictor import Predictor
-from gisegkit.engine.tta import MeanOfViews, views_of
+from gisegkit.engine.tta import Scaled, Turned, views_of
 from gisegkit.errors import ComponentError
 from gisegkit.recipe.tta import View
 
@@ -18,15 +17,13 @@ MULTIPLES = (32, 64, 16)
 """Of so many pixels; sizes that networks take which refuse others."""
 
 
-def with_views(experiment: Experiment) -> Predictor:
-    """The network's probabilities, or their mean over the views of ``[predict] tta``.
+def tried_views(experiment: Experiment) -> list[Turned | Scaled]:
+    """The views of ``[predict] tta``, none of which the network refuses.
 
     Raises:
         ComponentError: if the network refuses the size of a view; says a factor that it takes, if there is one nearby.
     """
-    recipe, network = experiment.recipe, experiment.network_predictor
-    if not recipe.predict.tta:
-        return network
+    recipe = experiment.recipe
     for text in recipe.predict.tta:
         view = View.parse(text)
         size = view.size(recipe.input.size)
@@ -34,7 +31,7 @@ def with_views(experiment: Experiment) -> Predictor:
         if problem:
             found = f"predict.tta: {text!r} makes images of {size[0]} x {size[1]} pixels, which model "
             raise ComponentError(f"{found}{recipe.model.name!r} refuses ({problem}); {_remedy(experiment, view)}")
-    return MeanOfViews(network, views_of(recipe.predict.tta))
+    return views_of(recipe.predict.tta)
 
 
 def refusal(experiment: Experiment, size: tuple[int, int]) -> str:

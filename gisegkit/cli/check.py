@@ -198,7 +198,7 @@ def _component(spec: ComponentSpec, plugins: Plugins) -> list[str]:
     owner = plugins.registries[spec.kind].get(spec.name).owner
     weight = f"{spec.weight:g} x " if spec.kind == "loss" else ""
     epochs = ""
-    if (spec.start_epoch, spec.end_epoch) != (1, 0):
+    if spec.kind == "loss" and (spec.start_epoch, spec.end_epoch) != (1, 0):
         epochs = f", from epoch {spec.start_epoch} to {spec.end_epoch or 'the last'}"
     words = [f"{key} = {show(value)}" for key, value in spec.params.items()]
     words = [f"{spec.kind}: {weight}{spec.name}{epochs}" + (f" ({words[0]}" if words else ""), *words[1:]]

@@ -71,8 +71,9 @@ def describe(plugins: Plugins, kind: str, name: str | None, as_json: bool) -> No
     for parameter in parameters:
         say(f"    {parameter.name} = {_default(parameter)}")
         say(f"        {_sentences(parameter.help, parameter.type.text)}")
-    if kind == "loss":
-        say("    weight = 1.0\n        a number 0 or more. Its share in the sum of the losses.")
+    for name_of_key, item in KINDS[kind].keys.items():
+        default = "(not set)" if item.default is None else show(item.default)
+        say(f"    {name_of_key} = {default}\n        {_sentences(item.help, item.type.text)}")
     for key in signature.parameters:
         if key in given:
             say(f"{key} is settled by {given[key]}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gisegkit.registry.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from gisegkit.registry.kinds import Adder
+    from gisegkit.registry.adder import Adder
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "dataset": {

@@ -32,6 +32,7 @@ class CSVTracker:
         row: dict[str, Any] = {
             "epoch": report.epoch,
             "loss": report.loss,
+            "validation_loss": report.validation_loss,
             "learning_rate": report.learning_rate,
             "seconds": report.seconds,
             "images_per_second": report.images_per_second,

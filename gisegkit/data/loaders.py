@@ -15,17 +15,15 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from gisegkit.data.buffers import BufferPool, Form, Handle, Unused
-from gisegkit.data.geometry import make_geometry
+from gisegkit.data.inputs import CropInput, Input
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
-from gisegkit.data.reading import check_size, id_of, raise_defect, read_mask
-from gisegkit.data.slices import SliceReader
-from gisegkit.data.store.store import Store
+from gisegkit.data.reading import id_of, raise_defect
 from gisegkit.data.workers import PREFETCH, BatchLoader
 from gisegkit.errors import ComponentError, GisegError
-from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray
+from gisegkit.types import AnyArray, FloatArray, MaskArray
 
-Key = tuple[int, int]
-"""(epoch, row): everything that a sample depends on besides the recipe."""
+Key = tuple[int, ...]
+"""(epoch, row), and of crops after a slice's first (epoch, row, number): all that a sample depends on in a recipe."""
 
 
 class Augmentation(Protocol):
@@ -39,84 +37,23 @@ class Augmentation(Protocol):
     ) -> tuple[FloatArray, MaskArray]: ...
 
 
-class Input:
-    """Brings a slice to the network: reads the stack, normalizes, resizes.
-
-    Args:
-        dataset: the slices.
-        reader: makes the channels.
-        size: height and width in pixels for the network.
-        resize, interpolation: as in ``[input]``.
-    """
-
-    def __init__(
-        self, dataset: Dataset, reader: SliceReader, *, size: tuple[int, int], resize: str, interpolation: str
-    ) -> None:
-        self.dataset = dataset
-        self.reader = reader
-        self.size = size
-        self.resize = resize
-        self.interpolation = interpolation
-        self._native = dataset.table[["height", "width"]].to_numpy(dtype=np.int64)
-
-    def geometry(self, row: int) -> Geometry:
-        """How this row's native size is brought to ``size`` and back."""
-        height, width = (int(value) for value in self._native[row])
-        return make_geometry(self.resize, (height, width), self.size, self.interpolation)
-
-    def image(self, row: int) -> FloatArray:
-        """``[h, w, C]`` float32 at the network's size."""
-        return self.reader.read(row, resize=self.resized)
-
-    def resized(self, row: int, image: AnyArray) -> AnyArray:
-        """A row's image ``[H, W, C]`` as ``[h, w, C]``, in the type that the store would have it in."""
-        if self._sized(row) is not None:
-            return image
-        check_size(self.dataset, row, image=image)
-        resized = self.geometry(row).image(image)
-        return resized.astype(image.dtype) if self.interpolation == "nearest" else resized
-
-    def mask(self, row: int) -> MaskArray:
-        """``[h, w, K]`` uint8 at the network's size, with IGNORE."""
-        store = self._sized(row)
-        return self.geometry(row).mask(self.truth(row)) if store is None else store.mask(row, "sized")
-
-    def planes(self, row: int) -> MaskArray:
-        """As ``mask``, but ``[K, h, w]``, and contiguous: a loss adds up in the order in which its target lies."""
-        store = self._sized(row)
-        return np.ascontiguousarray(self.mask(row).transpose(2, 0, 1)) if store is None else store.planes(row, "sized")
-
-    def truth(self, row: int) -> MaskArray:
-        """``[H, W, K]`` uint8 at the native size, with IGNORE."""
-        store = self.reader.store
-        if store is not None and store.has(row):
-            return store.mask(row, "native")
-        mask = read_mask(self.dataset, row)
-        check_size(self.dataset, row, mask=mask)
-        return mask
-
-    def _sized(self, row: int) -> Store | None:
-        """The store, where it holds this row at the network's size already."""
-        store = self.reader.store
-        return store if store is not None and store.layout.size is not None and store.has(row) else None
-
-
 class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
-    """Samples by (epoch, row), augmented with the generator of exactly that key."""
+    """Samples by (epoch, row), augmented (if at all) with the generator of exactly that key."""
 
-    def __init__(self, source: Input, augmentation: Augmentation, *, seed: int) -> None:
+    def __init__(self, source: Input, augmentation: Augmentation | None, *, seed: int) -> None:
         self.source = source
         self.augmentation = augmentation
         self.seed = seed
 
     def __getitem__(self, key: Key) -> tuple[AnyArray, AnyArray, int]:
-        epoch, row = key
-        image = self.source.image(row)
-        if getattr(self.augmentation, "changes_nothing", False):
-            return image.transpose(2, 0, 1), self.source.planes(row), row
-        mask, rng = self.source.mask(row), generator(self.seed, SAMPLE, epoch, row)
+        row, unchanged = key[1], self.augmentation is None or getattr(self.augmentation, "changes_nothing", False)
+        if unchanged and not isinstance(self.source, CropInput):
+            return self.source.image(row).transpose(2, 0, 1), self.source.planes(row), row
+        rng = generator(self.seed, SAMPLE, *key)
+        image, mask = self.source.sample(row, rng)
         try:
-            image, mask = self.augmentation(image, mask, rng)
+            if self.augmentation is not None and not unchanged:
+                image, mask = self.augmentation(image, mask, rng)
         except (GisegError, MemoryError):
             raise
         except Exception as error:
@@ -128,23 +65,30 @@ class EpochSampler(Sampler[list[Key]]):
     """The batches of one epoch as keys: a permutation of the rows that derives from (seed, epoch).
 
     A last batch of a single slice is left out if there are others: batch normalization cannot train on one. The
-    order changes every epoch, so no slice is left out for good.
+    order changes every epoch, so no slice is left out for good. A pass is of ``epoch``, of ``at_most`` batches if set.
+
+    Args:
+        crops: samples of each row in an epoch.
     """
 
-    def __init__(self, rows: Sequence[int] | AnyArray, *, batch_size: int, seed: int) -> None:
+    def __init__(self, rows: Sequence[int] | AnyArray, *, batch_size: int, seed: int, crops: int = 1) -> None:
         self.rows = np.asarray(rows, dtype=np.int64)
         self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 1
+        self.crops = crops
+        self.seed, self.epoch = seed, 1
+        self.at_most: int | None = None
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.rows), self.batch_size)
-        return full + (rest > 1 or (rest == 1 and full == 0))
+        full, rest = divmod(len(self.rows) * self.crops, self.batch_size)
+        batches = full + (rest > 1 or (rest == 1 and full == 0))
+        return batches if self.at_most is None else min(batches, self.at_most)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = generator(self.seed, ORDER, self.epoch).permutation(self.rows)
+        keys: list[Key] = [(self.epoch, int(row)) for row in self.rows]
+        keys += [(self.epoch, int(row), number) for number in range(1, self.crops) for row in self.rows]
+        order = generator(self.seed, ORDER, self.epoch).permutation(len(keys)).tolist()
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield [(self.epoch, int(row)) for row in order[start : start + self.batch_size]]
+            yield [keys[place] for place in order[start : start + self.batch_size]]
 
 
 @dataclass(frozen=True)
@@ -199,8 +143,7 @@ class EvaluationSet(TorchDataset[tuple[AnyArray, MaskArray | None, int]]):
         return self.source.image(row).transpose(2, 0, 1), mask, row
 
 
-Sample = tuple["AnyArray", "AnyArray", int]
-"""Image ``[C, H, W]``, mask ``[K, H, W]`` and row."""
+Sample = tuple[AnyArray, AnyArray, int]  # image [C, H, W], mask [K, H, W], row
 
 
 class BatchRequest(NamedTuple):
@@ -276,9 +219,11 @@ class _SliceBatches(TorchDataset[LoadedSlices]):
 
 
 def training_loader(
-    samples: TrainingSet, sampler: EpochSampler | Sequence[list[Key]], *, workers: int, pin: bool
+    samples: TrainingSet, sampler: EpochSampler | Sequence[list[Key]], *, workers: int, pin: bool, stay: bool = True
 ) -> BatchLoader:
     """Yields one Loaded an optimizer step; set ``sampler.epoch`` before each pass, or give the batches' keys.
+
+    Workers stay for the next pass unless told otherwise.
 
     Raises:
         RunError: if batches from worker processes do not fit into shared memory.
@@ -289,7 +234,7 @@ def training_loader(
         # As many as the workers prepare, one that is used, one that has just arrived, and one to spare.
         pool = BufferPool(workers * PREFETCH + 3, len(keys), _forms(samples[keys[0]]))
     batches, requests = _Batches(samples, pool), _Requests(sampler, pool)
-    return BatchLoader(batches, requests, workers=workers, pin=pin, persistent=True)
+    return BatchLoader(batches, requests, workers=workers, pin=pin, persistent=stay)
 
 
 def evaluation_loader(slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool) -> BatchLoader:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gisegkit.data.loaders import EpochSampler, Input, Loaded
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import EpochSampler, Loaded
 from gisegkit.engine.device import Device
 from gisegkit.engine.step import is_out_of_memory
 from gisegkit.errors import DataError, TrainingError

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from gisegkit.engine.epoch_losses import Ledger
 from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import attempts, is_out_of_memory, prepare_batch, split
 from gisegkit.engine.training import BestSoFar, Training, capture, restore
+from gisegkit.engine.validation_loss import mean_loss
 from gisegkit.errors import TrainingError
 from gisegkit.types import EpochReport, Progress, silent
 
@@ -26,13 +28,11 @@ def fit(
     """Train epoch by epoch, from the start or from a checkpoint's state.
 
     Args:
-        training: the built parts.
-        state: ``EpochReport.state`` of the last finished epoch; training goes on after it exactly as if it had never
-            stopped.
+        state: ``EpochReport.state`` of the last finished epoch; the rest is as if training had never stopped.
         progress: shown per optimizer step.
 
     Yields:
-        A report after each epoch; its ``state`` refers to live tensors and must be saved before the next epoch.
+        A report after each epoch; its ``state`` and ``weights`` are live tensors, to be saved before the next epoch.
 
     Raises:
         TrainingError: if the loss is not finite; names epoch and step, before the epoch is reported.
@@ -40,8 +40,7 @@ def fit(
     """
     scaler, best_so_far = training.device.scaler(), BestSoFar()
     first = 1 if state is None else restore(training, scaler, best_so_far, state) + 1
-    forward = Forward(training.model, compiled=training.compile)
-    loader = make_loader(training, progress)
+    forward, loader = Forward(training.model, compiled=training.compile), make_loader(training, progress)
     for epoch in range(first, training.epochs + 1):
         if training.patience and best_so_far.since >= training.patience:
             return
@@ -50,40 +49,59 @@ def fit(
         start = time.perf_counter()
         batches = progress(loader, f"epoch {epoch}/{training.epochs}", len(loader))
         loss, losses, images = train_epoch(training, forward, batches, scaler, epoch)
-        seconds, memory = time.perf_counter() - start, training.device.peak()
-        scores = validate(training, epoch)
-        monitored = scores.get(training.monitor, math.nan)
-        best = bool(scores) and best_so_far.update(monitored, higher=training.higher_is_better, epoch=epoch)
+        seconds, peak = time.perf_counter() - start, training.device.peak()
+        training.average.after_epoch(epoch, partial(images_for_statistics, training, loader))
+        validated = validate(training, epoch)
+        monitored = validated.scores.get(training.monitor, math.nan)
+        higher = training.higher_is_better
         yield EpochReport(
             epoch=epoch,
             epochs=training.epochs,
             loss=loss,
             losses=losses,
-            scores=scores,
+            validation_loss=validated.loss,
+            scores=validated.scores,
             monitored=monitored,
-            best=best,
+            best=bool(validated.scores) and best_so_far.update(monitored, higher=higher, epoch=epoch),
             learning_rate=float(training.optimizer.param_groups[0]["lr"]),
             seconds=seconds,
             images_per_second=images / seconds,
-            peak_memory=memory,
+            peak_memory=peak,
             notes=tuple(training.micro_batching.notes),
+            weights=validated.weights,
             state=capture(training, scaler, best_so_far, epoch),
         )
         training.micro_batching.notes.clear()
 
 
-def validate(training: Training, epoch: int) -> Mapping[str, float]:
-    """The scores of an epoch; empty if this one is not validated.
+class Validated(NamedTuple):
+    """The weights to deploy after an epoch, and what validation says of them.
+
+    Attributes:
+        scores: by name; empty if the epoch is not validated.
+        loss: mean loss of a validation slice; NaN if the epoch is not validated.
+        weights: the network's state.
+    """
+
+    scores: Mapping[str, float]
+    loss: float
+    weights: Mapping[str, Any]
+
+
+def validate(training: Training, epoch: int) -> Validated:
+    """Validate the weights to deploy, if this epoch is to be validated.
 
     Raises:
-        TrainingError: if the monitored score is not among them.
+        TrainingError: if the monitored score is not among the scores.
     """
-    if epoch % training.validate_every and epoch != training.epochs:
-        return {}
-    scores = training.validate()
+    with training.average.applied():
+        weights = training.model.state_dict()
+        if epoch % training.validate_every and epoch != training.epochs:
+            return Validated({}, math.nan, weights)
+        scores, loss = training.validate(), mean_loss(training)
     if training.monitor not in scores:
         raise TrainingError(f"there is no score {training.monitor!r} to choose the best epoch by: {', '.join(scores)}")
-    return scores
+    return Validated(scores, loss, weights)
 
 
 def make_loader(training: Training, progress: Progress) -> Any:
@@ -92,6 +110,25 @@ def make_loader(training: Training, progress: Progress) -> Any:
         return training.resident.load(training.device, training.sampler, progress=progress)
     pin = training.device.pin
     return training_loader(training.samples, training.sampler, workers=training.workers, pin=pin)
+
+
+def images_for_statistics(training: Training, loader: Any) -> Iterator[torch.Tensor]:
+    """Training images on the device, in micro-batches, for the running statistics of averaged weights.
+
+    They are those of an epoch 0, which never trains: the same at each call. The network's own draws (dropout) are
+    those of their step while the caller uses the images.
+    """
+    sampler, device, micro_batching = training.sampler, training.device, training.micro_batching
+    trained, sampler.epoch, sampler.at_most = sampler.epoch, 0, training.statistics_batches
+    try:
+        for step, loaded in enumerate(loader):
+            draws = generator(training.seed, BATCH, 0, step)
+            batch = prepare_batch(loaded, training.transforms, device, draws, channels_last=training.channels_last)
+            for _, part in split(batch, micro_batching.size, least=micro_batching.least):
+                with seeded(training.seed, NETWORK, 0, step), device.autocast():
+                    yield part.images
+    finally:
+        sampler.epoch, sampler.at_most = trained, None
 
 
 def train_epoch(
@@ -113,6 +150,7 @@ def train_epoch(
                 terms = train_batch(training, forward, scaler, loaded, epoch=epoch, step=step)
         ledger.add(terms, images=len(loaded.images), step=step, rate=optimizer.param_groups[0]["lr"])
         update(training, scaler, epoch, step)
+        training.average.after_step()
         optimizer.zero_grad(set_to_none=True)
         training.schedule.step()
     means = ledger.means()

@@ -45,6 +45,7 @@ class Estimate:
         workspace: an allowance for what convolutions need beside that, and for memory in pieces.
         context: the GPU's own share, where the budget is that of a whole card.
         resident: the training slices, where they are kept on the device.
+        average: the second copy of weights and buffers that ``[train] average`` keeps.
     """
 
     micro_batch: int
@@ -57,11 +58,12 @@ class Estimate:
     workspace: int
     context: int
     resident: int = 0
+    average: int = 0
 
     @property
     def fixed(self) -> int:
         """What does not depend on the micro-batch."""
-        return self.parameters + self.gradients + self.optimizer + self.batch + self.context + self.resident
+        return sum(self.parts.values()) - self.activations - self.workspace
 
     @property
     def total(self) -> int:
@@ -71,8 +73,8 @@ class Estimate:
     @property
     def parts(self) -> dict[str, int]:
         """The bytes by name."""
-        names = ("parameters", "gradients", "optimizer", "batch", "activations", "workspace", "context", "resident")
-        return {name: getattr(self, name) for name in names}
+        names = "parameters gradients average optimizer batch activations workspace context resident"
+        return {name: getattr(self, name) for name in names.split()}
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Simulation:
         state_per_weight: numbers that the optimizer keeps for each weight.
         whole_device: whether the budget is a whole GPU, so that its context counts.
         resident: bytes of training slices that are kept on the device.
+        averaged: whether an average of the weights is kept.
         owners: what the user calls the network (key ``model``) and each of the criterion's losses (key: its name), for
             the reason why a step cannot be predicted.
         notes: what could not be found out and was assumed, a line each.
@@ -105,6 +108,7 @@ class Simulation:
     state_per_weight: float
     whole_device: bool = False
     resident: int = 0
+    averaged: bool = False
     owners: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -137,6 +141,7 @@ class Simulation:
             workspace=tally.workspace + round(FRAGMENTATION * tally.peak) + LIBRARIES * on_gpu,
             context=CONTEXT * (on_gpu and self.whole_device),
             resident=self.resident,
+            average=(weights + buffers) * self.averaged,
         )
 
     def least(self) -> int:

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from gisegkit.data.loaders import EvaluationSet, Input, evaluation_loader
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import EvaluationSet, evaluation_loader
 from gisegkit.engine.device import Device
 from gisegkit.engine.scan_arrays import new_array
 from gisegkit.engine.step import is_out_of_memory

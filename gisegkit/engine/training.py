@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from gisegkit.data.loaders import EpochSampler, TrainingSet
+from gisegkit.data.loaders import EpochSampler, Key, TrainingSet
+from gisegkit.engine.averaging import Average
 from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device
@@ -20,9 +21,22 @@ from gisegkit.engine.step import BatchTransform, MicroBatching
 from gisegkit.errors import RunError
 
 
+class HeldOut(NamedTuple):
+    """Slices that do not train: their samples without augmentation, and the keys of each batch."""
+
+    samples: TrainingSet
+    batches: Sequence[list[Key]]
+
+
 @dataclass
 class Training:
-    """Everything that ``fit`` works with, built and on the device."""
+    """Everything that ``fit`` works with, built and on the device.
+
+    Attributes:
+        held_out: slices whose loss is computed at each validation.
+        average: the weights to deploy, and how they follow those of training.
+        statistics_batches: training batches from which the running statistics of averaged weights are computed.
+    """
 
     model: nn.Module
     criterion: Criterion
@@ -43,6 +57,9 @@ class Training:
     higher_is_better: bool
     patience: int
     validate_every: int
+    average: Average
+    held_out: HeldOut
+    statistics_batches: int = 0
     compile: bool = False
     resident: Resident | None = None
 
@@ -84,6 +101,7 @@ def capture(training: Training, scaler: torch.amp.GradScaler, best_so_far: BestS
         "micro_batch": training.micro_batching.size,
         "least": training.micro_batching.least,
         "recomputing": training.micro_batching.recomputing,
+        "average": training.average.state_dict(),
     }
 
 
@@ -106,6 +124,8 @@ def restore(training: Training, scaler: torch.amp.GradScaler, best_so_far: BestS
         part = "best score"
         best_so_far.best, best_so_far.since = float(state["best"]), int(state["since"])
         best_so_far.epoch, best_so_far.count = int(state.get("best_epoch", 0)), int(state["validations"])
+        part = "average"
+        training.average.load_state_dict(state.get("average", {}))
         part = "micro-batch"
         training.micro_batching.size = int(state.get("micro_batch", training.micro_batching.size))
         training.micro_batching.least = int(state.get("least", training.micro_batching.least))

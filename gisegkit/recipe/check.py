@@ -27,16 +27,9 @@ TOP: dict[str, ValueType] = {
     "requires": parse_annotation("list[str]"),
     "demo": parse_annotation("bool"),
 }
-DEFAULTS: dict[str, list[str]] = {"augmentation": ["none"], "schedule": ["constant"], "metric": ["dice"]}
-"""Components that a recipe need not name."""
+
 LONGEST_NAME = 100
 """Characters of a recipe's name; file systems allow 255 bytes, and files beside the folder get longer names."""
-NEEDED = ("dataset", "model", "loss", "optimizer")
-LOSS_TYPES: dict[str, ValueType] = {
-    "weight": parse_annotation("Annotated[float, AtLeast(0)]"),
-    "start_epoch": parse_annotation("Annotated[int, AtLeast(1)]"),
-    "end_epoch": parse_annotation("Annotated[int, AtLeast(0)]"),
-}
 
 
 def check(document: Document, registries: Registries) -> tuple[Recipe | None, list[Mistake]]:
@@ -79,7 +72,8 @@ class _Checker:
 
     def recipe(self) -> Recipe | None:
         data = self.document.data
-        known = [*TOP, *SECTIONS, *KINDS]
+        kinds = [kind for kind in KINDS.values() if kind.home == "recipe"]
+        known = [*TOP, *SECTIONS, *(kind.name for kind in kinds)]
         for key in data:
             if key not in known:
                 what = "table" if isinstance(data[key], dict | list) else "key"
@@ -87,17 +81,15 @@ class _Checker:
                 self.note((key,), f"unknown {what} {key!r}", remedy)
         top = {key: self.value((key,), data[key], kind) for key, kind in TOP.items() if key in data}
         sections = {name: self.section(name) for name in SECTIONS}
-        components = {kind.name: self.components(kind) for kind in KINDS.values()}
+        components = {kind.name: self.components(kind) for kind in kinds}
         self.top(top)
         self.across(sections, components)
         if self.mistakes:
             return None
-        parts: dict[str, Any] = {
-            name: tuple(specs) if KINDS[name].many else specs[0] for name, specs in components.items()
-        }
+        tables = {name: tuple(specs) for name, specs in components.items() if specs}
         top["requires"] = tuple(top.get("requires", ()))
         source, notes = self.document.source, tuple(self.document.notes)
-        return Recipe(**top, **sections, **parts, source=source, header=header_of(source), notes=notes)
+        return Recipe(**top, **sections, tables=tables, source=source, header=header_of(source), notes=notes)
 
     def top(self, top: Mapping[str, Any]) -> None:
         name = top.get("name")
@@ -153,10 +145,10 @@ class _Checker:
     def components(self, kind: Kind) -> list[ComponentSpec]:
         tables = self.document.data.get(kind.name)
         if tables is None:
-            if kind.name in NEEDED:
+            if kind.needed:
                 found = f"the recipe has no {kind.table}"
                 self.note((kind.name,), found, f"There are: {', '.join(self.registries[kind.name])}.")
-            return [self.filled(kind, {"name": name}, (kind.name,)) for name in DEFAULTS.get(kind.name, [])]
+            return [self.filled(kind, {"name": name}, (kind.name,)) for name in kind.default]
         if kind.many != isinstance(tables, list) or not isinstance(tables, list | dict):
             remedy = f"write {kind.table} above its lines, or --set {kind.name}{'.0' if kind.many else ''}.name=..."
             self.note((kind.name,), f"{kind.name} is not written as {kind.table}", remedy)
@@ -169,7 +161,7 @@ class _Checker:
                 specs.append(self.filled(kind, table, (kind.name, index)))
             else:
                 self.note((kind.name,), f"{kind.name} = {show(tables)}", f"write {kind.table} above its lines")
-        if kind.name in ("loss", "metric") and tables == []:
+        if (kind.needed or kind.default) and tables == []:
             self.note((kind.name,), f"no {kind.name}", f"write {kind.table} and a name")
         return specs
 
@@ -192,16 +184,16 @@ class _Checker:
         except ComponentError as error:
             self.note((*path, "name"), str(error), "its plugin is defective")
             return empty
-        own = {"name", *LOSS_TYPES} if kind.name == "loss" else {"name"}
+        own = {"name", *kind.keys}
         if own & signature.parameters.keys():
             taken = min(own & signature.parameters.keys())
             found = f"{kind.name} {name!r} of {component.owner} has a parameter {taken!r}"
             self.note((*path, "name"), found, "this name is reserved in recipes; the plugin must rename it")
         given = {key: value for key, value in table.items() if key not in own}
         params = self.params(component, signature, given, path)
-        common = {key: self.value((*path, key), table[key], LOSS_TYPES[key]) for key in table if key in own - {"name"}}
+        common = {key: self.value((*path, key), table[key], kind.keys[key].type) for key in table if key in kind.keys}
         common = {key: value for key, value in common.items() if value is not None}
-        return ComponentSpec(kind.name, name, params, **common, place=self.document.place(path))
+        return ComponentSpec(kind.name, name, params, common, place=self.document.place(path))
 
     def params(
         self, component: Component, signature: Signature, given: Mapping[str, Any], path: Path
@@ -221,7 +213,7 @@ class _Checker:
             elif signature.open:
                 values[key] = value
             else:
-                valid = [*open_parameters, *(LOSS_TYPES if component.kind == "loss" else [])]
+                valid = [*open_parameters, *KINDS[component.kind].keys]
                 self.unknown((*path, key), f"unknown parameter {key!r} of {label}", key, valid)
         for key, parameter in open_parameters.items():
             if key in given or (*path, key) in self.wrong:

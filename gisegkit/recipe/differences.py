@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gisegkit.registry.annotations import show
+from gisegkit.registry.kinds import KINDS
 
-COMMON_KEYS = ("name", "weight", "start_epoch", "end_epoch", "as")
-"""Keys of a component's table that mean the same whatever its name is."""
-
-
-COMPONENT = re.compile(r"[a-z_]+(\.\d+)?")
+COMPONENT = re.compile(r"([a-z_]+)(?:\.\d+)?")
 """The key of a component's table: model, loss.0."""
 
 
@@ -63,8 +60,10 @@ def differences(
 def _walk(first: Any, other: Any, key: str) -> list[Difference]:
     if isinstance(first, Mapping) and isinstance(other, Mapping):
         keys = list({**first, **other})
-        if COMPONENT.fullmatch(key) and "name" in keys and first.get("name") != other.get("name"):
-            keys = [name for name in keys if name in COMMON_KEYS]
+        table = COMPONENT.fullmatch(key)
+        if table and "name" in keys and first.get("name") != other.get("name"):
+            common = KINDS[table[1]].keys if table[1] in KINDS else {}  # what means the same whatever the name is
+            keys = [name for name in keys if name == "name" or name in common]
         return [
             found
             for name in keys

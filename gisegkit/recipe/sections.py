@@ -7,10 +7,11 @@ out) can be saved and run again with the same result.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from gisegkit.recipe.text import COMMON_KEYS, dump
+from gisegkit.recipe.prediction import Evaluate, Predict
+from gisegkit.recipe.text import dump
 from gisegkit.registry.kinds import KINDS
 from gisegkit.types import AtLeast, Between
 
@@ -20,7 +21,8 @@ class Input:
     """``[input]``: what the network sees of a slice.
 
     Args:
-        size: height and width in pixels that every slice is brought to.
+        mode: whole slices, resized (slice); or crops: random ones train, overlapping windows predict (crop).
+        size: height and width in pixels of what it sees.
         resize: stretch to the size, or fit into it with the aspect ratio kept and zero padding around.
         interpolation: how images are resized (masks: always the nearest pixel).
         slices: neighboring slices that make the channels, an odd number, centered; 1 is plain 2D.
@@ -28,14 +30,17 @@ class Input:
         edge: beyond the first and last slice: repeat the outermost one (clamp) or zeros.
         normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th
             percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
-        store: slices are decoded once and kept for training in the cache folder: at the network's size, which is
-            fastest; at native size, which serves every size (and is what percentiles take anyway); or not (off). device
-            keeps them as resized does, and those that train in the device's memory, where no policy on the CPU can
-            change them.
-        store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB of the
-            disk free.
+        scale: with crops, of a slice before it is cropped: 1 keeps its native resolution, 0.5 halves it.
+        crops: random crops of each slice in an epoch.
+        around_class: share of the crops that are put around a pixel of a random class of their slice.
+        overlap: with crops, share of a window's side that prediction has in common with the next window.
+        store: slices are decoded once and kept for training: at the network's size (resized); at native size, which
+            serves every size and is what percentiles and crops take anyway; in the device's memory, where no policy on
+            the CPU can change them (device); or not (off).
+        store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB free.
     """
 
+    mode: Literal["slice", "crop"] = "slice"
     size: tuple[Annotated[int, AtLeast(16)], Annotated[int, AtLeast(16)]] = (224, 224)
     resize: Literal["stretch", "fit"] = "stretch"
     interpolation: Literal["nearest", "linear", "area"] = "linear"
@@ -45,6 +50,10 @@ class Input:
     normalize: Literal[
         "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
     ] = "slice_max"
+    scale: Annotated[float, Between(0.01, 10)] = 1.0
+    crops: Annotated[int, AtLeast(1)] = 1
+    around_class: Annotated[float, Between(0, 1)] = 0.33
+    overlap: Annotated[float, Between(0, 0.9)] = 0.5
     store: Literal["resized", "native", "device", "off"] = "resized"
     store_limit: str = "auto"
 
@@ -87,13 +96,17 @@ class Train:
         check_gradients: compare the gradient of each plugin's loss with the loss before training; false where they are
             meant to differ, as with a detached factor.
         channels_last: memory layout that convolutions like.
-        compile: have torch.compile make faster code for the training step; where that fails, training goes on without
-            it, and a note says why.
+        compile: have torch.compile make the training step faster; if that fails, training continues without.
         workers: processes that read and augment slices; auto is 0 on a CPU (they would fight the training for cores)
             and up to 8 beside a GPU. The number changes no result.
         monitor: the score whose best epoch is kept; empty is the first metric.
         patience: stop after so many validations without a better score; 0 never stops early.
         validate_every: epochs between two validations; the last epoch is always validated.
+        average: weights that are validated and kept: those of training (none), their moving average over steps
+            (ema), or the mean of the ends of the last epochs (swa).
+        ema_decay: share of the average that each step keeps; it remembers about 1 / (1 - ema_decay) steps.
+        swa_start: share of the epochs before the first that counts in the mean.
+        swa_batches: training batches for the mean's batch normalization statistics.
         init_from: the folder of another run, whose best weights training starts from; empty starts as [model] says.
     """
 
@@ -111,42 +124,11 @@ class Train:
     monitor: str = ""
     patience: Annotated[int, AtLeast(0)] = 0
     validate_every: Annotated[int, AtLeast(1)] = 1
+    average: Literal["none", "ema", "swa"] = "none"
+    ema_decay: Annotated[float, Between(0, 1)] = 0.999
+    swa_start: Annotated[float, Between(0, 1)] = 0.75
+    swa_batches: Annotated[int, AtLeast(1)] = 64
     init_from: str = ""
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """``[evaluate]``: how scores are made, at native size on whole scans.
-
-    Args:
-        batch_size: slices on the device at once, in validation, evaluation and prediction.
-        threshold: probability from which a pixel belongs to a class: one number, or a table by class name,
-            { stomach = 0.4, default = 0.5 }.
-        presence: a class stays in a slice only where its highest probability there is at least this; one number, or a
-            table by class name. 0 keeps all.
-    """
-
-    batch_size: Annotated[int, AtLeast(1)] = 64
-    threshold: Annotated[float, Between(0, 1)] | dict[str, Annotated[float, Between(0, 1)]] = 0.5
-    presence: Annotated[float, Between(0, 1)] | dict[str, Annotated[float, Between(0, 1)]] = 0.0
-
-
-@dataclass(frozen=True)
-class Predict:
-    """``[predict]``: what the submission holds.
-
-    Args:
-        part: the slices to predict; auto is the unlabelled ones where the data have some, the validation fold else.
-        tta: test-time augmentation of evaluation and prediction: probabilities are the mean over the image and each of
-            these views: hflip, vflip, rot90 (three quarter turns), scale:0.9.
-    """
-
-    part: Literal["auto", "unlabelled", "validation", "all"] = "auto"
-    tta: tuple[str, ...] = ()
-
-
-LOSS_KEYS = COMMON_KEYS["loss"]
-"""What a recipe says of every loss, whichever it is."""
 
 
 @dataclass(frozen=True)
@@ -155,22 +137,38 @@ class ComponentSpec:
 
     Attributes:
         params: every parameter with a value, defaults included, without those that gisegkit hands in.
-        weight: of a loss in the sum; 1.0 for other kinds.
-        start_epoch, end_epoch: of a loss, the first and last epoch that it counts in; 0 is the last of the run.
+        common: what the recipe says by the keys of its kind, such as a loss's weight; a missing one has its default.
         place: ``file:line`` of its table, for messages while it is built.
     """
 
     kind: str
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    weight: float = 1.0
-    start_epoch: int = 1
-    end_epoch: int = 0
+    common: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+
+    def of_kind(self, key: str) -> Any:
+        """The value of a key that every component of the kind has."""
+        return self.common.get(key, KINDS[self.kind].keys[key].default)
+
+    @property
+    def weight(self) -> float:
+        """Of a loss in the sum."""
+        return float(self.of_kind("weight"))
+
+    @property
+    def start_epoch(self) -> int:
+        """The first epoch that a loss counts in."""
+        return int(self.of_kind("start_epoch"))
+
+    @property
+    def end_epoch(self) -> int:
+        """The last epoch that a loss counts in; 0 is the last of the run."""
+        return int(self.of_kind("end_epoch"))
 
     def as_dict(self) -> dict[str, Any]:
         """The table that describes it."""
-        own = {key: getattr(self, key) for key in LOSS_KEYS} if self.kind == "loss" else {}
+        own = {key: self.of_kind(key) for key in KINDS[self.kind].keys}
         return {"name": self.name, **own, **self.params}
 
     def counts_in(self, epoch: int) -> bool:
@@ -186,28 +184,43 @@ SECTIONS: dict[str, type[Any]] = {
     "predict": Predict,
 }
 
+FOLLOWS = {"input": "dataset", "split": "dataset", "train": "schedule", "evaluate": "metric", "predict": "postprocess"}
+"""The kind whose table each section comes after in the filled recipe."""
+
+
+class _One:
+    """The only component of a kind, which is called as the attribute."""
+
+    def __set_name__(self, owner: type[Recipe], name: str) -> None:
+        self.kind = name
+
+    def __get__(self, recipe: Recipe, owner: type[Recipe]) -> ComponentSpec:
+        return recipe.tables[self.kind][0]
+
+
+class _Several:
+    """The components of a kind, which is called as the attribute, in the recipe's order."""
+
+    def __set_name__(self, owner: type[Recipe], name: str) -> None:
+        self.kind = name
+
+    def __get__(self, recipe: Recipe, owner: type[Recipe]) -> tuple[ComponentSpec, ...]:
+        return recipe.tables.get(self.kind, ())
+
 
 @dataclass(frozen=True)
 class Recipe:
     """A complete recipe: every default is filled in, every name and parameter was checked.
 
     Attributes:
+        tables: the components of each kind; those of gisegkit's own kinds also have an attribute each.
         source: the file that it was read from.
         header: the comment lines that the file opens with.
         notes: what overrides made of no effect, one line each; to be told to whoever gave them.
     """
 
     name: str
-    dataset: ComponentSpec
-    model: ComponentSpec
-    loss: tuple[ComponentSpec, ...]
-    optimizer: ComponentSpec
-    augmentation: ComponentSpec
-    schedule: ComponentSpec
-    batch_transform: tuple[ComponentSpec, ...] = ()
-    metric: tuple[ComponentSpec, ...] = ()
-    postprocess: tuple[ComponentSpec, ...] = ()
-    tracker: tuple[ComponentSpec, ...] = ()
+    tables: Mapping[str, tuple[ComponentSpec, ...]]
     seed: int = 0
     requires: tuple[str, ...] = ()
     demo: bool = False
@@ -220,31 +233,43 @@ class Recipe:
     header: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)
 
+    # One line a kind, so that editors and type checkers know them; a test holds them equal to the rows of KINDS.
+    dataset = _One()
+    model = _One()
+    loss = _Several()
+    augmentation = _One()
+    batch_transform = _Several()
+    optimizer = _One()
+    schedule = _One()
+    metric = _Several()
+    postprocess = _Several()
+    tracker = _Several()
+
     @property
     def monitor(self) -> str:
         """The score that chooses the best checkpoint."""
         return self.train.monitor or self.metric[0].name
 
     def components(self) -> Iterable[ComponentSpec]:
-        """Every component, in the order of the design's table."""
+        """Every component, in the order of KINDS."""
         for kind in KINDS:
-            value = getattr(self, kind)
-            yield from value if isinstance(value, tuple) else (value,)
+            yield from self.tables.get(kind, ())
+
+    def with_components(self, **kinds: tuple[ComponentSpec, ...]) -> Recipe:
+        """The same recipe with other components of some kinds."""
+        return replace(self, tables={**self.tables, **kinds})
 
     def as_dict(self) -> dict[str, Any]:
         """The filled recipe as data, in the order in which it is written."""
         data: dict[str, Any] = {"name": self.name, "seed": self.seed}
         data |= {"requires": list(self.requires), "demo": self.demo}
-        order = "dataset input split model loss augmentation batch_transform optimizer schedule"
-        for key in [*order.split(), "train", "metric", "evaluate", "postprocess", "predict", "tracker"]:
-            value = getattr(self, key)
-            if isinstance(value, ComponentSpec):
-                data[key] = value.as_dict()
-            elif isinstance(value, tuple):
-                if value:
-                    data[key] = [spec.as_dict() for spec in value]
-            else:
-                data[key] = {item.name: getattr(value, item.name) for item in fields(value)}
+        for kind in KINDS.values():
+            tables = [spec.as_dict() for spec in self.tables.get(kind.name, ())]
+            if tables:
+                data[kind.name] = tables if kind.many else tables[0]
+            for name in (section for section, before in FOLLOWS.items() if before == kind.name):
+                section = getattr(self, name)
+                data[name] = {item.name: getattr(section, item.name) for item in fields(section)}
         return data
 
     def text(self) -> str:

@@ -19,9 +19,6 @@ from gisegkit.registry.kinds import KINDS
 
 Path = tuple[str | int, ...]
 
-COMMON_KEYS: Mapping[str, tuple[str, ...]] = {"loss": ("weight", "start_epoch", "end_epoch")}
-"""By kind, what a recipe says of every component of it, whichever that is; it outlives another name."""
-
 
 @dataclass
 class Document:
@@ -220,7 +217,8 @@ def override(document: Document, key: str, value: Any, origin: str) -> None:
 
 def _drop_parameters(document: Document, table: dict[str, Any], path: Path, origin: str) -> None:
     """Take out of a component's table what belongs to its old name alone, and note what that was."""
-    kept = ("name", *COMMON_KEYS.get(str(path[0]), ()))
+    keys = KINDS[str(path[0])].keys
+    kept = ("name", *(key for key in keys if keys[key].outlives))
     dropped = [key for key in table if key not in kept and (*path, key) not in document.overrides]
     for key in dropped:
         del table[key]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from gisegkit.registry.kinds import Adder
+    from gisegkit.registry.adder import Adder
 
 PROJECT = "gisegkit"
 

@@ -1,4 +1,4 @@
-"""Names and what they stand for: Component, Registry (one kind) and Registries (all kinds).
+"""The kinds of components, and the names of each: KINDS, Component, Registry (one kind), Registries (all kinds).
 
 Registering stores an import path or an object; nothing is imported until a component is built.
 """
@@ -7,27 +7,65 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from gisegkit.errors import ComponentError, did_you_mean, in_a_sentence
+from gisegkit.registry.annotations import ValueType, parse_annotation
 from gisegkit.registry.signatures import Signature, load_path, read_object, read_path
 
 
 @dataclass(frozen=True)
+class Key:
+    """A key that a recipe may give every component of a kind, whichever it is.
+
+    Attributes:
+        annotation: what is valid, as a signature would say it.
+        default: None is not written into the filled recipe.
+        help: what it does.
+        outlives: whether it stays where an override names another component.
+    """
+
+    annotation: str
+    default: Any
+    help: str
+    outlives: bool = True
+
+    @property
+    def type(self) -> ValueType:
+        """The annotation as a check."""
+        return parse_annotation(self.annotation)
+
+
+@dataclass(frozen=True)
 class Kind:
-    """A kind of component.
+    """A kind of component: one row of KINDS, from which everything else follows.
 
     Attributes:
         name: ``loss``; also the recipe's table.
         many: True if a recipe may hold several (``[[loss]]``).
         given: parameters that gisegkit hands in, and what settles them; a recipe that sets them is refused.
         summary: what its factory returns.
+        check: the contract check, as an import path; see ``gisegkit.testing.check_component``.
+        tried: whether components of plugins are checked before training; False if that is done elsewhere, or if
+            trying one could do something outside the run.
+        native: whether it works on slices at native size; the check is else tried at the size of ``[input]``.
+        needed: whether a recipe must name one.
+        default: the components that a recipe has that names none.
+        keys: what a recipe may say of every component of the kind.
+        home: what names it: a recipe, or a plan file, which holds many runs.
     """
 
     name: str
     many: bool
     given: Mapping[str, str]
     summary: str
+    check: str = ""
+    tried: bool = True
+    native: bool = False
+    needed: bool = False
+    default: tuple[str, ...] = ()
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    home: Literal["recipe", "plan"] = "recipe"
 
     @property
     def table(self) -> str:
@@ -35,31 +73,100 @@ class Kind:
         return f"[[{self.name}]]" if self.many else f"[{self.name}]"
 
 
+LOSS_KEYS = {
+    "weight": Key("Annotated[float, AtLeast(0)]", 1.0, "its share in the sum of the losses."),
+    "start_epoch": Key("Annotated[int, AtLeast(1)]", 1, "the first epoch that it counts in."),
+    "end_epoch": Key("Annotated[int, AtLeast(0)]", 0, "the last epoch that it counts in; 0 is the last of the run."),
+}
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("dataset", False, {}, "a table of slices and readers for image and mask"),
+        Kind(
+            "dataset",
+            False,
+            {},
+            "a table of slices and readers for image and mask",
+            check="gisegkit.testing:check_dataset",
+            tried=False,  # every command that reads data verifies its dataset
+            needed=True,
+        ),
         Kind(
             "model",
             False,
             {"in_channels": "the images and [input] slices", "classes": "the dataset"},
             "a module, [B, C, H, W] to logits [B, K, H, W]",
+            check="gisegkit.testing:check_model",
+            needed=True,
         ),
-        Kind("loss", True, {}, "a module, (logits, target) [B, K, H, W] to a scalar"),
-        Kind("augmentation", False, {"size": "[input] size"}, "(image, mask, rng) to the same pair, on the CPU"),
-        Kind("batch_transform", True, {}, "(Batch, rng) to Batch, on the device, training only"),
-        Kind("optimizer", False, {"params": "the model"}, "a torch optimizer"),
+        Kind(
+            "loss",
+            True,
+            {},
+            "a module, (logits, target) [B, K, H, W] to a scalar",
+            check="gisegkit.testing:check_loss",
+            needed=True,
+            keys=LOSS_KEYS,
+        ),
+        Kind(
+            "augmentation",
+            False,
+            {"size": "[input] size"},
+            "(image, mask, rng) to the same pair, on the CPU",
+            check="gisegkit.testing:check_augmentation",
+            default=("none",),
+        ),
+        Kind(
+            "batch_transform",
+            True,
+            {},
+            "(Batch, rng) to Batch, on the device, training only",
+            check="gisegkit.testing:check_batch_transform",
+        ),
+        Kind(
+            "optimizer",
+            False,
+            {"params": "the model"},
+            "a torch optimizer",
+            check="gisegkit.testing:check_optimizer",
+            needed=True,
+        ),
         Kind(
             "schedule",
             False,
             {"optimizer": "[optimizer]", "steps": "[train] epochs, [train] batch_size and the number of slices"},
             "a torch learning rate scheduler, stepped once an optimizer step",
+            check="gisegkit.testing:check_schedule",
+            default=("constant",),
         ),
-        Kind("metric", True, {}, "scans [D, H, W, K] to values per slice or scan and class"),
-        Kind("postprocess", True, {"classes": "the dataset"}, "probabilities or masks of a scan to the same"),
-        Kind("tracker", True, {"folder": "the run folder"}, "receives each epoch's report and the final summary"),
+        Kind(
+            "metric",
+            True,
+            {},
+            "scans [D, H, W, K] to values per slice or scan and class",
+            check="gisegkit.testing:check_metric",
+            native=True,
+            default=("dice",),
+        ),
+        Kind(
+            "postprocess",
+            True,
+            {"classes": "the dataset"},
+            "probabilities or masks of a scan to the same",
+            check="gisegkit.testing:check_postprocess",
+            native=True,
+        ),
+        Kind(
+            "tracker",
+            True,
+            {"folder": "the run folder"},
+            "an object that receives each epoch's report and the final summary",
+            check="gisegkit.testing:check_tracker",
+            tried=False,  # one may write to a server
+        ),
     )
 }
+"""The kinds, in the order in which the filled recipe holds them."""
 
 
 @dataclass(frozen=True)
@@ -182,61 +289,3 @@ class Registries:
         for registry in self.by_kind.values():
             for name in registry:
                 yield registry.get(name)
-
-
-class Adder:
-    """What ``register_components(add)`` receives: one method a kind, ``add.loss(name, target)``.
-
-    ``target`` is an import path ``"package.module:name"``, which costs nothing until a recipe uses it, or the
-    function or class itself. What is added is kept back in ``components``, so that a hook that fails half-way
-    registers nothing.
-    """
-
-    def __init__(self, owner: Owner) -> None:
-        self.owner = owner
-        self.components: list[Component] = []
-
-    def _add(self, kind: str, name: str, target: Any) -> None:
-        if not name or not name.replace("-", "_").replace("/", "_").replace(".", "_").isidentifier():
-            raise ComponentError(f"{name!r} is no name for a {kind}: use letters, digits and underscores")
-        self.components.append(Component(kind, name, target, self.owner))
-
-    def dataset(self, name: str, target: Any) -> None:
-        """Register a dataset."""
-        self._add("dataset", name, target)
-
-    def model(self, name: str, target: Any) -> None:
-        """Register a model."""
-        self._add("model", name, target)
-
-    def loss(self, name: str, target: Any) -> None:
-        """Register a loss."""
-        self._add("loss", name, target)
-
-    def augmentation(self, name: str, target: Any) -> None:
-        """Register an augmentation policy."""
-        self._add("augmentation", name, target)
-
-    def batch_transform(self, name: str, target: Any) -> None:
-        """Register a batch transform."""
-        self._add("batch_transform", name, target)
-
-    def optimizer(self, name: str, target: Any) -> None:
-        """Register an optimizer."""
-        self._add("optimizer", name, target)
-
-    def schedule(self, name: str, target: Any) -> None:
-        """Register a learning rate schedule."""
-        self._add("schedule", name, target)
-
-    def metric(self, name: str, target: Any) -> None:
-        """Register a metric."""
-        self._add("metric", name, target)
-
-    def postprocess(self, name: str, target: Any) -> None:
-        """Register a post-processing step."""
-        self._add("postprocess", name, target)
-
-    def tracker(self, name: str, target: Any) -> None:
-        """Register a tracker."""
-        self._add("tracker", name, target)

@@ -124,7 +124,10 @@ def _charts(metrics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if not metrics:
         return {}
     lines: dict[str, dict[str, Points]] = {
-        "training loss": {"loss": [(entry["epoch"], entry.get("loss")) for entry in metrics]},
+        "loss": {
+            "training": [(entry["epoch"], entry.get("loss")) for entry in metrics],
+            "validation": [(entry["epoch"], entry.get("validation_loss")) for entry in metrics if entry.get("scores")],
+        },
         "learning rate": {"learning rate": [(entry["epoch"], entry.get("learning_rate")) for entry in metrics]},
     }
     names = dict.fromkeys(key for entry in metrics for key in entry.get("scores", {}))

@@ -22,6 +22,7 @@ ENTRY: Mapping[str, tuple[type, ...]] = {
     "epoch": (int,),
     "loss": (int, float, type(None)),
     "losses": (dict,),
+    "validation_loss": (int, float, type(None)),
     "learning_rate": (int, float, type(None)),
     "seconds": (int, float),
     "images_per_second": (int, float, type(None)),

@@ -161,6 +161,7 @@ class RunDir:
             "epoch": report.epoch,
             "loss": report.loss,
             "losses": dict(report.losses),
+            "validation_loss": report.validation_loss,
             "learning_rate": report.learning_rate,
             "seconds": round(report.seconds, 3),
             "images_per_second": round(report.images_per_second, 2),
@@ -173,12 +174,12 @@ class RunDir:
         text = "".join(json.dumps(jsonable(entry)) + "\n" for entry in [*earlier, line])
         write_text(self.path / "metrics.jsonl", text)
         if report.best:
-            self.write_best(report.state, facts)
+            self.write_best(report.epoch, report.weights, facts)
         self._save("last.pt", {**report.state, "facts": dict(facts)})
 
-    def write_best(self, state: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """``best.pt``: the weights of a state of training."""
-        self._save("best.pt", {"epoch": state["epoch"], "model": state["model"], "facts": dict(facts)})
+    def write_best(self, epoch: int, weights: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        """``best.pt``: the network's weights to deploy, and the epoch that they are of."""
+        self._save("best.pt", {"epoch": epoch, "model": weights, "facts": dict(facts)})
 
     def metrics(self) -> list[dict[str, Any]]:
         """The epochs so far; empty before the first.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from gisegkit.testing.augmentation import check_augmentation
 from gisegkit.testing.batch_transforms import check_batch_transform
+from gisegkit.testing.component import check_component
 from gisegkit.testing.dataset import check_dataset
 from gisegkit.testing.expect import ContractError, ContractWarning, expect
 from gisegkit.testing.losses import check_gradient, check_loss
@@ -30,6 +31,7 @@ __all__ = [
     "ContractWarning",
     "check_augmentation",
     "check_batch_transform",
+    "check_component",
     "check_dataset",
     "check_gradient",
     "check_loss",

@@ -20,7 +20,7 @@ def check_augmentation(
     build: Callable[..., Any],
     *,
     size: tuple[int, int] = (48, 64),
-    channels: Sequence[int] = (1, 3, 5),
+    channels: int | Sequence[int] = (1, 3, 5),
     classes: int = 3,
 ) -> None:
     """A policy keeps size and types, is a function of its generator, leaves masks masks and its input alone.
@@ -41,9 +41,10 @@ def check_augmentation(
         policy = pickle.loads(pickle.dumps(policy))
     except Exception as error:
         doubt(True, f"it cannot be pickled ({in_short(error)}), so worker processes that are not forked cannot use it")
-    for count in channels:
+    counts = [channels] if isinstance(channels, int) else channels
+    for count in counts:
         _check_once(policy, size, count, classes)
-    _check_together(policy, size, channels[0], classes)
+    _check_together(policy, size, counts[0], classes)
 
 
 def _check_once(policy: Any, size: tuple[int, int], channels: int, classes: int) -> None:

@@ -19,7 +19,7 @@ def check_loss(
     *,
     classes: int = 3,
     size: tuple[int, int] = (16, 16),
-    exclusive: bool | None = None,
+    exclusive: bool = False,
     soft: bool = True,
     half: bool = True,
     gradients: bool = True,
@@ -33,7 +33,7 @@ def check_loss(
         loss: ``(logits, target)``, both ``[B, K, H, W]``, to a scalar.
         classes: K of the inputs.
         size: H and W of the inputs in pixels.
-        exclusive: whether a pixel of the targets has one class at most; None asks the loss's ``exclusive_only``.
+        exclusive: whether a pixel of the targets has one class at most, as a loss with ``exclusive_only`` asks anyway.
         soft: whether targets between 0 and 1 are tried, as mixup makes them.
         half: whether logits in half precision are tried; training hands over float32.
         gradients: whether the gradient is compared with differences; False for a loss that detaches a factor of it,
@@ -42,7 +42,7 @@ def check_loss(
     Raises:
         ContractError: at the first violation.
     """
-    alone = bool(getattr(loss, "exclusive_only", False)) if exclusive is None else exclusive
+    alone = exclusive or bool(getattr(loss, "exclusive_only", False))
     cases = _cases(classes, size, alone, soft)
     logits, hard = _logits(classes, size), cases["ordinary masks"]
     for name, target in cases.items():
@@ -65,7 +65,7 @@ def check_gradient(
     *,
     classes: int = 3,
     size: tuple[int, int] = (16, 16),
-    exclusive: bool | None = None,
+    exclusive: bool = False,
     soft: bool = True,
 ) -> None:
     """The gradient of a loss is that of its value, found by central differences; the last part of ``check_loss``.
@@ -79,7 +79,7 @@ def check_gradient(
     Raises:
         ContractError: if the two differ, or the loss gives two values for one input.
     """
-    alone = bool(getattr(loss, "exclusive_only", False)) if exclusive is None else exclusive
+    alone = exclusive or bool(getattr(loss, "exclusive_only", False))
     cases = _cases(classes, size, alone, soft)
     logits = _logits(classes, size)
     first, second = (float(_value(loss, logits, cases["ordinary masks"], "twice", seed)) for seed in (0, 1))

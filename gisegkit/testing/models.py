@@ -17,6 +17,7 @@ def check_model(
     *,
     size: tuple[int, int] = (64, 96),
     numbers: Sequence[tuple[int, int]] = ((1, 3), (5, 1)),
+    in_use: tuple[int, int] | None = None,
 ) -> None:
     """A model maps ``[B, C, H, W]`` to finite logits ``[B, K, H, W]``, trains, and evaluates deterministically.
 
@@ -26,27 +27,28 @@ def check_model(
         build: called as ``build(in_channels=C, classes=K)``.
         size: H and W in pixels; not a square, so that H and W cannot be swapped unseen.
         numbers: pairs of C and K that are tried.
+        in_use: H and W of a recipe, where ``size`` is a quicker one: one image of it is tried too, in evaluation mode.
 
     Raises:
         ContractError: at the first violation.
     """
     for channels, classes in numbers:
         _check_one(build, channels, classes, size)
+        if in_use is not None and in_use != size:
+            model = _built(build, channels, classes)
+            with torch.no_grad():
+                _logits(model.eval(), torch.rand(1, channels, *in_use), classes)
 
 
-def check_size(model: nn.Module, *, channels: int, classes: int, size: tuple[int, int]) -> None:
-    """One image of a recipe's own size, in evaluation mode, has logits of that size.
-
-    Raises:
-        ContractError: if not.
-    """
-    with torch.no_grad():
-        _logits(model.eval(), torch.rand(1, channels, *size), classes)
+def _built(build: Build, channels: int, classes: int) -> nn.Module:
+    model = call(f"in_channels = {channels}, classes = {classes}", build, in_channels=channels, classes=classes)
+    expect(isinstance(model, nn.Module), f"it is no torch module but {form(model)}")
+    assert isinstance(model, nn.Module)  # expect has raised otherwise
+    return model
 
 
 def _check_one(build: Build, channels: int, classes: int, size: tuple[int, int]) -> None:
-    model = call(f"in_channels = {channels}, classes = {classes}", build, in_channels=channels, classes=classes)
-    expect(isinstance(model, nn.Module), f"it is no torch module but {form(model)}")
+    model = _built(build, channels, classes)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, channels, *size, generator=generator)
     _stir(model, generator)

@@ -27,7 +27,7 @@ def smoke_test(experiment: Experiment) -> list[str]:
     _ = experiment.device  # a wrong name is told before the data are read
     check_contracts(experiment)
     experiment.check_data(training=True)
-    _ = experiment.predictor  # refuses what test-time augmentation cannot do with the network
+    _ = experiment.model, experiment.views
     experiment.look_at_store()
     train, validation = experiment.split
     rows = train[:2]

@@ -66,7 +66,7 @@ def memory_lines(experiment: Experiment, named: DeviceSpec) -> Iterator[str]:
         yield unpredictable(recipe.train, error)
         return
     for name, size in plan.estimate.parts.items():
-        if size or name != "resident":
+        if size or name not in ("resident", "average"):
             yield f"  {name:<12} {show_size(size):>10}  {_what(name, recipe, plan, simulation)}".rstrip()
     yield f"  {'together':<12} {show_size(plan.estimate.total):>10}  of {show_size(budget)}"
     if plan.fits:
@@ -139,6 +139,7 @@ def _what(name: str, recipe: Recipe, plan: Plan, simulation: Simulation) -> str:
     targets = f"{simulation.targets} weighted target{'s' if simulation.targets > 1 else ''}"
     return {
         "optimizer": f"{recipe.optimizer.name}: {simulation.state_per_weight:g} numbers a weight",
+        "average": f"{recipe.train.average}: a second copy of weights and running statistics",
         "batch": f"{recipe.train.batch_size} slices with {targets}",
         "activations": f"of {plan.micro_batch} slices{', recomputed' if plan.checkpointing else ''}",
         "workspace": "an allowance: the largest convolution, memory in pieces, the GPU's libraries",

@@ -155,10 +155,16 @@ def keep_best(run: RunDir, state: Mapping[str, Any], console: Console) -> None:
     except RunError as error:
         problem = str(error)
     if best == last:
-        run.write_best(state, state["facts"])
+        run.write_best(state["epoch"], deployed(state), state["facts"])
         console.say(f"{problem.split('; ')[0]}; made again of last.pt, which holds the best epoch ({last})")
         return
     raise RunError(problem)
+
+
+def deployed(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The weights to deploy of ``last.pt``: the average, if the run keeps one, else those of training."""
+    weights: Mapping[str, Any] = (state.get("average") or {}).get("weights", state["model"])
+    return weights
 
 
 def keep_micro_batches(

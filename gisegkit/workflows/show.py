@@ -102,7 +102,7 @@ def see_batch(experiment: Experiment, *, epoch: int, batch: int, count: int) -> 
     experiment.check_data(training=True)
     experiment.look_at_store()
     _within("batch", batch, len(sampler), "an epoch of these data")
-    policy = NotedPolicy(samples.augmentation, count=count)
+    policy = NotedPolicy(experiment.augmentation, count=count)
     transforms = [NotedTransform(transform) for transform in experiment.transforms]
     samples.augmentation = policy
     sampler.epoch = epoch

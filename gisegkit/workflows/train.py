@@ -94,7 +94,7 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
     later = 0 if alone else _slices_later(experiment)
     if state is not None:
         experiment.expect(state["facts"])
-    _ = experiment.predictor  # refuses what test-time augmentation cannot do with the network
+    _ = experiment.model, experiment.views
     experiment.prepare()
     assembled = experiment.assembled
     verify_states(experiment, _states(assembled.training))
@@ -214,8 +214,9 @@ def verify_states(experiment: Experiment, state: Mapping[str, Any]) -> None:
 def epoch_line(report: EpochReport, monitor: str) -> str:
     """One epoch as a line of text."""
     score = f"  {monitor} {report.monitored:.4f}{' *' if report.best else ''}" if report.scores else ""
+    validated = f" (validation {report.validation_loss:.4f})" if report.scores else ""
     memory = f"  {report.peak_memory / 2**30:.2f} GiB" if report.peak_memory else ""
     return (
-        f"epoch {report.epoch}/{report.epochs}  loss {report.loss:.4f}{score}  lr {report.learning_rate:.2e}  "
-        f"{report.images_per_second:.1f} slices/s  {report.seconds:.0f} s{memory}"
+        f"epoch {report.epoch}/{report.epochs}  loss {report.loss:.4f}{validated}{score}  "
+        f"lr {report.learning_rate:.2e}  {report.images_per_second:.1f} slices/s  {report.seconds:.0f} s{memory}"
     )

@@ -45,7 +45,9 @@ def test_the_demo_replaces_data_weights_and_size_and_says_so(load, demo):
     assert 'demo: model.weights = "none"' in lines
     assert not [line for line in lines if "batch_size = 8" in line and "train" in line], "it is what the recipe says"
     changed = {line.split()[1] for line in lines}
-    assert changed == {*SMALL, "demo", "model.weights"} - {"train.batch_size"}
+    assert changed == {*SMALL, "demo", "model.weights"} - {"train.batch_size", "train.max_grad_norm"}, (
+        "what the recipe says stays"
+    )
 
 
 def test_what_the_user_sets_wins(load, demo):
@@ -95,13 +97,13 @@ def test_every_recipe_of_the_project_has_its_demo(path, registries, monkeypatch)
 @pytest.mark.parametrize(
     ("spans", "overrides", "moved"),
     [
-        ([(1, 56), (57, 0)], (), [(1, 22), (23, 0)]),
+        ([(1, 56), (57, 0)], (), [(1, 5), (6, 0)]),
         ([(1, 1), (2, 0)], (), [(1, 1), (1, 0)]),  # no share is so small that it means "to the last"
-        ([(1, 34), (35, 36), (37, 0)], (), [(1, 14), (15, 15), (15, 0)]),
+        ([(1, 34), (35, 36), (37, 0)], (), [(1, 3), (4, 4), (4, 0)]),
         ([(1, 56), (57, 0)], ("train.epochs=2",), [(1, 2), (2, 0)]),
         ([(1, 35), (36, 0)], ("train.epochs=1",), [(1, 1), (1, 0)]),
         ([(1, 56), (57, 0)], ("train.epochs=10", "loss.0.end_epoch=4", "loss.1.start_epoch=5"), [(1, 4), (5, 0)]),
-        ([(1, 56), (57, 0)], ("loss.1.name=tversky", "loss.1.alpha=0.3"), [(1, 22), (23, 0)]),
+        ([(1, 56), (57, 0)], ("loss.1.name=tversky", "loss.1.alpha=0.3"), [(1, 5), (6, 0)]),
     ],
 )
 def test_losses_that_begin_or_end_at_an_epoch_keep_their_share_of_the_epochs(load, demo, spans, overrides, moved):
@@ -110,13 +112,13 @@ def test_losses_that_begin_or_end_at_an_epoch_keep_their_share_of_the_epochs(loa
     recipe, lines = demo(text, *overrides)
     assert [(loss.start_epoch, loss.end_epoch) for loss in recipe.loss] == moved
     if not overrides and spans[0] == (1, 56):
-        assert "demo: loss.0.end_epoch = 22 (the recipe says 56)" in lines
+        assert "demo: loss.0.end_epoch = 5 (the recipe says 56)" in lines
 
 
 def test_the_default_number_of_epochs_counts_too(load, demo):
     losses = '[[loss]]\nname = "bce"\nend_epoch = 10\n[[loss]]\nname = "bce"\nstart_epoch = 11\n'
     recipe, _ = demo(load.minimal.replace('[[loss]]\nname = "bce"\n', losses))
-    assert [(loss.start_epoch, loss.end_epoch) for loss in recipe.loss] == [(1, 19), (20, 0)]  # of 15, and of 28
+    assert [(loss.start_epoch, loss.end_epoch) for loss in recipe.loss] == [(1, 4), (5, 0)]  # of 15, and of 6
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from gisegkit.engine.memory import Simulation
 from gisegkit.errors import TrainingError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 from gisegkit.workflows.memory import DeviceSpec, memory_lines
 
 GIB = 2**30

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from gisegkit.build.data import ExperimentData
-from gisegkit.build.preflight import check_monitor_alone, is_made_on_demand, look, missing_root, steps_of
+from gisegkit.build.preflight import (
+    check_monitor_alone,
+    idle_settings,
+    is_made_on_demand,
+    look,
+    missing_root,
+    steps_of,
+)
 from gisegkit.data.loaders import EpochSampler
 from gisegkit.data.phantom.writer import write_phantom
 from gisegkit.errors import ComponentError, DataError, RecipeError
@@ -95,3 +102,19 @@ def test_slices_without_neighbors_are_warned_of(load_flight, registries):
     recipe = load_flight("input.slices=3", "input.stride=20", "input.edge=zero")
     (line,) = look(ExperimentData(recipe, registries)).warnings
     assert "no scan has two slices at a distance of 20" in line
+
+
+def test_a_setting_that_another_leaves_without_effect_is_told(recipe):
+    def lines(*sets):
+        return list(idle_settings(recipe(*sets)))
+
+    assert lines() == lines("train.average=ema", "train.ema_decay=0.9") == []
+    assert lines("train.average=swa", "train.swa_start=0.5", "train.ema_decay=0.9") == [
+        'train.ema_decay = 0.9 has no effect, because train.average = "swa", not "ema"'
+    ]
+    assert len(lines("train.swa_start=0.5", "train.swa_batches=3")) == 2
+    assert lines("input.mode=crop", "input.scale=0.5", "input.crops=3", "input.overlap=0.2") == []
+    assert lines("input.mode=crop", "input.resize=fit") == [
+        'input.resize = fit has no effect, because input.mode = "crop"'
+    ]
+    assert len(lines("input.scale=0.5", "input.crops=2", "input.around_class=0.5", "input.overlap=0.1")) == 4

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from gisegkit.build.experiment import Experiment
-from gisegkit.build.views import with_views
 from gisegkit.engine.predictor import NetworkPredictor
 from gisegkit.engine.tta import MeanOfViews
+from gisegkit.engine.windows import WindowPredictor
 from gisegkit.errors import ComponentError
 from gisegkit.plugins import load_plugins
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 from gisegkit.types import silent
 from gisegkit.workflows import api
 from gisegkit.workflows.check import smoke_test
@@ -82,7 +83,8 @@ def experiment(home, registries, session):
 
 def test_without_views_the_predictor_is_the_network(session, recipe):
     plain = session.experiment(recipe())
-    assert plain.predictor is plain.network_predictor and type(plain.predictor) is NetworkPredictor
+    assert plain.views == [] and plain.predictor is plain.network_predictor
+    assert type(plain.predictor) is NetworkPredictor
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_a_size_that_the_network_refuses_is_refused_with_one_that_it_takes(exper
 
 
 def test_a_size_that_the_network_takes_is_taken(experiment):
-    predictor = with_views(experiment("strict", 1.5))
+    predictor = experiment("strict", 1.5).predictor
     assert isinstance(predictor, MeanOfViews) and len(predictor.views) == 2
 
 
@@ -136,6 +138,25 @@ def test_validation_takes_the_network_alone_and_prediction_the_views(session, re
     expected = augmented.predictor(image)[0].permute(1, 2, 0).numpy()
     found = values(augmented)[0]
     np.testing.assert_allclose(found, plain.source.geometry(row).invert(expected), atol=1e-5)
+
+
+def test_with_crops_each_window_has_its_views(session, recipe):
+    crops = ("input.mode=crop", "input.size=[64, 64]", "input.slices=1", "input.store=off")
+    chosen = session.experiment(recipe(*crops, 'predict.tta=["rot90", "scale:0.5"]'))
+    predictor = chosen.predictor
+    assert isinstance(predictor, WindowPredictor) and predictor.size == (64, 64)
+    assert isinstance(predictor.predictor, MeanOfViews) and len(predictor.predictor.views) == 4
+    image = torch.rand(1, 1, 80, 100, generator=torch.Generator().manual_seed(0))
+    seen = []
+    hook = chosen.model.register_forward_hook(lambda module, given, result: seen.append(given[0].shape[2:]))
+    found = predictor(image)
+    hook.remove()
+    assert found.shape == (1, 3, 80, 100) and {tuple(size) for size in seen} == {(64, 64), (32, 32)}
+    plain = session.experiment(recipe(*crops))
+    plain.model.load_state_dict(chosen.model.state_dict())
+    assert not torch.allclose(plain.predictor(image), found, atol=1e-4)
+    rows = plain.split.validation[:2]
+    assert chosen.score(rows, silent).scores() == plain.score(rows, silent).scores()
 
 
 def test_a_finished_run_is_evaluated_and_predicted_with_views_which_is_said(finished, session, tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from gisegkit.components.augmentation.warp_policies import baseline
-from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSet, evaluation_loader, training_loader
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import ComponentError
 from gisegkit.types import IGNORE

@@ -9,7 +9,8 @@ import pytest
 
 from gisegkit.components.augmentation.none import none
 from gisegkit.components.datasets.folder import Folder
-from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSet, evaluation_loader, training_loader
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.reading import check_size, name_of, not_finite, read_mask, read_slice
 from gisegkit.data.slices import NORMALIZATIONS, SliceReader
 from gisegkit.data.store.layout import Layout

@@ -17,7 +17,8 @@ import torch
 from gisegkit.components.augmentation.warp_policies import baseline
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.data import buffers
-from gisegkit.data.loaders import EpochSampler, EvaluationSet, Input, TrainingSet, evaluation_loader, training_loader
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.data.store.store import Store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -17,7 +16,8 @@ from gisegkit.engine.predictor import ScanProbabilities, SliceProbabilities, pro
 from gisegkit.errors import ComponentError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.sections import ComponentSpec
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 
 
 class Keep:
@@ -104,7 +104,8 @@ def test_a_recipe_with_such_a_step_is_refused_with_its_plugin(recipe):
     adder.postprocess("late", Late)
     for component in adder.components:
         plugins.registries[component.kind].add(component)
-    chosen = replace(recipe(), postprocess=(*recipe().postprocess, ComponentSpec("postprocess", "late", place="x:7")))
+    late = ComponentSpec("postprocess", "late", place="x:7")
+    chosen = recipe().with_components(postprocess=(*recipe().postprocess, late))
     with pytest.raises(ComponentError, match=r"^x:7: postprocess 'late' of giseg-late 0\.1 has stage = 'mask'"):
         _ = Experiment(chosen, plugins.registries).decision
 

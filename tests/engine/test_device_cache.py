@@ -18,7 +18,8 @@ from gisegkit.build.memory_plan import choose_micro_batches
 from gisegkit.build.session import Session
 from gisegkit.cli import main
 from gisegkit.components.augmentation.none import none
-from gisegkit.data.loaders import EpochSampler, Input, TrainingSet, training_loader
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
 from gisegkit.data.slices import NORMALIZATIONS, SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.data.store.store import Store

@@ -17,12 +17,13 @@ from gisegkit.components.losses.focal import Focal
 from gisegkit.components.losses.lovasz import Lovasz
 from gisegkit.components.losses.ratios import BCE, DiceLoss, Jaccard, Tversky
 from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
+from gisegkit.engine.averaging import Average
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.fit import fit, train_epoch
 from gisegkit.engine.forward import Forward
 from gisegkit.engine.step import MicroBatching
-from gisegkit.engine.training import Training
+from gisegkit.engine.training import HeldOut, Training
 from gisegkit.errors import TrainingError
 
 
@@ -50,6 +51,8 @@ def training(*, epochs=2, micro_batch=4, scores=None, **changes):
     given = iter(scores or [])
     base = Training(
         model=model,
+        average=Average(model),
+        held_out=HeldOut(Points(), [[(0, 10), (0, 11)]]),
         criterion=Criterion([("square", 1.0, MeanSquare())]),
         optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step)),

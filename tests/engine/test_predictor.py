@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gisegkit.data.loaders import Input
+from gisegkit.data.inputs import Input
 from gisegkit.data.slices import SliceReader
 from gisegkit.engine.decision import Decision, decide_scans
 from gisegkit.engine.device import Device, pick_device

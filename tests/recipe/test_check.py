@@ -8,7 +8,8 @@ import pytest
 
 from gisegkit.errors import RecipeError
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 
 TEN = """\
 name = "ten"

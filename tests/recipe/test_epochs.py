@@ -21,11 +21,11 @@ from gisegkit.recipe.sections import ComponentSpec
     ],
 )
 def test_equals_counting_epoch_by_epoch(spans):
-    losses = [ComponentSpec("loss", "x", start_epoch=start, end_epoch=end) for start, end in spans]
+    losses = [ComponentSpec("loss", "x", common={"start_epoch": start, "end_epoch": end}) for start, end in spans]
     idle = [epoch for epoch in range(1, 16) if not any(loss.counts_in(epoch) for loss in losses)]
     assert uncovered(15, losses) == (idle[0] if idle else 0, len(idle))
 
 
 def test_a_run_of_any_length_takes_no_time():
-    losses = [ComponentSpec("loss", "x", end_epoch=10)]
+    losses = [ComponentSpec("loss", "x", common={"end_epoch": 10})]
     assert uncovered(10**30, losses) == (11, 10**30 - 10)

@@ -10,7 +10,7 @@ import pytest
 
 from gisegkit.recipe.check import section_types
 from gisegkit.recipe.load import load_recipe
-from gisegkit.recipe.sections import SECTIONS, ComponentSpec
+from gisegkit.recipe.sections import FOLLOWS, SECTIONS, ComponentSpec, Recipe
 from gisegkit.registry.kinds import KINDS
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -44,6 +44,16 @@ def test_components_come_in_the_order_of_the_kinds(load):
     assert len(kinds) == 7
 
 
+def test_every_kind_of_a_recipe_has_an_attribute_that_editors_know(load):
+    """One component where the table is ``[kind]``, a tuple where it is ``[[kind]]``."""
+    recipe = load()
+    for kind in KINDS.values():
+        if kind.home == "recipe":
+            assert kind.name in vars(Recipe), kind.name
+            assert isinstance(getattr(recipe, kind.name), tuple) == kind.many
+    assert set(FOLLOWS) == set(SECTIONS) and set(FOLLOWS.values()) <= set(KINDS)
+
+
 def test_a_recipe_is_frozen(load):
     with pytest.raises(dataclasses.FrozenInstanceError):
         load().seed = 3
@@ -74,7 +84,7 @@ def test_the_filled_text_reads_back_equal(load):
     assert second.as_dict() == first.as_dict()
     assert second.text() == first.text()
     assert second.header == first.header
-    assert dataclasses.replace(second, **{kind: getattr(first, kind) for kind in KINDS}) == first
+    assert second.with_components(**first.tables) == first
 
 
 def test_the_filled_text_has_every_key_of_every_section(load):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gisegkit.errors import ComponentError
-from gisegkit.registry.kinds import KINDS, Adder, Component, Owner, Registries, Registry
+from gisegkit.registry.kinds import KINDS, Component, Owner, Registries, Registry
+from gisegkit.registry.signatures import load_path
 
 MINE = Owner("giseg-mine", "1.2")
 YOURS = Owner("giseg-yours", "3.4")
@@ -68,32 +69,24 @@ def test_registries_do_not_share_components():
     assert len(Registries()["loss"]) == 0
 
 
-def test_the_adder_has_one_method_a_kind_and_keeps_back():
-    add = Adder(MINE)
-    for kind in KINDS:
-        getattr(add, kind)("name", "x:Y")
-    assert add.components == [Component(kind, "name", "x:Y", MINE) for kind in KINDS]
-
-
-@pytest.mark.parametrize("name", ["bce", "edge_bce", "UNet++"[:4], "tu-resnet", "mine/bce", "v1.2x", "größe"])
-def test_names(name):
-    add = Adder(MINE)
-    add.loss(name, "x:Y")
-    assert add.components[0].name == name
-
-
-@pytest.mark.parametrize("name", ["", " ", "two words", "a=b", "2d", 'a"b', "a\nb"])
-def test_no_names(name):
-    add = Adder(MINE)
-    with pytest.raises(ComponentError, match="is no name for a loss"):
-        add.loss(name, "x:Y")
-    assert add.components == []
-
-
 def test_every_kind_opens_a_table():
     assert KINDS["model"].table == "[model]"
     assert KINDS["loss"].table == "[[loss]]"
     assert all(kind.name == name and kind.summary for name, kind in KINDS.items())
+
+
+def test_every_kind_has_a_check_and_its_defaults_are_registered(registries):
+    for kind in KINDS.values():
+        assert callable(load_path(kind.check))
+        assert all(name in registries[kind.name] for name in kind.default)
+        assert kind.many or len(kind.default) <= 1
+        assert not (kind.needed and kind.default)
+
+
+def test_every_key_of_a_kind_has_a_valid_default_and_help():
+    for key in (key for kind in KINDS.values() for key in kind.keys.values()):
+        assert key.help.endswith(".") and key.type.text != "any value"
+        assert key.default is None or key.type.convert(key.default) == key.default
 
 
 @pytest.mark.parametrize("target", ["nowhere:X", "no path", 3, dict])

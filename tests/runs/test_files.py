@@ -10,8 +10,8 @@ from gisegkit.errors import RunError
 from gisegkit.runs.files import ENTRY, NEEDED, read_metrics, read_table, read_text
 
 LINE = {
-    "epoch": 1, "loss": 0.5, "losses": {}, "learning_rate": 1e-3, "seconds": 1.0, "images_per_second": 2.0,
-    "peak_memory": 0, "best": True, "scores": {"dice": None}, "notes": [],
+    "epoch": 1, "loss": 0.5, "losses": {}, "validation_loss": 0.6, "learning_rate": 1e-3, "seconds": 1.0,
+    "images_per_second": 2.0, "peak_memory": 0, "best": True, "scores": {"dice": None}, "notes": [],
 }  # fmt: skip
 
 

@@ -22,7 +22,9 @@ FACTS = {"classes": ["a"], "channels": 1, "split": "0" * 64}
 def report(epoch, *, best=False, scores=None):
     state = {"epoch": epoch, "model": {"w": torch.full((2,), float(epoch))}, "optimizer": {}, "schedule": {}}
     state |= {"scaler": {}, "best": 0.5, "best_epoch": epoch if best else 1, "since": 0, "validations": epoch}
-    return EpochReport(epoch, 3, 0.1 * epoch, scores or {"dice": 0.5}, 0.5, best, 1e-3, 2.0, 10.0, 0, state)
+    measured = (1e-3, 2.0, 10.0, 0)
+    scores = scores or {"dice": 0.5}
+    return EpochReport(epoch, 3, 0.1 * epoch, scores, 0.5, best, *measured, state, weights=state["model"])
 
 
 def new(path, *, demo=False):

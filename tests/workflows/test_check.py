@@ -8,7 +8,8 @@ import torch
 from gisegkit.build.session import Session
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 from gisegkit.workflows.check import smoke_test
 
 

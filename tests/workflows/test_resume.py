@@ -16,7 +16,8 @@ from gisegkit.components.models.weights import read_weights
 from gisegkit.errors import ComponentError, Interrupted, RunError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 from gisegkit.runs.checkpoints import pack
 from gisegkit.runs.folder import RunDir
 from gisegkit.workflows.evaluate import evaluate

@@ -18,7 +18,7 @@ from gisegkit.workflows.show import STAGES, NotedPolicy, NotedTransform, as_mask
 
 
 class Tap(torch.nn.Module):
-    """A network that keeps what it is fed."""
+    """A network that keeps what it is fed in training."""
 
     def __init__(self):
         super().__init__()
@@ -26,19 +26,21 @@ class Tap(torch.nn.Module):
         self.images = []
 
     def forward(self, images):
-        self.images.append(images.clone())
+        if self.training:
+            self.images.append(images.clone())
         return (self.weight * images[:, :1]).expand(-1, 3, -1, -1)
 
 
 class Keeping(Criterion):
-    """A criterion that keeps its targets."""
+    """A criterion that keeps its targets in training."""
 
     def __init__(self):
         super().__init__([("bce", 1.0, BCE())])
         self.targets = []
 
     def terms(self, logits, target):
-        self.targets.append(target.clone())
+        if torch.is_grad_enabled():
+            self.targets.append(target.clone())
         return super().terms(logits, target)
 
 
@@ -120,7 +122,7 @@ def test_the_slice_itself_is_shown_and_named(session, recipe, slices, says):
 
 def test_without_batch_transforms_there_are_two_stages(session, recipe):
     plain = recipe()
-    seen = see_batch(session.experiment(replace(plain, batch_transform=())), epoch=1, batch=1, count=2)
+    seen = see_batch(session.experiment(plain.with_components(batch_transform=())), epoch=1, batch=1, count=2)
     assert [stage.name for stage in seen.samples[0].stages] == list(STAGES[:2])
     assert seen.notes[1:] == ("augmentation: baseline (p = 0.5)", "batch transforms: none")
 
@@ -139,7 +141,7 @@ def test_a_transform_with_draws_for_each_slice_names_them_beside_it(session, rec
     specs = tuple(
         replace(tiny.batch_transform[0], name="final_device", params=params) for params in ({}, {"cutout_p": 0})
     )
-    seen = see_batch(session.experiment(replace(tiny, batch_transform=(specs[1],))), epoch=1, batch=1, count=8)
+    seen = see_batch(session.experiment(tiny.with_components(batch_transform=(specs[1],))), epoch=1, batch=1, count=8)
     assert seen.notes[-1] == "batch transform final_device (cutout_p = 0): each slice has its own draws"
     kinds = set()
     for sample in seen.samples:
@@ -154,7 +156,7 @@ def test_a_transform_with_draws_for_each_slice_names_them_beside_it(session, rec
             assert not np.array_equal(final.image, after.image)
         kinds.add(names[-1])
     assert len(kinds) > 2
-    drops = see_batch(session.experiment(replace(tiny, batch_transform=(specs[0],))), epoch=1, batch=1, count=8)
+    drops = see_batch(session.experiment(tiny.with_components(batch_transform=(specs[0],))), epoch=1, batch=1, count=8)
     assert any("CoarseDropout: " in line and line.endswith(" holes") for one in drops.samples for line in one.drawn)
 
 
@@ -256,7 +258,7 @@ def test_the_lines_of_each_slice_are_its_own(session, recipe, monkeypatch):
             return image + number, mask
 
     monkeypatch.setattr("gisegkit.components.augmentation.warp_policies.baseline", lambda *, size, p=0.5: Numbered())
-    seen = see_batch(session.experiment(replace(recipe(), batch_transform=())), epoch=1, batch=1, count=8)
+    seen = see_batch(session.experiment(recipe().with_components(batch_transform=())), epoch=1, batch=1, count=8)
     found = set()
     for sample in seen.samples:
         before, after = sample.stages

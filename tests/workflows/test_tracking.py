@@ -7,7 +7,8 @@ import pytest
 from gisegkit.build.session import Session
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Adder, Owner
+from gisegkit.registry.adder import Adder
+from gisegkit.registry.kinds import Owner
 from gisegkit.runs.folder import RunDir
 from gisegkit.types import EpochReport
 from gisegkit.workflows.tracking import Trackers

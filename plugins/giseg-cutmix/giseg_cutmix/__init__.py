@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gisegkit import hookimpl
 
 if TYPE_CHECKING:
-    from gisegkit.registry.kinds import Adder
+    from gisegkit.registry.adder import Adder
 
 
 @hookimpl

@@ -16,11 +16,12 @@ from gisegkit.components.batch_transforms.mixup import Mixup
 from gisegkit.components.losses.ratios import BCE, DiceLoss
 from gisegkit.data.loaders import EpochSampler, TrainingSet
 from gisegkit.data.randomness import BATCH, generator
+from gisegkit.engine.averaging import Average
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.fit import fit
 from gisegkit.engine.step import MicroBatching
-from gisegkit.engine.training import Training
+from gisegkit.engine.training import HeldOut, Training
 from gisegkit.recipe.load import load_recipe
 from gisegkit.types import Batch
 
@@ -90,6 +91,8 @@ def trained_once(criterion, alpha: float) -> tuple[float, torch.nn.Module, list[
     sampler = EpochSampler(np.arange(4), batch_size=4, seed=7)
     training = Training(
         model=model,
+        average=Average(model),
+        held_out=HeldOut(Samples(), []),
         criterion=criterion,
         optimizer=optimizer,
         schedule=torch.optim.lr_scheduler.ConstantLR(optimizer),

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from gisegkit.components.datasets.uwmgi import UWMGI
-from gisegkit.data.loaders import EvaluationSet, Input
+from gisegkit.data.inputs import Input
+from gisegkit.data.loaders import EvaluationSet
 from gisegkit.data.phantom.writer import write_phantom
 from gisegkit.data.slices import NORMALIZATIONS, SliceReader
 from gisegkit.data.store import disk_space as room

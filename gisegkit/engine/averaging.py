@@ -1,0 +1,143 @@
+"""Weights to deploy: those of training, or an average over its steps or epochs (EMA, SWA). See ``[train] average``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+WARM_UP = 10
+"""Steps over which the decay of an EMA grows: it is (1 + t) / (10 + t) at step t, until that reaches the decay."""
+
+Batches = Callable[[], Iterable[torch.Tensor]]
+"""Gives images ``[B, C, H, W]`` on the device, as the network gets them in training; the same at each call."""
+
+
+class Average:
+    """The weights to deploy are those of training: averages nothing. The base of the two that do.
+
+    ``state_dict`` is what a checkpoint keeps to resume exactly.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.count = 0
+
+    def after_step(self) -> None:
+        """Called after each optimizer step."""
+
+    def after_epoch(self, epoch: int, batches: Batches) -> None:
+        """Called after the last step of an epoch, numbered from 1.
+
+        Args:
+            batches: gives training images for running statistics.
+        """
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """While this is open the network holds the weights to deploy."""
+        yield
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on; empty if nothing is averaged."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The reverse of ``state_dict``."""
+
+
+class _Averaged(Average):
+    """An average in a second copy of the network's weights and buffers, which takes their place while it is applied.
+
+    Attributes:
+        count: how often the average was moved; kept on the host, so that no step waits for the device.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        every = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self.live = every
+        self.mean = {name: value.detach().clone() for name, value in every.items()}
+
+    @torch.no_grad()
+    def move(self, share: float) -> None:
+        """Move the average by a share of the way to the weights of training; whole numbers (counters) are copied."""
+        averaged = [name for name, value in self.live.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.mean[name] for name in averaged], [self.live[name] for name in averaged], share)
+        for name in self.live.keys() - set(averaged):
+            self.mean[name].copy_(self.live[name])
+        self.count += 1
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """While this is open the network holds the average."""
+        if not self.count:
+            yield
+            return
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        """The network and the average change places; tensors stay the same objects, and nothing is copied."""
+        for name, value in self.live.items():
+            value.data, self.mean[name] = self.mean[name], value.data
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network's state with the average in it, and how often it was moved."""
+        with self.applied():
+            return {"weights": self.model.state_dict(), "count": self.count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over an average; raises what ``Module.load_state_dict`` raises if it is not one of this network."""
+        self.count = int(state["count"])
+        with self.applied():
+            self.model.load_state_dict(state["weights"])
+
+
+class Ema(_Averaged):
+    """An exponential moving average over optimizer steps; running statistics are averaged as the weights are.
+
+    The average starts as the first step's weights, since its decay grows from 0.1: a long memory would hold the random
+    start for most of a short training.
+
+    Args:
+        decay: share of the average that each step keeps; its memory is about 1 / (1 - decay) steps.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        super().__init__(model)
+        self.decay = decay
+
+    def after_step(self) -> None:
+        """Take the step in."""
+        self.move(1 - min(self.decay, (1 + self.count) / (WARM_UP + self.count)))
+
+
+class Swa(_Averaged):
+    """The plain mean of the weights at the ends of the last epochs (stochastic weight averaging).
+
+    No mean of weights has the running statistics of batch normalization that its activations need; they are computed
+    anew from batches of training slices (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
+    Generalization", algorithm 1).
+
+    Args:
+        first: the first epoch, from 1, whose end counts.
+    """
+
+    def __init__(self, model: nn.Module, *, first: int) -> None:
+        super().__init__(model)
+        self.first = first
+
+    def after_epoch(self, epoch: int, batches: Batches) -> None:
+        """Take the epoch's end in if it is one of the last, and compute the average's running statistics."""
+        if epoch >= self.first:
+            self.move(1 / (self.count + 1))
+            with self.applied(), torch.no_grad():
+                update_bn(batches(), self.model)
