@@ -24,7 +24,7 @@ STEPS = (
 @pytest.fixture
 def chosen(recipe):
     evaluate = Evaluate(threshold={"stomach": 0.4, "default": 0.5}, presence=0.25)
-    return replace(recipe(), evaluate=evaluate, postprocess=STEPS)
+    return replace(recipe().with_components(postprocess=STEPS), evaluate=evaluate)
 
 
 def stored_as(tmp_path, content):
