@@ -45,7 +45,9 @@ def test_the_demo_replaces_data_weights_and_size_and_says_so(load, demo):
     assert 'demo: model.weights = "none"' in lines
     assert not [line for line in lines if "batch_size = 8" in line and "train" in line], "it is what the recipe says"
     changed = {line.split()[1] for line in lines}
-    assert changed == {*SMALL, "demo", "model.weights"} - {"train.batch_size", "train.max_grad_norm"}, "what the recipe says stays"
+    assert changed == {*SMALL, "demo", "model.weights"} - {"train.batch_size", "train.max_grad_norm"}, (
+        "what the recipe says stays"
+    )
 
 
 def test_what_the_user_sets_wins(load, demo):
