@@ -279,6 +279,7 @@ warmup = 0.1
 epochs = 3
 batch_size = 8
 max_grad_norm = 1.0
+activation_checkpointing = "off"  # what could be recomputed is found by a simulation, which takes longer than a step
 
 [[metric]]
 name = "uwmgi_score"

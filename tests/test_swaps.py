@@ -49,6 +49,7 @@ name = "cosine"
 [train]
 epochs = 1
 batch_size = 4
+activation_checkpointing = "off"
 """,
 }
 BASES["mixed"] = (
@@ -100,7 +101,7 @@ def swaps():
             for name in names(kind):
                 yield base, line, f'name = "{name}"'
     for encoder in ENCODERS:
-        yield "mixed", 'encoder = "tu-test_resnet"', f'encoder = "{encoder}"'
+        yield "plain", 'encoder = "tu-test_resnet"', f'encoder = "{encoder}"'
 
 
 SWAPS = list(swaps())

@@ -478,9 +478,10 @@ def test_a_run_starts_from_another_runs_weights_and_says_what_matched(home, sess
     )
     report = next(line for line in lines if "tensors loaded" in line)
     assert f"of the run {first.path.as_posix()}" in report and "random" not in report
+    continued = weights(run)
     for name, value in weights(first, "best.pt").items():
         if value.is_floating_point() and "running" not in name:
-            assert torch.allclose(value, weights(run)[name], atol=1e-6), name
+            assert torch.allclose(value, continued[name], atol=1e-6), name
 
 
 def test_another_network_is_not_continued(home, session, recipe, finished):
