@@ -72,6 +72,10 @@ class Metric:
     """A metric."""
 
 
+class Submission:
+    """A writer."""
+
+
 def anything(**options):
     """Takes whatever it is given."""
 '''
@@ -196,6 +200,7 @@ def toys(make_module):
     add.schedule("constant", f"{module}:constant")
     add.metric("dice", f"{module}:Metric")
     add.metric("iou", f"{module}:Metric")
+    add.writer("submission", f"{module}:Submission")
     add.tracker("anything", f"{module}:anything")
     registries = Registries()
     for component in add.components:

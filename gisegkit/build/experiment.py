@@ -22,6 +22,7 @@ from gisegkit.build.training import Assembled, assemble
 from gisegkit.build.views import tried_views
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
+from gisegkit.data.output import WANTS
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
 from gisegkit.engine.device import Device, pick_device
@@ -30,8 +31,8 @@ from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabili
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.engine.tta import MeanOfViews, Scaled, Turned
 from gisegkit.engine.windows import WindowPredictor
-from gisegkit.errors import RunError
-from gisegkit.recipe.sections import Recipe
+from gisegkit.errors import ComponentError, RunError
+from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.types import Progress
@@ -183,6 +184,21 @@ class Experiment(ExperimentData):
         last = [spec for spec in self.recipe.loss if spec.counts_in(self.recipe.train.epochs)]
         loaded = [self.registries["loss"].get(spec.name).load() for spec in last]
         return any(getattr(loss, "activation", "") == "softmax" for loss in loaded)
+
+    @cached_property
+    def writers(self) -> list[tuple[ComponentSpec, Any]]:
+        """The writers, in the recipe's order; each begins anew with every prediction.
+
+        Raises:
+            ComponentError: if one wants something that there is not; names place, writer and plugin.
+        """
+        made = [(spec, self.build(spec)) for spec in self.recipe.writer]
+        for spec, writer in made:
+            wants = getattr(writer, "wants", None)
+            if wants not in WANTS:
+                what = f"{spec.place}: writer {spec.name!r} of {self.owner(spec)}"
+                raise ComponentError(f"{what} has wants = {wants!r}; valid is {' or '.join(map(repr, WANTS))}")
+        return made
 
     @cached_property
     def network_predictor(self) -> NetworkPredictor:

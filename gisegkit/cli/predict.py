@@ -1,4 +1,4 @@
-"""``giseg predict``: a submission from a finished run."""
+"""``giseg predict``: predictions of a finished run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from gisegkit.plugins import Plugins
 @click.command("predict")
 @run_argument
 @root_option
-@click.option("--out", type=click.Path(path_type=Path), help="The CSV file.  [default: RUN/predictions/submission.csv]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The submission's CSV file; other writers use the folder FILE.files beside it.  [default: RUN/predictions]",
+)
 @click.option(
     "--part",
     type=click.Choice(["auto", "unlabelled", "validation", "all"]),
@@ -34,13 +38,15 @@ def command(
     overrides: tuple[str, ...],
     device: str,
 ) -> None:
-    """Predict slices with a run's best weights and write a submission, and the recipe that was used beside it.
+    """Predict slices with a run's best weights: the files of the recipe's writers, and the recipe that was used.
 
-    With --set, --root or --part the run's own submission stays as it is; the new one gets a folder of its own.
+    With --set, --root or --part the run's own predictions stay as they are; the new ones get a folder of their own.
     """
     from gisegkit.workflows.predict import predict
 
     folder, experiment = session(plugins, device).open_run(run, root=root, overrides=overrides, command="predict")
     result = predict(folder, experiment, out=out, part=part)
     demo = ", demo" if experiment.recipe.demo else ""
-    say(f"submission: {result.file} ({count(result.slices, 'slice')}, {result.part}{demo})")
+    about = f"({count(result.slices, 'slice')}, {result.part}{demo})"
+    for name, said in result.written:
+        say(f"{name}: {result.file} {about}" if name == "submission" else f"{name}: {said} in {result.folder} {about}")

@@ -32,6 +32,7 @@ def command(
     print_scores(evaluated.scores)
     say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}")
     say(f"  scores      {evaluated.files.folder}")
-    say(f"  submission  {predicted.file}")
+    for name, said in predicted.written:
+        say(f"  {name:<10}  {predicted.file if name == 'submission' else f'{predicted.folder}: {said}'}")
     say(f"  picture     {evaluated.files.preview}")
     say(f"  report      {evaluated.files.report}")

@@ -77,6 +77,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fill_holes": "postprocess.islands:FillHoles",
         "continuity": "postprocess.continuity:Continuity",
     },
+    "writer": {
+        "submission": "writers.submission:Submission",
+        "masks": "writers.masks:Masks",
+        "probabilities": "writers.probabilities:Probabilities",
+    },
     "tracker": {
         "csv": "trackers:CSVTracker",
     },

@@ -1,95 +1,73 @@
 """Submission files: ``id,class,predicted``, one row a slice and class, masks as run lengths.
 
-Written whole or not at all, and read strictly: every problem of a file is named with its line.
+They are read strictly: every problem of a file is named with its line.
 """
 
 from __future__ import annotations
 
 import csv
-import errno
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import pandas as pd
 
 from gisegkit.data import rle
-from gisegkit.data.atomic_files import new_beside
 from gisegkit.errors import DataError, SubmissionError, count, did_you_mean
 
 COLUMNS = ("id", "class", "predicted")
 SHOWN = 20
 """How many problems of a file one report spells out."""
 
-Row = tuple[str, str, str]
-"""id, class, runs"""
-
 # --- write ----------------------------------------------------------------------------------------------------------
 
 
-def write_submission(path: Path, rows: Iterable[Row], *, order: Sequence[tuple[str, str]] | None = None) -> None:
-    """Write a submission; the file appears whole or not at all, and rows are not held in memory.
+class SubmissionLines:
+    """Writes the lines of a submission into an open file.
 
     Args:
-        path: the file; a missing folder is made.
-        rows: id, class and runs (empty for an empty mask).
+        file: opened with ``newline=""``.
+        name: of the file, for messages.
         order: (id, class) of the rows that a ``sample_submission.csv`` asks for: they come first and in this order,
             and all of them must be there if one is. The rows are then held in memory. None keeps the order in which
-            they come.
-
-    Raises:
-        SubmissionError: if a row comes twice, or one is asked for and missing, or the file cannot be written; what
-            stood there before is still there.
+            they come, and holds none.
     """
-    with _replacing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        unique = _unique(path, rows)
-        for row in unique if order is None else _in_order(path, unique, order):
-            writer.writerow(row)
 
+    def __init__(self, file: IO[str], name: str, *, order: Sequence[tuple[str, str]] | None = None) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._name = name
+        self._order = order
+        self._held: dict[tuple[str, str], str | None] = {}
+        self._writer.writerow(COLUMNS)
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    """A temporary file beside ``path`` that takes its place at the end, and goes away on any error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = new_beside(path)
-    except OSError as error:
-        raise SubmissionError(f"{path} cannot be written: {error.strerror or error}") from error
-    try:
-        with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise SubmissionError(f"{path} cannot be written: {error.strerror}") from error
-        raise  # whatever went wrong while the rows were made
+    def add(self, slice_id: str, label: str, runs: str) -> None:
+        """Add a row; no runs are an empty mask.
 
+        Raises:
+            SubmissionError: if the row was there before.
+        """
+        if (slice_id, label) in self._held:
+            raise SubmissionError(f"{self._name}: a second row for {slice_id}, {label}; each slice and class has one")
+        if self._order is None:
+            self._writer.writerow((slice_id, label, runs))
+        self._held[slice_id, label] = None if self._order is None else runs
 
-def _unique(path: Path, rows: Iterable[Row]) -> Iterator[Row]:
-    seen: set[tuple[str, str]] = set()
-    for slice_id, label, runs in rows:
-        if (slice_id, label) in seen:
-            raise SubmissionError(f"{path}: a second row for {slice_id}, {label}; each slice and class has one")
-        seen.add((slice_id, label))
-        yield slice_id, label, runs
+    def finish(self) -> None:
+        """Write the rows that wait for their place.
 
-
-def _in_order(path: Path, rows: Iterable[Row], order: Sequence[tuple[str, str]]) -> Iterator[Row]:
-    held = {(slice_id, label): runs for slice_id, label, runs in rows}
-    missing = [key for key in order if key not in held]
-    if len(missing) < len(order):
-        if missing:
-            raise SubmissionError(report(path, [f"no row for {slice_id}, {label}" for slice_id, label in missing]))
-        yield from ((*key, held.pop(key)) for key in order)
-    yield from ((*key, runs) for key, runs in held.items())
+        Raises:
+            SubmissionError: if a row is asked for and missing.
+        """
+        if self._order is None:
+            return
+        missing = [key for key in self._order if key not in self._held]
+        wanted = [] if len(missing) == len(self._order) else self._order
+        if missing and wanted:
+            problems = [f"no row for {slice_id}, {label}" for slice_id, label in missing]
+            raise SubmissionError(report(Path(self._name), problems))
+        for key in dict.fromkeys((*wanted, *self._held)):
+            self._writer.writerow((*key, self._held[key]))
 
 
 # --- read -----------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """``[predict]``: what the submission holds.
+    """``[predict]``: which slices are predicted; what becomes of them is up to ``[[writer]]``.
 
     Args:
         part: the slices to predict; auto is the unlabelled ones where the data have some, the validation fold else.

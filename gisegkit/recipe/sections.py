@@ -243,6 +243,7 @@ class Recipe:
     schedule = _One()
     metric = _Several()
     postprocess = _Several()
+    writer = _Several()
     tracker = _Several()
 
     @property

@@ -71,6 +71,10 @@ class Adder:
         """Register a post-processing step."""
         self._add("postprocess", name, target)
 
+    def writer(self, name: str, target: Any) -> None:
+        """Register a writer of predictions."""
+        self._add("writer", name, target)
+
     def tracker(self, name: str, target: Any) -> None:
         """Register a tracker."""
         self._add("tracker", name, target)

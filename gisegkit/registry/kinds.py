@@ -157,6 +157,15 @@ KINDS: dict[str, Kind] = {
             native=True,
         ),
         Kind(
+            "writer",
+            True,
+            {},
+            "an object that receives predictions slice by slice and makes files of them",
+            check="gisegkit.testing:check_writer",
+            native=True,
+            default=("submission",),
+        ),
+        Kind(
             "tracker",
             True,
             {"folder": "the run folder"},

@@ -8,7 +8,7 @@ last.pt           everything needed to go on after the last epoch
 best.pt           the weights of the best epoch, with classes and channels
 decision.json     how probabilities become masks: thresholds, presence and post-processing
 evaluation/       scores.json and the tables by class, scan and slice
-predictions/      submission.csv
+predictions/      submission.csv, or what other writers make; files.json lists it
 preview.png       slices with truth and prediction outlined
 report.html       the run on one page
 .lock             there only while a process writes into the folder

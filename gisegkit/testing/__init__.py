@@ -25,6 +25,7 @@ from gisegkit.testing.optimizers import check_optimizer
 from gisegkit.testing.postprocess import check_postprocess
 from gisegkit.testing.schedules import check_schedule
 from gisegkit.testing.trackers import check_tracker
+from gisegkit.testing.writers import check_writer
 
 __all__ = [
     "ContractError",
@@ -41,5 +42,6 @@ __all__ = [
     "check_postprocess",
     "check_schedule",
     "check_tracker",
+    "check_writer",
     "expect",
 ]

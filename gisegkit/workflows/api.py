@@ -138,18 +138,18 @@ def predict(
     overrides: Sequence[str] = (),
     device: str = "auto",
 ) -> Path:
-    """Write a submission with a run's best weights, as ``giseg predict`` does.
+    """Write predictions with a run's best weights, as ``giseg predict`` does.
 
     Args:
         run: a run, whose own overrides count too, or its folder.
-        out: the file, ending in .csv.
+        out: the submission's file, ending in .csv.
         part: which slices; default the recipe's.
         root: where the data are now.
         overrides: other settings.
         device: default that of the run.
 
     Returns:
-        The file.
+        The submission's file, or the folder of the predictions if the recipe writes no submission.
 
     Raises:
         GisegError: as ``giseg predict`` reports it.

@@ -92,6 +92,7 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
         experiment.keep_split(kept.split)
     experiment.check_data(training=True)
     later = 0 if alone else _slices_later(experiment)
+    _ = experiment.writers  # what cannot be built is told now, not after the training
     if state is not None:
         experiment.expect(state["facts"])
     _ = experiment.model, experiment.views

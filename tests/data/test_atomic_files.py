@@ -53,12 +53,13 @@ def test_a_limit_of_the_system_leaves_the_old_file_and_no_rest(tmp_path):
 
 @pytest.mark.parametrize(("mask", "expected"), [(0o077, 0o600), (0o022, 0o644), (0o007, 0o660)])
 def test_the_users_umask_counts(tmp_path, mask, expected):
-    from gisegkit.data.submission import write_submission
+    from gisegkit.data.output import Output
 
     before = os.umask(mask)
     try:
         write_text(tmp_path / "a", "text")
-        write_submission(tmp_path / "b.csv", [("id", "class", "")])
+        with Output(tmp_path) as out, out.path("b.csv") as partial:
+            partial.write_text("id,class,predicted\n")
     finally:
         os.umask(before)
     assert [stat.S_IMODE(file.stat().st_mode) for file in sorted(tmp_path.iterdir())] == [expected, expected]

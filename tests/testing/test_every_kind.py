@@ -17,6 +17,7 @@ from gisegkit.testing import (
     check_optimizer,
     check_postprocess,
     check_schedule,
+    check_writer,
 )
 from gisegkit.types import Batch
 
@@ -199,3 +200,82 @@ def test_postprocess_of_slices_that_looks_beyond_them_is_found():
     Share.unit = "slices"
     with pytest.raises(ContractError, match="unit is 'slices', not 'slice' or 'scan'"):
         check_postprocess(Share())
+
+
+class Lines:
+    """A writer that is right: a line a slice."""
+
+    wants = "masks"
+
+    def begin(self, facts, out):
+        self.out, self.stack, self.facts = out, out.stack(), facts
+        self.file = self.stack.enter_context(self.stack.enter_context(out.path("lines.txt")).open("w"))
+
+    def write(self, facts, masks, probabilities):
+        self.file.write(f"{facts.id} {masks.sum()}\n")
+
+    def finish(self):
+        self.stack.close()
+        return "lines.txt"
+
+
+class Whole(Lines):
+    wants = "logits"
+
+
+class Beside(Lines):
+    def begin(self, facts, out):
+        super().begin(facts, out)
+        (out.folder / "mine.txt").write_text("x")
+
+
+class Unclosed(Lines):
+    def finish(self):
+        return "lines.txt"
+
+
+class Silent(Lines):
+    def finish(self):
+        super().finish()
+
+
+class InPlace(Lines):
+    def write(self, facts, masks, probabilities):
+        masks[:] = False
+
+
+class Twice(Lines):
+    def write(self, facts, masks, probabilities):
+        with self.out.path("slice.txt") as path:
+            path.write_text("x")
+
+
+class Wanting(Lines):
+    wants = "probabilities"
+
+    def write(self, facts, masks, probabilities):
+        assert probabilities.dtype == np.float32 and probabilities.shape == masks.shape
+        assert (probabilities >= 0).all() and (probabilities <= 1).all()
+
+
+def test_right_writers_pass():
+    for writer in (Lines(), Wanting()):
+        check_writer(writer)
+        check_writer(writer, classes=1, size=(3, 5))
+
+
+@pytest.mark.parametrize(
+    ("writer", "message"),
+    [
+        (Whole(), "wants is 'logits', not 'masks' or 'probabilities'"),
+        (Beside(), r"it wrote \['mine.txt'\] beside out.path"),
+        (Unclosed(), r"after finish \['lines.txt'\] is not whole"),
+        (Silent(), "finish returns None; one line says what was written"),
+        (InPlace(), "it changes its input in place"),
+        (Twice(), r"write of masks bool \[20, 24, 2\]: it raises ComponentError: .*slice.txt would be written twice"),
+        (object(), "wants is None"),
+    ],
+)
+def test_wrong_writers_are_found(writer, message):
+    with pytest.raises(ContractError, match=message):
+        check_writer(writer)

@@ -45,6 +45,7 @@ def test_run_folder_is_complete(finished):
         "evaluation/by_slice.csv",
         "predictions/submission.csv",
         "predictions/recipe.toml",
+        "predictions/files.json",
         "preview.png",
         "report.html",
         "trackers/history.csv",
