@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gisegkit.plugins import load_plugins
 from gisegkit.registry.annotations import show
-from gisegkit.registry.kinds import KINDS, Component, Key, Kind, Registries
+from gisegkit.registry.kind import Key, Kind
+from gisegkit.registry.kinds import KINDS, Component, Registries
 from gisegkit.registry.signatures import REQUIRED, Parameter
 
 TARGET = Path(__file__).with_name("components.md")

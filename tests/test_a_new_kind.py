@@ -17,7 +17,8 @@ from gisegkit.cli import cli
 from gisegkit.errors import ComponentError, RecipeError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import KINDS, Key, Kind
+from gisegkit.registry.kind import Key, Kind
+from gisegkit.registry.kinds import KINDS
 
 PLUGIN = '''
 """A plugin with two sounds, and the contract of sounds."""

@@ -82,8 +82,8 @@ class ExperimentData:
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
-        """The metrics by name, in the recipe's order."""
-        return {spec.name: self.build(spec) for spec in self.recipe.metric}
+        """The metrics by what their scores are called, in the recipe's order."""
+        return {spec.label: self.build(spec) for spec in self.recipe.metric}
 
     @property
     def classes(self) -> tuple[str, ...]:

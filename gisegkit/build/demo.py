@@ -157,13 +157,13 @@ def _shifted_losses(document: Document, wanted: Document) -> list[tuple[str, Any
 def _monitor_phantoms(recipe: Recipe, registries: Registries) -> tuple[Recipe, list[str]]:
     """The recipe with its metric monitored in place of a class that phantoms lack, and a line that says so."""
     monitor = recipe.monitor
-    names = [spec.name for spec in recipe.metric if monitor.startswith(f"{spec.name}/")]
+    names = [spec.label for spec in recipe.metric if monitor.startswith(f"{spec.label}/")]
     if not names:
         return recipe, []
     from gisegkit.build.dataset import build_component  # imports numpy, which a demo without this needs not
     from gisegkit.data.phantom.anatomy import CLASSES
 
-    metrics = {spec.name: build_component(spec, registries) for spec in recipe.metric}
+    metrics = {spec.label: build_component(spec, registries) for spec in recipe.metric}
     parts = {name: parts_of(name, metric, classes=len(CLASSES)) for name, metric in metrics.items()}
     if monitor in directions(metrics, parts, CLASSES):
         return recipe, []

@@ -93,7 +93,7 @@ def check_monitor_alone(data: ExperimentData) -> None:
         RecipeError: if there will be no such score.
     """
     recipe = data.recipe
-    if recipe.monitor in {spec.name for spec in recipe.metric}:
+    if recipe.monitor in {spec.label for spec in recipe.metric}:
         return
     classes = None
     params = recipe.dataset.params

@@ -62,7 +62,7 @@ def command(
     missing = missing_root(parsed)
     looks = not (no_data or missing or is_made_on_demand(parsed, plugins.registries))
     whole = build or plans or parsed.input.store == "device"
-    plain = parsed.monitor in {spec.name for spec in parsed.metric}  # else its parts must be asked of the metric
+    plain = parsed.monitor in {spec.label for spec in parsed.metric}  # else its parts must be asked of the metric
     data = _data(parsed, plugins, device, whole=whole) if whole or looks or not plain else None
     found = look(data) if looks and data is not None else None
     for line in in_words(parsed, plugins, found, command=_data_command(recipe, overrides, demo=demo)):
@@ -197,7 +197,7 @@ def _component(spec: ComponentSpec, plugins: Plugins) -> list[str]:
     """A component with its parameters, broken between them."""
     owner = plugins.registries[spec.kind].get(spec.name).owner
     weight = f"{spec.weight:g} x " if spec.kind == "loss" else ""
-    epochs = ""
+    epochs = f" as {spec.label}" if spec.kind == "metric" and spec.label != spec.name else ""
     if spec.kind == "loss" and (spec.start_epoch, spec.end_epoch) != (1, 0):
         epochs = f", from epoch {spec.start_epoch} to {spec.end_epoch or 'the last'}"
     words = [f"{key} = {show(value)}" for key, value in spec.params.items()]

@@ -14,11 +14,12 @@ from gisegkit.machine import parse_size
 from gisegkit.recipe.epochs import uncovered
 from gisegkit.recipe.renamed import new_key, new_value
 from gisegkit.recipe.requirements import unmet
-from gisegkit.recipe.sections import SECTIONS, ComponentSpec, Recipe
+from gisegkit.recipe.sections import COLUMNS, SECTIONS, ComponentSpec, Recipe
 from gisegkit.recipe.text import Document, Path, header_of
 from gisegkit.recipe.tta import mistakes as tta_mistakes
 from gisegkit.registry.annotations import ValueType, parse_annotation, show
-from gisegkit.registry.kinds import KINDS, Component, Kind, Registries
+from gisegkit.registry.kind import Kind
+from gisegkit.registry.kinds import KINDS, Component, Registries
 from gisegkit.registry.signatures import REQUIRED, Parameter, Signature, Unspoken
 
 TOP: dict[str, ValueType] = {
@@ -252,15 +253,24 @@ class _Checker:
         if explicit > train.batch_size and self.right("train.batch_size", "train.micro_batch"):
             remedy = f"Valid: up to train.batch_size = {train.batch_size}; 0 is the whole batch."
             self.note(("train", "micro_batch"), f"train.micro_batch = {train.micro_batch}", remedy)
-        names = [spec.name for spec in components["metric"]]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                self.note(("metric", index, "name"), f"metric {name!r} is listed twice", "keep one of them")
+        names = self.labels(components["metric"])
         if any(path[:1] == ("metric",) for path in self.wrong):
             return
         if train.monitor and not any(f"{train.monitor}/".startswith(f"{name}/") for name in names):
             found = f"train.monitor = {show(train.monitor)} is no metric"
             self.unknown(("train", "monitor"), found, train.monitor, names)
+
+    def labels(self, metrics: Sequence[ComponentSpec]) -> list[str]:
+        """What the scores of each metric are called, which is a column and a part of other names."""
+        names = [spec.label for spec in metrics]
+        for index, (spec, name) in enumerate(zip(metrics, names, strict=True)):
+            if name in names[:index]:
+                remedy = f'keep one of them, or give its scores another name, such as as = "{name}_2"'
+                self.note(("metric", index, "name"), f"metric {name!r} is listed twice", remedy)
+            elif "as" in spec.common and (not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in COLUMNS):
+                remedy = f"Valid: a letter, then letters, digits and underscores; not {', '.join(COLUMNS)}."
+                self.note(("metric", index, "as"), f"as = {show(name)} cannot name scores", remedy)
+        return names
 
     def size(self, path: tuple[str, str], text: str) -> None:
         """A number of bytes, or auto."""

@@ -131,6 +131,10 @@ class Train:
     init_from: str = ""
 
 
+COLUMNS = ("id", "scan", "case", "class", "slices", "true_pixels", "all")
+"""What the tables of an evaluation call other things than scores."""
+
+
 @dataclass(frozen=True)
 class ComponentSpec:
     """A component as a recipe names it.
@@ -166,10 +170,15 @@ class ComponentSpec:
         """The last epoch that a loss counts in; 0 is the last of the run."""
         return int(self.of_kind("end_epoch"))
 
+    @property
+    def label(self) -> str:
+        """What the scores of a metric are called: ``as``, or its name."""
+        return str(self.of_kind("as") or self.name)
+
     def as_dict(self) -> dict[str, Any]:
         """The table that describes it."""
         own = {key: self.of_kind(key) for key in KINDS[self.kind].keys}
-        return {"name": self.name, **own, **self.params}
+        return {"name": self.name, **{key: value for key, value in own.items() if value is not None}, **self.params}
 
     def counts_in(self, epoch: int) -> bool:
         """Whether a loss counts in an epoch, numbered from 1."""
@@ -249,7 +258,7 @@ class Recipe:
     @property
     def monitor(self) -> str:
         """The score that chooses the best checkpoint."""
-        return self.train.monitor or self.metric[0].name
+        return self.train.monitor or self.metric[0].label
 
     def components(self) -> Iterable[ComponentSpec]:
         """Every component, in the order of KINDS."""

@@ -5,79 +5,15 @@ Registering stores an import path or an object; nothing is imported until a comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from gisegkit.errors import ComponentError, did_you_mean, in_a_sentence
-from gisegkit.registry.annotations import ValueType, parse_annotation
+from gisegkit.registry.kind import Key, Kind
 from gisegkit.registry.signatures import Signature, load_path, read_object, read_path
 
-
-@dataclass(frozen=True)
-class Key:
-    """A key that a recipe may give every component of a kind, whichever it is.
-
-    Attributes:
-        annotation: what is valid, as a signature would say it.
-        default: None is not written into the filled recipe.
-        help: what it does.
-        outlives: whether it stays where an override names another component.
-    """
-
-    annotation: str
-    default: Any
-    help: str
-    outlives: bool = True
-
-    @property
-    def type(self) -> ValueType:
-        """The annotation as a check."""
-        return parse_annotation(self.annotation)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of component: one row of KINDS, from which everything else follows.
-
-    Attributes:
-        name: ``loss``; also the recipe's table.
-        many: True if a recipe may hold several (``[[loss]]``).
-        given: parameters that gisegkit hands in, and what settles them; a recipe that sets them is refused.
-        summary: what its factory returns.
-        check: the contract check, as an import path; see ``gisegkit.testing.check_component``.
-        tried: whether components of plugins are checked before training; False if that is done elsewhere, or if
-            trying one could do something outside the run.
-        native: whether it works on slices at native size; the check is else tried at the size of ``[input]``.
-        needed: whether a recipe must name one.
-        default: the components that a recipe has that names none.
-        keys: what a recipe may say of every component of the kind.
-        home: what names it: a recipe, or a plan file, which holds many runs.
-    """
-
-    name: str
-    many: bool
-    given: Mapping[str, str]
-    summary: str
-    check: str = ""
-    tried: bool = True
-    native: bool = False
-    needed: bool = False
-    default: tuple[str, ...] = ()
-    keys: Mapping[str, Key] = field(default_factory=dict)
-    home: Literal["recipe", "plan"] = "recipe"
-
-    @property
-    def table(self) -> str:
-        """How a recipe opens it: ``[model]`` or ``[[loss]]``."""
-        return f"[[{self.name}]]" if self.many else f"[{self.name}]"
-
-
-LOSS_KEYS = {
-    "weight": Key("Annotated[float, AtLeast(0)]", 1.0, "its share in the sum of the losses."),
-    "start_epoch": Key("Annotated[int, AtLeast(1)]", 1, "the first epoch that it counts in."),
-    "end_epoch": Key("Annotated[int, AtLeast(0)]", 0, "the last epoch that it counts in; 0 is the last of the run."),
-}
+AS = "what its scores are called, if not by its name; needed if a recipe has a metric twice."
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -106,7 +42,11 @@ KINDS: dict[str, Kind] = {
             "a module, (logits, target) [B, K, H, W] to a scalar",
             check="gisegkit.testing:check_loss",
             needed=True,
-            keys=LOSS_KEYS,
+            keys={
+                "weight": Key("Annotated[float, AtLeast(0)]", 1.0, "its share in the sum of the losses."),
+                "start_epoch": Key("Annotated[int, AtLeast(1)]", 1, "the first epoch that it counts in."),
+                "end_epoch": Key("Annotated[int, AtLeast(0)]", 0, "the last epoch that it counts in; 0: of the run."),
+            },
         ),
         Kind(
             "augmentation",
@@ -147,6 +87,7 @@ KINDS: dict[str, Kind] = {
             check="gisegkit.testing:check_metric",
             native=True,
             default=("dice",),
+            keys={"as": Key("str", None, AS, outlives=False)},
         ),
         Kind(
             "postprocess",

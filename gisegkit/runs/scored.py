@@ -16,7 +16,7 @@ from gisegkit.components.metrics import PREFERRED
 from gisegkit.engine.bootstrap import CaseSums
 from gisegkit.engine.scoring import ALL, column_of
 from gisegkit.errors import RunError, did_you_mean
-from gisegkit.registry.kinds import Registries
+from gisegkit.registry.kinds import KINDS, Registries
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import TEXT_COLUMNS, read_scores, read_table
 
@@ -178,9 +178,10 @@ def combiner(run: Evaluated, metric: str, registries: Registries) -> Combine:
     Raises:
         ComponentError: if the metric's plugin is not installed.
     """
-    specs = [dict(spec) for spec in run.recipe.get("metric", []) if spec["name"] == metric]
-    params = {key: value for key, value in (specs[0] if specs else {}).items() if key != "name"}
-    combine: Combine = registries["metric"].get(metric).load()(**params).combine
+    specs = [dict(spec) for spec in run.recipe.get("metric", []) if (spec.get("as") or spec["name"]) == metric]
+    found = specs[0] if specs else {"name": metric}
+    params = {key: value for key, value in found.items() if key != "name" and key not in KINDS["metric"].keys}
+    combine: Combine = registries["metric"].get(found["name"]).load()(**params).combine
     return combine
 
 

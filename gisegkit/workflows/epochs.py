@@ -9,9 +9,6 @@ from typing import Any
 
 from gisegkit.types import EpochReport, Metric
 
-SHARES = ("dice", "iou", "nsd", "uwmgi_score")
-"""Metrics of which 0 is the worst value that there is: nothing of a class was found, or nothing of it is right."""
-
 FEWEST = 4
 """Validated epochs from which a place in their order says something."""
 
@@ -47,9 +44,15 @@ def kept_epoch(
             yield from _far_down(validated, kept, name, monitor, higher=metrics[name].higher_is_better)
     for name in metrics:
         empty = [label for label in classes if _defined(value := scores.get(f"{name}/{label}")) and value < 0.00005]
-        if name in SHARES and empty:
+        if empty and _worst_is_0(metrics[name]):
             those = f"class{'es' if len(empty) > 1 else ''} {', '.join(empty)}"
             yield f"warning: in the kept epoch, {number}, {name} of the {those} is 0.0000: nothing of it is found"
+
+
+def _worst_is_0(metric: Metric) -> bool:
+    """Whether nothing can be worse than 0: nothing of a class was found, or nothing of it is right."""
+    bounds = getattr(metric, "bounds", None)
+    return bool(metric.higher_is_better and bounds and bounds[0] == 0)
 
 
 def _defined(value: Any) -> bool:

@@ -144,6 +144,26 @@ def test_file_mistakes_come_in_order_and_overrides_behind(load):
         ),
         ("[train]\nmonitor = 'iou'", 16, 'train.monitor = "iou" is no metric', "Valid: dice."),
         ("[[metric]]\nname = 'iou'\n[[metric]]\nname = 'iou'", 18, "metric 'iou' is listed twice", "keep one"),
+        (
+            "[[metric]]\nname = 'iou'\n[[metric]]\nname = 'dice'\nas = 'iou'",
+            18,
+            "metric 'iou' is listed twice",
+            'keep one of them, or give its scores another name, such as as = "iou_2"',
+        ),
+        (
+            "[[metric]]\nname = 'iou'\nas = 'a/b'",
+            17,
+            'as = "a/b" cannot name scores',
+            "Valid: a letter, then letters, digits and underscores; not id, scan,",
+        ),
+        ("[[metric]]\nname = 'iou'\nas = 'scan'", 17, 'as = "scan" cannot name scores', "Valid: a letter"),
+        ("[[metric]]\nname = 'iou'\nas = 3", 17, "metric.0.as = 3", 'Valid: a text in "quotes".'),
+        (
+            "[[loss]]\nname = 'bce'\nas = 'x'",
+            17,
+            "unknown parameter 'as' of loss 'bce'",
+            "Valid: smooth, reduce, weight",
+        ),
         ("[[metric]]", 15, "[[metric]] has no name", "There are: dice, iou."),
         ("[metric]\nname = 'iou'", 15, "metric is not written as [[metric]]", "write [[metric]] above its lines"),
         (

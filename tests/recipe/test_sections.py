@@ -74,6 +74,25 @@ def test_micro_batch_and_monitor(load):
     assert load(load.minimal, *two, "train.monitor=dice/stomach").monitor == "dice/stomach"
 
 
+TWICE = '[[metric]]\nname = "dice"\n[[metric]]\nname = "dice"\nas = "dice_scan"\n'
+
+
+def test_a_metric_twice_under_two_names(load):
+    recipe = load(load.minimal + TWICE, "train.monitor=dice_scan/liver")
+    assert [(spec.name, spec.label) for spec in recipe.metric] == [("dice", "dice"), ("dice", "dice_scan")]
+    assert recipe.as_dict()["metric"] == [{"name": "dice"}, {"name": "dice", "as": "dice_scan"}]
+    assert load(recipe.text()).as_dict() == recipe.as_dict()
+    assert load(load.minimal + TWICE, "metric.0.as=dice_slice").monitor == "dice_slice"
+
+
+def test_another_metric_does_not_keep_the_name_of_the_old_ones_scores(load):
+    recipe = load(load.minimal + TWICE, "metric.1.name=iou")
+    assert [(spec.name, spec.label) for spec in recipe.metric] == [("dice", "dice"), ("iou", "iou")]
+    assert recipe.notes == ("--set metric.1.name=iou: left out, because they belong to metric 'dice': as",)
+    both = load(load.minimal + TWICE, "metric.1.name=iou", "metric.1.as=mine")
+    assert both.metric[1].label == "mine" and both.notes == recipe.notes
+
+
 def test_the_filled_text_reads_back_equal(load):
     text = "# First line.\n# Second line.\n\n# Not the header.\n" + load.minimal
     text += '[[tracker]]\nname = "anything"\nwhen = 1979-05-27\ndeep = {a = [1, {b = "c\\n"}]}\n'

@@ -8,7 +8,8 @@ import pytest
 
 from gisegkit.errors import ComponentError
 from gisegkit.registry.adder import Adder
-from gisegkit.registry.kinds import KINDS, Component, Kind, Owner
+from gisegkit.registry.kind import Kind
+from gisegkit.registry.kinds import KINDS, Component, Owner
 
 MINE = Owner("giseg-mine", "1.2")
 

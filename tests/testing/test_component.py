@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gisegkit.registry.kinds import KINDS, Kind
+from gisegkit.registry.kind import Kind
+from gisegkit.registry.kinds import KINDS
 from gisegkit.testing import ContractError, check_component
 
 CHECKS = """

@@ -320,3 +320,14 @@ def test_mistakes_are_answered_in_words(write_run, giseg, tmp_path, monkeypatch,
     write_run("a")
     monkeypatch.chdir(tmp_path)
     assert message in giseg("compare", *arguments, code=2)
+
+
+def test_a_metric_twice_is_compared_under_its_name(write_run, registries, giseg):
+    recipe = "[[metric]]\nname = 'dice'\n[[metric]]\nname = 'dice'\nas = 'dice_scan'\nunit = 'scan'\n"
+    metrics = {"dice": Dice(), "dice_scan": Dice(unit="scan")}
+    paths = [write_run(name, seed=seed, metrics=metrics, recipe=recipe) for name, seed in (("a", 1), ("b", 2))]
+    by_slice, by_scan = (compare(paths, registries, metric=name) for name in ("dice", "dice_scan"))
+    assert (by_slice.metric, by_scan.metric) == ("dice", "dice_scan")
+    assert by_slice.convention != by_scan.convention
+    assert [row.interval.estimate for row in by_slice.rows] != [row.interval.estimate for row in by_scan.rows]
+    assert "dice_scan with its 95 % interval" in giseg("compare", *map(str, paths), "--metric", "dice_scan")

@@ -19,6 +19,7 @@ from gisegkit.recipe.load import load_recipe
 from gisegkit.runs.checkpoints import WEIGHTS, unpack
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, _same_folder, open_run
+from gisegkit.types import silent
 from gisegkit.workflows.evaluate import evaluate
 from gisegkit.workflows.predict import predict
 
@@ -358,3 +359,28 @@ def test_the_preview_and_the_report_name_the_folder(finished):
     run, _ = finished
     assert "<h1>finished: tiny</h1>" in run.report.read_text()
     assert np.frombuffer(run.preview.read_bytes()[:4], np.uint8).tolist() == [137, 80, 78, 71]
+
+
+def test_a_metric_twice_has_both_scores_under_their_names(finished, session, tmp_path):
+    """By slice and by scan: the latter is what the metric gives for the scan as a whole."""
+    twice = (
+        "metric=[{name='dice', unit='slice'}, {name='dice', as='dice_scan', unit='scan'}]",
+        "evaluate.threshold=0.2",
+    )
+    run, experiment = session.open_run(finished[0].path, overrides=twice, command="evaluate")
+    scores = evaluate(run, experiment, out=tmp_path / "out").scores
+    assert list(scores["conventions"]) == ["dice", "dice_scan"]
+    assert scores["conventions"]["dice"] != scores["conventions"]["dice_scan"]
+    table = pd.read_csv(tmp_path / "out/by_scan.csv").query("`class` != 'all'")
+    counted = {name: dict.fromkeys(experiment.classes, 0.0) for name in ("2 x both", "sum")}
+    (scan,) = experiment.scans(experiment.split.validation, label="", progress=silent)
+    for k, label in enumerate(experiment.classes):
+        predicted, true = scan.prediction[..., k], scan.truth[..., k] == 1
+        counted["2 x both"][label] = 2 * (predicted & true).sum()
+        counted["sum"][label] = predicted.sum() + true.sum()
+    expected = [counted["2 x both"][label] / counted["sum"][label] for label in experiment.classes]
+    np.testing.assert_allclose(table["dice_scan"], expected)
+    assert not np.allclose(table["dice"], expected)
+    assert scores["scores"]["dice_scan"] == pytest.approx(np.mean(expected))
+    page = (tmp_path / "out/report.html").read_text()
+    assert "dice_scan" in page
