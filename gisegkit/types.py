@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from gisegkit.errors import ComponentError
 
@@ -270,6 +270,28 @@ class EpochReport:
     notes: tuple[str, ...] = ()
     weights: Mapping[str, Any] = field(default_factory=dict, repr=False)
     validation_loss: float = math.nan
+
+
+Outcome = Literal["finished", "stopped", "interrupted", "failed"]
+"""How a run ended: of itself; by whoever took its epochs; by a signal, such as Ctrl-C; by an error."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a tracker is told of a run at its start.
+
+    Attributes:
+        name: of the run folder; folder: its path.
+        demo: whether it is a run on phantoms.
+        classes: names of the K classes.
+        epoch: the epoch that it resumes after; 0 for a new run.
+    """
+
+    name: str
+    folder: str
+    demo: bool
+    classes: tuple[str, ...]
+    epoch: int
 
 
 class Progress(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gisegkit.types import EpochReport
+    from gisegkit.types import EpochReport, Outcome, RunFacts
 
 
 class CSVTracker:
@@ -22,6 +22,14 @@ class CSVTracker:
 
     def __init__(self, *, folder: str | Path) -> None:
         self.path = Path(folder) / "history.csv"
+
+    def start(self, recipe: Mapping[str, Any], run: RunFacts) -> None:
+        """Take the start of a run, of which a history has no row.
+
+        Args:
+            recipe: the filled recipe.
+            run: its folder.
+        """
 
     def report(self, report: EpochReport) -> None:
         """Write the epoch's row; after a resume it replaces the rows of this and later epochs.
@@ -53,11 +61,12 @@ class CSVTracker:
             writer.writerows(rows)
         os.replace(scratch, self.path)
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Take the final summary, of which a history has no row.
+    def finish(self, scores: Mapping[str, float], outcome: Outcome) -> None:
+        """Take the end of a run, of which a history has no row.
 
         Args:
-            summary: what the run came to.
+            scores: what the run came to.
+            outcome: how it ended.
         """
 
     def _rows(self) -> list[dict[str, Any]]:

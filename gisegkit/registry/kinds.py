@@ -110,7 +110,7 @@ KINDS: dict[str, Kind] = {
             "tracker",
             True,
             {"folder": "the run folder"},
-            "an object that receives each epoch's report and the final summary",
+            "an object that receives a run's start, each epoch's report, and its end",
             check="gisegkit.testing:check_tracker",
             tried=False,  # one may write to a server
         ),

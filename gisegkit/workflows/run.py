@@ -8,8 +8,10 @@ from typing import NamedTuple
 from gisegkit.build.experiment import Experiment
 from gisegkit.errors import Interrupted
 from gisegkit.runs.folder import RunDir
+from gisegkit.runs.scored import number
 from gisegkit.workflows.evaluate import Evaluated, evaluate
 from gisegkit.workflows.predict import Predicted, predict
+from gisegkit.workflows.tracking import Trackers
 from gisegkit.workflows.train import train
 
 
@@ -29,12 +31,13 @@ def run_recipe(experiment: Experiment, out: Path, *, resume: bool = False) -> Fi
     """
     if not (resume and (out / "recipe.toml").is_file()):
         RunDir.check_free(out)
-    with RunDir(out).locked(experiment.console.say):
-        run = train(experiment, out, resume=resume, alone=False)
+    with RunDir(out).locked(experiment.console.say), Trackers(experiment) as trackers:
+        run = train(experiment, out, resume=resume, alone=False, trackers=trackers)
         try:
             experiment.release_training()
             weights = run.weights()
             evaluated = evaluate(run, experiment, own=True, weights=weights)
+            trackers.scores = {name: number(value) for name, value in evaluated.scores["scores"].items()}
             predicted = predict(run, experiment, own=True, weights=weights)
         except KeyboardInterrupt as stop:
             raise Interrupted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,27 +43,32 @@ class Begun(NamedTuple):
 
 
 @names_culprits
-def train(experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True) -> RunDir:
+def train(
+    experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True, trackers: Trackers | None = None
+) -> RunDir:
     """Train into a run folder, or resume the run there. No other process may write there meanwhile.
 
     Args:
         alone: False if the caller evaluates and predicts next; the time left then includes both.
+        trackers: not yet started, and finished by the caller; by default they are finished after the training.
 
     Raises:
         DataError: if the caller predicts next and the data have no slices of ``[predict] part``.
         RunError: if the folder is in the way, in use, or holds a run of another recipe or of other data.
         Interrupted: if the user stops it; says what is kept.
     """
-    for _ in epochs(experiment, out, resume=resume, alone=alone):
+    for _ in epochs(experiment, out, resume=resume, alone=alone, trackers=trackers):
         pass
     return RunDir(out)
 
 
-def epochs(experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True) -> Iterator[EpochReport]:
+def epochs(
+    experiment: Experiment, out: Path, *, resume: bool = False, alone: bool = True, trackers: Trackers | None = None
+) -> Iterator[EpochReport]:
     """Train epoch by epoch; whoever takes the reports may stop at any of them, and resume later.
 
     Args:
-        alone: as of ``train``.
+        alone, trackers: as of ``train``.
 
     Yields:
         The report of an epoch that is recorded in the run folder.
@@ -74,7 +80,9 @@ def epochs(experiment: Experiment, out: Path, *, resume: bool = False, alone: bo
         RunDir.check_free(out)
     with RunDir(out).locked(experiment.console.say):
         begun = _begin(experiment, out, resume=resume, alone=alone)
-        yield from _fit_and_keep(experiment, begun)
+        with Trackers(experiment) if trackers is None else nullcontext(trackers) as followed:
+            followed.start(begun.run, epoch=0 if begun.state is None else int(begun.state["epoch"]))
+            yield from _fit_and_keep(experiment, begun, followed)
         for line in kept_epoch(begun.run.metrics(), experiment.recipe.monitor, experiment.metrics, experiment.classes):
             experiment.console.say(line)
 
@@ -148,7 +156,7 @@ def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assemble
     return run
 
 
-def _fit_and_keep(experiment: Experiment, begun: Begun) -> Iterator[EpochReport]:
+def _fit_and_keep(experiment: Experiment, begun: Begun, trackers: Trackers) -> Iterator[EpochReport]:
     """The epochs, each recorded and told as it ends."""
     recipe, console = experiment.recipe, experiment.console
     run, state, facts, later = begun
@@ -161,22 +169,20 @@ def _fit_and_keep(experiment: Experiment, begun: Begun) -> Iterator[EpochReport]
         later=later,
         may_stop=bool(recipe.train.patience),
     )
-    summary = {"demo": recipe.demo, "name": recipe.name, "folder": str(run.path)}
     try:
-        with Trackers(experiment, run, summary) as trackers:
-            for report in fit(training, state=state, progress=console.progress):
-                if first:
-                    verify_states(experiment, report.state)
-                run.record(report, facts)
-                done, first = report.epoch, False
-                trackers.report(report)
-                for note in report.notes:
-                    console.say(note)
-                console.say(epoch_line(report, recipe.monitor) + watch.left(report))
-                if report.best and not starred:
-                    starred = True
-                    console.say("  (* best so far; best.pt keeps its weights)")
-                yield report
+        for report in fit(training, state=state, progress=console.progress):
+            if first:
+                verify_states(experiment, report.state)
+            run.record(report, facts)
+            done, first = report.epoch, False
+            trackers.report(report)
+            for note in report.notes:
+                console.say(note)
+            console.say(epoch_line(report, recipe.monitor) + watch.left(report))
+            if report.best and not starred:
+                starred = True
+                console.say("  (* best so far; best.pt keeps its weights)")
+            yield report
     except KeyboardInterrupt as stop:
         kept = (
             f"{done} epoch{'s are' if done > 1 else ' is'} kept in {run.path / 'last.pt'}" if done else "none is kept"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from gisegkit.components.trackers import CSVTracker
-from gisegkit.types import EpochReport
+from gisegkit.types import EpochReport, RunFacts
 
 
 def report(epoch: int, loss: float = 0.5, **scores: float) -> EpochReport:
@@ -35,7 +35,8 @@ def test_one_row_an_epoch_and_a_column_a_score(tmp_path):
     tracker = CSVTracker(folder=tmp_path)
     tracker.report(report(1, 0.75))
     tracker.report(report(2, 1 / 3, dice=0.25, **{"dice/stomach": math.nan}))
-    tracker.finish({"dice": 0.25})
+    tracker.start({"name": "mine"}, RunFacts("run", str(tmp_path), False, ("stomach",), 0))
+    tracker.finish({"dice": 0.25}, "finished")
     table = history(tmp_path)
     assert table["epoch"].tolist() == [1, 2]
     assert table["loss"].tolist() == [0.75, 1 / 3]

@@ -17,6 +17,7 @@ from gisegkit.testing import (
     check_optimizer,
     check_postprocess,
     check_schedule,
+    check_tracker,
     check_writer,
 )
 from gisegkit.types import Batch
@@ -279,3 +280,63 @@ def test_right_writers_pass():
 def test_wrong_writers_are_found(writer, message):
     with pytest.raises(ContractError, match=message):
         check_writer(writer)
+
+
+class Steady:
+    """A tracker that is right."""
+
+    def __init__(self, *, folder):
+        pass
+
+    def start(self, recipe, run):
+        pass
+
+    def report(self, report):
+        pass
+
+    def finish(self, scores, outcome):
+        pass
+
+
+class Startless:
+    def __init__(self, *, folder):
+        pass
+
+    def report(self, report):
+        pass
+
+    def finish(self, summary):
+        pass
+
+
+class Summed(Steady):
+    def finish(self, summary):
+        pass
+
+
+class Undefined(Steady):
+    def report(self, report):
+        int(report.monitored)
+
+
+class Partial(Steady):
+    def finish(self, scores, outcome):
+        scores["dice"]
+
+
+def test_a_right_tracker_passes(tmp_path):
+    check_tracker(Steady, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("tracker", "message"),
+    [
+        (Startless, r"it has no start\(recipe, run\); give it one, which may do nothing"),
+        (Summed, r"its finish\(summary\) is called as finish\(scores, outcome\); change its parameters"),
+        (Undefined, "report of epoch 1: it raises ValueError: cannot convert float NaN"),
+        (Partial, "finish without scores: it raises KeyError"),
+    ],
+)
+def test_wrong_trackers_are_found(tmp_path, tracker, message):
+    with pytest.raises(ContractError, match=message):
+        check_tracker(tracker, tmp_path)

@@ -65,9 +65,10 @@ def test_where_lower_is_better_far_down_is_more_than_twice_as_much(other, told):
 
 def test_a_class_that_is_not_found_is_named():
     scores = {"dice": 0.4, "dice/a": 0.8, "dice/b": 0.00001, "other": 0.0, "other/a": 0.0}
-    (line,) = lines("dice", {"dice": SimpleNamespace(higher_is_better=True, bounds=(0.0, 1.0)), "other": UP}, scores)
+    share = SimpleNamespace(higher_is_better=True, bounds=(0.0, 1.0))
+    (line,) = lines("dice", {"dice": share, "other": UP}, scores)
     assert "in the kept epoch, 1, dice of the class b is 0.0000" in line
-    (both,) = lines("dice", {"dice": UP}, {"dice": 0.0, "dice/a": 0.0, "dice/b": 0.0})
+    (both,) = lines("dice", {"dice": share}, {"dice": 0.0, "dice/a": 0.0, "dice/b": 0.0})
     assert "of the classes a, b is 0.0000" in both
     assert lines("dice", {"dice": UP}, {"dice": 0.5, "dice/a": 0.5, "dice/b": None}) == []
 
