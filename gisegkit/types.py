@@ -281,9 +281,7 @@ class RunFacts:
     """What a tracker is told of a run at its start.
 
     Attributes:
-        name: of the run folder; folder: its path.
-        demo: whether it is a run on phantoms.
-        classes: names of the K classes.
+        name, folder: of the run folder; demo: whether it is a run on phantoms; classes: names of the K classes.
         epoch: the epoch that it resumes after; 0 for a new run.
     """
 

@@ -91,15 +91,8 @@ def tracked(home):
     """A recipe with these trackers, and a session that knows them and writes down what is said."""
     plugins = load_plugins(selection="none")
     adder = Adder(Owner("giseg-watch", "0.3"))
-    for name, factory in {
-        "good": Good,
-        "down": Down,
-        "unbuilt": Unbuilt,
-        "halfway": Halfway,
-        "old": Old,
-        "unwilling": Unwilling,
-    }.items():
-        adder.tracker(name, factory)
+    for factory in (Good, Down, Unbuilt, Halfway, Old, Unwilling):
+        adder.tracker(factory.__name__.lower(), factory)
     for component in adder.components:
         plugins.registries[component.kind].add(component)
     for told in (CALLS, ENDS, STARTS):
@@ -176,9 +169,8 @@ def best_of(run):
 
 
 def same(told, stored):
-    return told == pytest.approx(
-        {key: math.nan if value is None else value for key, value in stored.items()}, nan_ok=True
-    )
+    expected = {key: math.nan if value is None else value for key, value in stored.items()}
+    return told == pytest.approx(expected, nan_ok=True)
 
 
 def test_training_alone_ends_with_the_scores_of_the_best_epoch(tracked, tmp_path):
