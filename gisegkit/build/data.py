@@ -15,6 +15,7 @@ from gisegkit.build.console import Console
 from gisegkit.build.dataset import build_component, make_store, prepared_line, stack_warnings, verify_dataset
 from gisegkit.build.preflight import idle_settings, refuse_overlaps
 from gisegkit.data.folds import rows_of_split, split_rows
+from gisegkit.data.joined import JoinedDataset
 from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store.layout import Prepared
 from gisegkit.data.store.store import Store
@@ -24,7 +25,7 @@ from gisegkit.plugins import Plugins
 from gisegkit.recipe.per_class import per_class
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import Owner, Registries
-from gisegkit.types import Dataset, Metric, refuse_unknown_stage, silent
+from gisegkit.types import AnyArray, Dataset, Metric, refuse_unknown_stage, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,10 +76,33 @@ class ExperimentData:
         Raises:
             DataError, ComponentError: as of ``verify_dataset``.
         """
-        spec = self.recipe.dataset
-        dataset: Dataset = self.build(spec)
-        verify_dataset(dataset, spec, self.owner(spec), say=self.console.say)
-        return dataset
+        trained = self.recipe.dataset
+        specs = sorted(self.recipe.tables["dataset"], key=lambda spec: spec is not trained)  # it comes first
+        made = []
+        for spec in specs:
+            dataset: Dataset = self.build(spec)
+            verify_dataset(dataset, spec, self.owner(spec), say=self.console.say)
+            made.append((f"{spec.place}: dataset {spec.name!r}", str(spec.of_kind("role")), dataset))
+        return JoinedDataset(made) if len(made) > 1 else made[0][2]
+
+    @property
+    def roles(self) -> AnyArray | None:
+        """``[N]``: the role of each row's dataset; None if there is one dataset."""
+        return getattr(self.dataset, "roles", None)
+
+    def rows_of_role(self, role: str) -> Rows:
+        """The labelled rows of datasets with a role."""
+        table, roles = self.dataset.table, self.roles
+        labelled = table["labelled"].to_numpy(dtype=bool)
+        return np.flatnonzero(labelled & (role == "train" if roles is None else roles == role))
+
+    @property
+    def trained_table(self) -> pd.DataFrame:
+        """The table as if slices of extra and test datasets had no labels: what folds and parts are made of."""
+        table, roles = self.dataset.table, self.roles
+        if roles is None:
+            return table
+        return table.assign(labelled=table["labelled"].to_numpy(dtype=bool) & (roles == "train"))
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
@@ -155,7 +179,7 @@ class ExperimentData:
             rows = rows_of_split(table, self._stored_split)
         else:
             rows = split_rows(
-                table,
+                self.trained_table,
                 folds=split.folds,
                 fold=split.fold,
                 group=split.group,
@@ -163,14 +187,16 @@ class ExperimentData:
                 subset=split.subset,
                 seed=split.seed,
             )
+            rows = np.union1d(rows[0], self.rows_of_role("extra")), rows[1]
         if not len(rows[0]):
             raise DataError("no slice is left to train on; look at [split] subset and folds")
         return Split(*rows)
 
     @cached_property
     def unlabelled(self) -> Rows:
-        """The rows without labels."""
-        return np.flatnonzero(~self.dataset.table["labelled"].to_numpy(dtype=bool))
+        """The rows without labels, of the dataset that is split."""
+        unlabelled = ~self.dataset.table["labelled"].to_numpy(dtype=bool)
+        return np.flatnonzero(unlabelled if self.roles is None else unlabelled & (self.roles == "train"))
 
     def rows_to_predict(self, part: str | None = None) -> tuple[str, Rows]:
         """The name and the rows of a part of the data; of ``validation`` all that are labelled, to be looked up.
@@ -184,8 +210,8 @@ class ExperimentData:
         name = part or self.recipe.predict.part
         if name == "auto":
             name = "unlabelled" if len(self.unlabelled) else "validation"
-        labelled = np.flatnonzero(self.dataset.table["labelled"].to_numpy(dtype=bool))
-        every = np.arange(len(self.dataset.table), dtype=np.int64)
+        labelled = self.rows_of_role("train")
+        every = np.union1d(labelled, self.unlabelled)
         rows = {"unlabelled": self.unlabelled, "validation": labelled, "all": every}[name]
         if not len(rows):
             raise DataError(f"there are no {name} slices in {type(self.dataset).__name__}; choose another predict.part")

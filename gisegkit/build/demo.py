@@ -55,8 +55,11 @@ def load_demo(path: Path | str, registries: Registries, overrides: Sequence[str]
         ComponentError: if a metric whose part or class is monitored cannot be built.
     """
     document = read_document(path)
+    several = isinstance(document.data.get("dataset"), list)
     settings = demo_settings(document, registries, overrides)
     lines = overridden(document, settings)
+    if several:
+        lines.insert(0, "demo: one dataset, of phantoms; those with role = extra and test are left out")
     recipe = load_recipe(path, registries=registries, overrides=overrides, preset=settings)
     recipe, more = _monitor_phantoms(recipe, registries)
     return recipe, [*lines, *recipe.notes, *more]
@@ -75,6 +78,7 @@ def demo_settings(
     Raises:
         RecipeError: if an override names other data than phantoms.
     """
+    alone = _alone(document)
     wanted = copy.deepcopy(document)
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -84,7 +88,7 @@ def demo_settings(
     dataset, train = (document.data.get(name) for name in ("dataset", "train"))
     bounded = isinstance(train, dict) and train.get("max_grad_norm")
     small = {key: value for key, value in SMALL.items() if key != "train.max_grad_norm" or not bounded}
-    settings = [("demo", True, ORIGIN), *((key, value, ORIGIN) for key, value in small.items())]
+    settings = [*alone, ("demo", True, ORIGIN), *((key, value, ORIGIN) for key, value in small.items())]
     if isinstance(dataset, dict) and dataset.get("name") == SMALL["dataset.name"] and dataset.get("root"):
         settings.append(("dataset.root", "", ORIGIN))
     if isinstance(train, dict) and train.get("init_from"):
@@ -94,6 +98,16 @@ def demo_settings(
     for component in _named(wanted, registries, "model"):
         settings += [(f"model.{key}", value, ORIGIN) for key, value in _model_settings(component)]
     return settings + _shifted_losses(document, wanted)
+
+
+def _alone(document: Document) -> list[tuple[str, Any, str]]:
+    """Of several datasets, the setting that leaves the one that trains; the document is changed likewise."""
+    tables = document.data.get("dataset")
+    if not isinstance(tables, list):
+        return []
+    trained = [dict(table) for table in tables if isinstance(table, dict) and table.get("role", "train") == "train"]
+    document.data["dataset"] = trained[0] if trained else {}
+    return [("dataset", document.data["dataset"], ORIGIN)]
 
 
 def _refuse_other_data(wanted: Document) -> None:

@@ -49,8 +49,9 @@ def idle_settings(recipe: Recipe) -> Iterator[str]:
 
 def missing_root(recipe: Recipe) -> str:
     """The folder that the recipe says its data are in, where it is not there; else an empty text."""
-    root = recipe.dataset.params.get("root")
-    return root if isinstance(root, str) and root and not Path(root).expanduser().exists() else ""
+    roots = [spec.params.get("root") for spec in recipe.tables["dataset"]]
+    missing = (root for root in roots if isinstance(root, str) and root and not Path(root).expanduser().exists())
+    return next(missing, "")
 
 
 def is_made_on_demand(recipe: Recipe, registries: Registries) -> bool:

@@ -201,7 +201,8 @@ def _component(spec: ComponentSpec, plugins: Plugins) -> list[str]:
     if spec.kind == "loss" and (spec.start_epoch, spec.end_epoch) != (1, 0):
         epochs = f", from epoch {spec.start_epoch} to {spec.end_epoch or 'the last'}"
     words = [f"{key} = {show(value)}" for key, value in spec.params.items()]
-    words = [f"{spec.kind}: {weight}{spec.name}{epochs}" + (f" ({words[0]}" if words else ""), *words[1:]]
+    kind = spec.kind if spec.kind != "dataset" or spec.of_kind("role") == "train" else f"{spec.of_kind('role')} dataset"
+    words = [f"{kind}: {weight}{spec.name}{epochs}" + (f" ({words[0]}" if words else ""), *words[1:]]
     words[-1] += f"{')' if spec.params else ''}  [{owner}]"
     lines = [words[0]]
     for word in words[1:]:

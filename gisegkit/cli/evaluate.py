@@ -34,4 +34,6 @@ def command(
     folder, experiment = session(plugins, device).open_run(run, root=root, overrides=overrides, command="evaluate")
     result = evaluate(folder, experiment, out=out)
     print_scores(result.scores)
+    if result.test is not None:
+        print_scores(result.test)
     say(f"scores: {result.files.folder}; report: {result.files.report}")

@@ -30,6 +30,8 @@ def command(
     folder = run_folder(parsed, out, resume=resume)
     run, evaluated, predicted = run_recipe(session(plugins, device).experiment(parsed), folder, resume=resume)
     print_scores(evaluated.scores)
+    if evaluated.test is not None:
+        print_scores(evaluated.test)
     say(f"run folder: {run.path}{' (demo)' if parsed.demo else ''}")
     say(f"  scores      {evaluated.files.folder}")
     for name, said in predicted.written:

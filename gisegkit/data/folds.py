@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from gisegkit.types import BoolArray
+    from gisegkit.types import AnyArray, BoolArray
 
     Rows = NDArray[np.int64]
 
 BOTH = "train+validation"
 """The part of a slice that trains and validates, as all do where ``split.folds = 1``."""
-PARTS = ("train", "validation", BOTH, "unlabelled", "unused")
+ROLES = ("extra", "test")
+"""The parts of slices from datasets of these roles: an extra one trains, one for tests does not."""
+PARTS = ("train", "validation", BOTH, "unlabelled", "unused", *ROLES)
 """What ``split.csv`` may say of a slice; an unused one is labelled, but left out by ``split.subset``."""
 SHOWN = 5
 """How many ids a refusal names of each kind."""
@@ -127,14 +129,20 @@ def split_rows(
 # --- a split that was drawn before ----------------------------------------------------------------------------------
 
 
-def split_table(table: pd.DataFrame, train: Rows, validation: Rows) -> pd.DataFrame:
-    """Which slice is in which part: columns id and part, in the order of a dataset's table."""
+def split_table(table: pd.DataFrame, train: Rows, validation: Rows, *, roles: AnyArray | None = None) -> pd.DataFrame:
+    """Which slice is in which part: columns id and part, in the order of a dataset's table.
+
+    Args:
+        roles: ``[N]``: of each row's dataset; None if there is one dataset.
+    """
     import pandas as pd
 
     part = np.where(table["labelled"].to_numpy(dtype=bool), "unused", "unlabelled").astype(object)
     part[train] = "train"
     part[validation] = "validation"
     part[np.intersect1d(train, validation)] = BOTH
+    for role in () if roles is None else ROLES:
+        part[(roles == role) & table["labelled"].to_numpy(dtype=bool)] = role
     return pd.DataFrame({"id": table["id"].to_numpy(), "part": part})
 
 
@@ -178,7 +186,8 @@ def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]
             + "\nRestore the data, or start a new run with another --out; --set train.init_from=RUN starts it from "
             "this run's best weights (then the scores of cases that this run trained on mean nothing)"
         )
-    return np.flatnonzero(np.isin(found, ("train", BOTH))), np.flatnonzero(np.isin(found, ("validation", BOTH)))
+    trains, validates = (np.isin(found, parts) for parts in (("train", BOTH, "extra"), ("validation", BOTH)))
+    return np.flatnonzero(trains), np.flatnonzero(validates)
 
 
 def _counted(what: str, names: list[str]) -> str:

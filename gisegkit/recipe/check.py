@@ -12,9 +12,10 @@ from typing import Any
 from gisegkit.errors import ComponentError, Mistake, did_you_mean
 from gisegkit.machine import parse_size
 from gisegkit.recipe.epochs import uncovered
+from gisegkit.recipe.own_keys import labels, roles
 from gisegkit.recipe.renamed import new_key, new_value
 from gisegkit.recipe.requirements import unmet
-from gisegkit.recipe.sections import COLUMNS, SECTIONS, ComponentSpec, Recipe
+from gisegkit.recipe.sections import SECTIONS, ComponentSpec, Recipe
 from gisegkit.recipe.text import Document, Path, header_of
 from gisegkit.recipe.tta import mistakes as tta_mistakes
 from gisegkit.registry.annotations import ValueType, parse_annotation, show
@@ -150,7 +151,8 @@ class _Checker:
                 found = f"the recipe has no {kind.table}"
                 self.note((kind.name,), found, f"There are: {', '.join(self.registries[kind.name])}.")
             return [self.filled(kind, {"name": name}, (kind.name,)) for name in kind.default]
-        if kind.many != isinstance(tables, list) or not isinstance(tables, list | dict):
+        right = list | dict if kind.several else list if kind.many else dict
+        if not isinstance(tables, right):
             remedy = f"write {kind.table} above its lines, or --set {kind.name}{'.0' if kind.many else ''}.name=..."
             self.note((kind.name,), f"{kind.name} is not written as {kind.table}", remedy)
             return []
@@ -253,24 +255,15 @@ class _Checker:
         if explicit > train.batch_size and self.right("train.batch_size", "train.micro_batch"):
             remedy = f"Valid: up to train.batch_size = {train.batch_size}; 0 is the whole batch."
             self.note(("train", "micro_batch"), f"train.micro_batch = {train.micro_batch}", remedy)
-        names = self.labels(components["metric"])
+        found_roles = () if any(path[:1] == ("dataset",) for path in self.wrong) else roles(components["dataset"])
+        for mistake in (*found_roles, *labels(components["metric"])):
+            self.note(*mistake)
+        names = [spec.label for spec in components["metric"]]
         if any(path[:1] == ("metric",) for path in self.wrong):
             return
         if train.monitor and not any(f"{train.monitor}/".startswith(f"{name}/") for name in names):
             found = f"train.monitor = {show(train.monitor)} is no metric"
             self.unknown(("train", "monitor"), found, train.monitor, names)
-
-    def labels(self, metrics: Sequence[ComponentSpec]) -> list[str]:
-        """What the scores of each metric are called, which is a column and a part of other names."""
-        names = [spec.label for spec in metrics]
-        for index, (spec, name) in enumerate(zip(metrics, names, strict=True)):
-            if name in names[:index]:
-                remedy = f'keep one of them, or give its scores another name, such as as = "{name}_2"'
-                self.note(("metric", index, "name"), f"metric {name!r} is listed twice", remedy)
-            elif "as" in spec.common and (not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in COLUMNS):
-                remedy = f"Valid: a letter, then letters, digits and underscores; not {', '.join(COLUMNS)}."
-                self.note(("metric", index, "as"), f"as = {show(name)} cannot name scores", remedy)
-        return names
 
     def size(self, path: tuple[str, str], text: str) -> None:
         """A number of bytes, or auto."""

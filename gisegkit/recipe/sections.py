@@ -131,10 +131,6 @@ class Train:
     init_from: str = ""
 
 
-COLUMNS = ("id", "scan", "case", "class", "slices", "true_pixels", "all")
-"""What the tables of an evaluation call other things than scores."""
-
-
 @dataclass(frozen=True)
 class ComponentSpec:
     """A component as a recipe names it.
@@ -198,17 +194,19 @@ FOLLOWS = {"input": "dataset", "split": "dataset", "train": "schedule", "evaluat
 
 
 class _One:
-    """The only component of a kind, which is called as the attribute."""
+    """The only component of a kind."""
 
     def __set_name__(self, owner: type[Recipe], name: str) -> None:
         self.kind = name
 
     def __get__(self, recipe: Recipe, owner: type[Recipe]) -> ComponentSpec:
-        return recipe.tables[self.kind][0]
+        """Of several datasets, the one that is split into folds."""
+        tables = recipe.tables[self.kind]
+        return next((spec for spec in tables if spec.common.get("role", "train") == "train"), tables[0])
 
 
 class _Several:
-    """The components of a kind, which is called as the attribute, in the recipe's order."""
+    """The components of a kind, in the recipe's order."""
 
     def __set_name__(self, owner: type[Recipe], name: str) -> None:
         self.kind = name
@@ -242,7 +240,7 @@ class Recipe:
     header: str = ""
     notes: tuple[str, ...] = field(default=(), compare=False)
 
-    # One line a kind, so that editors and type checkers know them; a test holds them equal to the rows of KINDS.
+    # So that editors and type checkers know them; a test holds them equal to the rows of KINDS.
     dataset = _One()
     model = _One()
     loss = _Several()
@@ -276,7 +274,7 @@ class Recipe:
         for kind in KINDS.values():
             tables = [spec.as_dict() for spec in self.tables.get(kind.name, ())]
             if tables:
-                data[kind.name] = tables if kind.many else tables[0]
+                data[kind.name] = tables if kind.many or len(tables) > 1 else tables[0]
             for name in (section for section, before in FOLLOWS.items() if before == kind.name):
                 section = getattr(self, name)
                 data[name] = {item.name: getattr(section, item.name) for item in fields(section)}

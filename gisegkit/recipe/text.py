@@ -189,6 +189,7 @@ def override(document: Document, key: str, value: Any, origin: str) -> None:
     says of every component of its kind stays.
     """
     parts: Path = tuple(int(part) if part.isdecimal() and len(part) < 10 else part for part in key.split("."))
+    parts = _of_trained(document, parts)
     node: Any = document.data
     for depth, part in enumerate(parts[:-1]):
         child: Any = [] if isinstance(parts[depth + 1], int) else {}
@@ -213,6 +214,16 @@ def override(document: Document, key: str, value: Any, origin: str) -> None:
         document.lines.pop(known, None)
         document.overrides.pop(known, None)
     document.overrides[parts] = origin
+
+
+def _of_trained(document: Document, parts: Path) -> Path:
+    """``dataset.root`` with several datasets is that of the one that trains, whose index goes between."""
+    tables = document.data.get(str(parts[0]))
+    kind = KINDS.get(str(parts[0]))
+    if kind is None or not kind.several or not isinstance(tables, list) or len(parts) < 2 or isinstance(parts[1], int):
+        return parts
+    trained = [index for index, table in enumerate(tables) if dict(table).get("role", "train") == "train"]
+    return (parts[0], trained[0], *parts[1:]) if trained else parts
 
 
 def _drop_parameters(document: Document, table: dict[str, Any], path: Path, origin: str) -> None:

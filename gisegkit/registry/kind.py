@@ -38,6 +38,7 @@ class Kind:
     Attributes:
         name: ``loss``; also the recipe's table.
         many: True if a recipe may hold several (``[[loss]]``).
+        several: True if a recipe mostly holds one (``[dataset]``), and may hold several (``[[dataset]]``).
         given: parameters that gisegkit hands in, and what settles them; a recipe that sets them is refused.
         summary: what its factory returns.
         check: the contract check, as an import path; see ``gisegkit.testing.check_component``.
@@ -58,6 +59,7 @@ class Kind:
     tried: bool = True
     native: bool = False
     needed: bool = False
+    several: bool = False
     default: tuple[str, ...] = ()
     keys: Mapping[str, Key] = field(default_factory=dict)
     home: Literal["recipe", "plan"] = "recipe"

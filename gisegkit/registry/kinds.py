@@ -13,6 +13,7 @@ from gisegkit.errors import ComponentError, did_you_mean, in_a_sentence
 from gisegkit.registry.kind import Key, Kind
 from gisegkit.registry.signatures import Signature, load_path, read_object, read_path
 
+ROLE = "train: split into folds; extra: all its labelled slices train; test: it is only scored, after training."
 AS = "what its scores are called, if not by its name; needed if a recipe has a metric twice."
 
 KINDS: dict[str, Kind] = {
@@ -26,6 +27,8 @@ KINDS: dict[str, Kind] = {
             check="gisegkit.testing:check_dataset",
             tried=False,  # every command that reads data verifies its dataset
             needed=True,
+            several=True,
+            keys={"role": Key('Literal["train", "extra", "test"]', "train", ROLE)},
         ),
         Kind(
             "model",

@@ -31,6 +31,7 @@ def render_page(
     preview: bytes | None,
     folder: str = "",
     submission: str = "",
+    test: Mapping[str, Any] | None = None,
 ) -> str:
     """A run on one page.
 
@@ -43,8 +44,8 @@ def render_page(
         scores: the content of ``evaluation/scores.json``: scores, their conventions, and what was scored.
         tables: ``by_class`` and ``by_scan``, with any columns.
         preview: a PNG file's bytes.
-        folder: the name of the run's folder.
-        submission: the path of the submission in the run folder.
+        folder: the name of the run's folder; submission: the path of the submission in it.
+        test: the content of ``scores.json`` of the test datasets, if there are any.
 
     Returns:
         The HTML text; it refers to nothing outside itself.
@@ -54,7 +55,7 @@ def render_page(
         "page.html",
         name=name if folder in ("", name) else f"{folder}: {name}",
         demo=DEMO if demo else "",
-        about=_about(scores, submission),
+        about=_about(scores, submission, test),
         trained_on=scores.get("trained_on"),
         changes=scores.get("changes"),
         scores=_scores(scores),
@@ -73,13 +74,16 @@ def render_page(
 # --- sections -------------------------------------------------------------------------------------------------------
 
 
-def _about(scores: Mapping[str, Any], submission: str) -> list[str]:
+def _about(scores: Mapping[str, Any], submission: str, test: Mapping[str, Any] | None) -> list[str]:
     slices, expected = scores.get("slices"), scores.get("expected", scores.get("slices"))
     count = text(slices) if slices == expected else f"only {text(slices)} of {text(expected)}"
     facts = [
         f"{text(scores.get('part'))}: {count} slices of {text(scores.get('scans'))} scans",
         f"weights of epoch {text(scores.get('epoch'))}",
     ]
+    if test is not None:
+        values = ", ".join(f"{name} {text(test['scores'].get(name))}" for name in test["conventions"])
+        facts.append(f"test: {values} ({text(test['slices'])} slices of {text(test['scans'])} scans)")
     return [*facts, f"submission: {submission}"] if submission else facts
 
 

@@ -11,6 +11,7 @@ settings, on other data or on a part of them goes into a folder of its own, with
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,9 +136,14 @@ def changes(run: RunDir, recipe: Recipe, registries: Registries) -> tuple[Differ
     return tuple(item for item in found if not _same_folder(item))
 
 
+def is_root(key: str) -> bool:
+    """Whether a key names the folder of a dataset, ``dataset.root`` or, of several, ``dataset.1.root``."""
+    return re.fullmatch(r"dataset(\.\d+)?\.root", key) is not None
+
+
 def _same_folder(item: Difference) -> bool:
     texts = (item.first, item.other)
-    if item.key != "dataset.root" or not all(isinstance(text, str) for text in texts):
+    if not is_root(item.key) or not all(isinstance(text, str) for text in texts):
         return False
     return Path(item.first).expanduser().resolve() == Path(item.other).expanduser().resolve()
 
@@ -164,6 +170,11 @@ class Evaluation:
     def at(cls, folder: Path) -> Evaluation:
         """One that has everything in one folder."""
         return cls(folder, folder / "preview.png", folder / "report.html")
+
+    @property
+    def test(self) -> Evaluation:
+        """The files of the scores of the test datasets that belong to this evaluation."""
+        return Evaluation.at(self.folder / "test")
 
     @property
     def recipe(self) -> Path:

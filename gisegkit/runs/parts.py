@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VALIDATION = ("validation", "train+validation")
 """Parts of ``split.csv`` whose slices choose the best epoch."""
 
-TRAINED = ("train", "train+validation")
+TRAINED = ("train", "train+validation", "extra")
 """Parts whose slices the weights were trained on."""
 
 SHOWN = 5
@@ -115,6 +115,24 @@ def scored_part(split: pd.DataFrame, table: pd.DataFrame) -> Part:
     trained = int(_among(own, TRAINED)[rows].sum())
     name = "train" if trained == len(rows) else "all labelled"
     return Part(name, rows, len(rows), trained=trained, validation=len(wanted), instead=True)
+
+
+def part_for_tests(split: pd.DataFrame, table: pd.DataFrame, rows: NDArray[np.int64]) -> Part:
+    """Those of the labelled rows of test datasets that are the run's test slices; all, if it was made without any.
+
+    Args:
+        split, table: as of ``scored_part``.
+    """
+    parts = dict(zip(split["id"], split["part"], strict=True))
+    wanted = [name for name, part in parts.items() if part == "test"]
+    ids = table["id"].astype(str).to_numpy(dtype=object)
+    trained = int(_among([parts.get(name, "") for name in ids[rows]], TRAINED).sum())
+    if not wanted:
+        return Part("test", rows, len(rows), trained=trained)
+    own = _among([parts.get(name, "") for name in ids[rows]], ("test",))
+    here = set(ids[rows[own]])
+    missing = tuple(name for name in wanted if name not in here)
+    return Part("test", rows[own], len(wanted), missing, unknown=tuple(ids[rows[~own]].tolist()))
 
 
 def _among(parts: list[str], wanted: Collection[str]) -> BoolArray:

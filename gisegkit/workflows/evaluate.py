@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from gisegkit.registry.culprit import names_culprits
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
-from gisegkit.runs.parts import Part, listed, scored_part
+from gisegkit.runs.parts import Part, listed, part_for_tests, scored_part
 from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.pages import panels_of, write_preview, write_report
 
@@ -31,11 +32,13 @@ class Evaluated:
         scores: what ``scores.json`` holds.
         files: where it was written.
         own: whether it is the run's own.
+        test: the same of the slices of test datasets; None if the recipe has none.
     """
 
     scores: Mapping[str, Any]
     files: Evaluation
     own: bool
+    test: Mapping[str, Any] | None = None
 
 
 @names_culprits
@@ -69,22 +72,45 @@ def evaluate(
     experiment.load(weights, run.decision)
     experiment.check_data(training=False)
     experiment.look_at_store()
-    part = scored_part(run.verified_split(weights["facts"]), experiment.dataset.table)
-    for line in part.lines():
+    part = scored_part(run.verified_split(weights["facts"]), experiment.trained_table)
+    rows = experiment.rows_of_role("test")
+    tested = part_for_tests(run.verified_split(weights["facts"]), experiment.dataset.table, rows) if len(rows) else None
+    for line in (*part.lines(), *(tested.lines() if tested else ())):
         console.say(line)
     about = _network_and_training(run, experiment)
     if about["training"]["epochs"] < recipe.train.epochs:
         done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
         console.say(f"the run has trained {done} so far; its best weights are of epoch {weights['epoch']}")
-    board, panels = _score(experiment, part.rows)
-    tables = board.tables()
-    home = _home(run, changed, part, tables["by_slice"], console.say) if out is None else Evaluation.at(out)
+    scored = _score(experiment, part.rows)
+    by_slice = scored[0].tables()["by_slice"]
+    home = _home(run, changed, part, tested, by_slice, console.say) if out is None else Evaluation.at(out)
+    write = partial(_write, run, experiment, weights, about, changed)
+    scores = write(home, part, *scored)
+    test = write(home.test, tested, *_score(experiment, tested.rows)) if tested else None
+    if tested:
+        write_report(run, home.test)
+    write_report(run, home)
+    return Evaluated(scores, home, home == Evaluation.own(run), test)
+
+
+def _write(
+    run: RunDir,
+    experiment: Experiment,
+    weights: Mapping[str, Any],
+    about: Mapping[str, Any],
+    changed: Sequence[Difference],
+    home: Evaluation,
+    part: Part,
+    board: Scoreboard,
+    panels: list[Panel],
+) -> dict[str, Any]:
+    """Write the scores, tables, recipe and picture of a part; gives what ``scores.json`` holds."""
+    recipe = experiment.recipe
     scores = _content(run, experiment, board, part, weights, about, changed)
-    home.write(scores, tables, recipe.text())
+    home.write(scores, board.tables(), recipe.text())
     heading = f"{run.path.resolve().name}: {recipe.name}, {part.name}, epoch {weights['epoch']}"
     write_preview(home.preview, panels, experiment.classes, recipe, heading=heading)
-    write_report(run, home)
-    return Evaluated(scores, home, home == Evaluation.own(run))
+    return scores
 
 
 def _content(
@@ -152,17 +178,24 @@ def _network_and_training(run: RunDir, experiment: Experiment) -> dict[str, Any]
 
 
 def _home(
-    run: RunDir, changed: Sequence[Difference], part: Part, by_slice: pd.DataFrame, say: Callable[[str], None]
+    run: RunDir,
+    changed: Sequence[Difference],
+    part: Part,
+    tested: Part | None,
+    by_slice: pd.DataFrame,
+    say: Callable[[str], None],
 ) -> Evaluation:
     """The run's own evaluation, or where settings, data or the truth are others a folder of its own; says so."""
     relabelled = _relabelled(run, by_slice, say)
-    if not changed and part.whole and not relabelled:
+    partial_ones = [one for one in (part, tested) if one is not None and not one.whole]
+    if not changed and not partial_ones and not relabelled:
         return Evaluation.own(run)
     material: list[object] = [changed]
     reasons = [str(item) for item in changed]
-    if not part.whole:
-        material.append(by_slice["id"].unique().tolist())
-        reasons.append(f"{count(len(part.rows), 'slice')} of {part.name}, not all of the run's validation")
+    for one in partial_ones:
+        material.append(by_slice["id"].unique().tolist() if one is part else list(one.missing))
+        whole = "validation" if one is part else "test slices"
+        reasons.append(f"{count(len(one.rows), 'slice')} of {one.name}, not all of the run's {whole}")
     if relabelled:
         material.append(by_slice["true_pixels"].tolist())
         reasons.append(f"the truth of {count(len(relabelled), 'slice')} has changed: {listed(relabelled)}")

@@ -56,6 +56,7 @@ def write_report(run: RunDir, files: Evaluation) -> None:
         scores=scores,
         tables={file.stem: read_table(file) for file in sorted(files.folder.glob("*.csv"))},
         preview=files.preview.read_bytes() if files.preview.is_file() else None,
+        test=read_scores(files.test.folder),
         submission=str(run.submission.relative_to(run.path)) if own and run.submission.is_file() else "",
     )
     write(files.report, lambda file: file.write(page.encode()))

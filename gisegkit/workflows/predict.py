@@ -165,7 +165,7 @@ def predicted_part(run: RunDir, facts: Mapping[str, Any], data: ExperimentData, 
     Raises:
         DataError: if the data have no such slices.
     """
-    split, table = run.verified_split(facts), data.dataset.table
+    split, table = run.verified_split(facts), data.trained_table
     name, rows = data.rows_to_predict(part)
     return scored_part(split, table) if name == "validation" else named_part(split, table, name, rows)
 

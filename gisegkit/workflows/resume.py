@@ -13,6 +13,7 @@ from gisegkit.engine.training import Training
 from gisegkit.errors import RunError
 from gisegkit.recipe.load import load_recipe
 from gisegkit.runs.folder import RunDir
+from gisegkit.runs.outputs import is_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,9 @@ def check_recipe(run: RunDir, experiment: Experiment) -> dict[str, tuple[Any, An
     wanted = dict(flat(recipe.as_dict()))
     differing = [key for key in {**stored, **wanted} if stored.get(key) != wanted.get(key)]
     lines = [
-        f"{key}: {_value(stored, key)} in the run, {_value(wanted, key)} now" for key in differing if key not in FREE
+        f"{key}: {_value(stored, key)} in the run, {_value(wanted, key)} now"
+        for key in differing
+        if key not in FREE and not is_root(key)
     ]
     if lines:
         remedy = f"\nUse its own ({run.recipe}), or another --out"
@@ -99,10 +102,10 @@ def check_recipe(run: RunDir, experiment: Experiment) -> dict[str, tuple[Any, An
             + "\n  ".join(lines)
             + remedy
         )
-    root = "dataset.root"
-    if root in differing:
-        console.say(f"{root} was {stored.get(root)}, is {wanted.get(root)} now; its slices must be those of split.csv")
-    return {root: (stored.get(root), wanted.get(root))} if root in differing else {}
+    moved = {key: (stored.get(key), wanted.get(key)) for key in differing if is_root(key)}
+    for root, (before, now) in moved.items():
+        console.say(f"{root} was {before}, is {now} now; its slices must be those of split.csv")
+    return moved
 
 
 def flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

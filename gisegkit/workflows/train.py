@@ -113,7 +113,7 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
         state = keep_micro_batches(kept.state or {}, assembled.training, experiment, run)
         experiment.console.say(f"resuming after epoch {state['epoch']} of {experiment.recipe.train.epochs}")
     table, split = experiment.dataset.table, experiment.split
-    parts = kept.split if kept else split_table(table, *split)
+    parts = kept.split if kept else split_table(table, *split, roles=experiment.roles)
     return Begun(run, state, {**experiment.facts, "split": split_digest(parts)}, later)
 
 
@@ -134,7 +134,8 @@ def _slices_later(experiment: Experiment) -> int:
     """How many slices are evaluated and predicted after the training; each view of a slice counts as one."""
     name, rows = experiment.rows_to_predict()
     validated, views = len(experiment.split.validation), 1 + len(views_of(experiment.recipe.predict.tta))
-    return views * (validated + (validated if name == "validation" else len(rows)))
+    tested = len(experiment.rows_of_role("test"))
+    return views * (validated + tested + (validated if name == "validation" else len(rows)))
 
 
 def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assembled: Assembled) -> RunDir:
@@ -143,7 +144,7 @@ def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assemble
     environment = describe_environment(console.plugins, device=str(experiment.device), recipe=Path(recipe.source))
     if kept is None:
         environment["memory"] = assembled.plan.as_dict() if assembled.plan else None
-        table = split_table(experiment.dataset.table, *split)
+        table = split_table(experiment.dataset.table, *split, roles=experiment.roles)
         run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=table)
     else:
         run = kept.run
@@ -152,6 +153,7 @@ def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assemble
     console.say(
         f"{recipe.model.name}: {parameters(count)} on {experiment.device}; "
         f"{len(split.train)} slices train, {len(split.validation)} validate"
+        + (f", {tested} test" if (tested := len(experiment.rows_of_role("test"))) else "")
     )
     return run
 

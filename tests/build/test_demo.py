@@ -35,7 +35,8 @@ def test_the_demo_replaces_data_weights_and_size_and_says_so(load, demo):
     recipe, lines = demo(load.minimal + "[train]\nepochs = 50\nbatch_size = 8\nmax_grad_norm = 0.5\n")
     assert recipe.demo
     assert recipe.dataset.as_dict() == {
-        key.removeprefix("dataset."): value for key, value in SMALL.items() if key.startswith("dataset.")
+        "role": "train",
+        **{key.removeprefix("dataset."): value for key, value in SMALL.items() if key.startswith("dataset.")},
     }
     assert recipe.model.params["weights"] == "none"
     assert (recipe.input.size, recipe.train.epochs) == (tuple(SMALL["input.size"]), SMALL["train.epochs"])

@@ -176,3 +176,13 @@ def test_slices_that_are_not_those_of_the_split_are_named(change, said):
     with pytest.raises(RunError) as error:
         rows_of_split(change(table), split)
     assert said in str(error.value)
+
+
+def test_slices_of_extra_and_test_datasets_have_parts_of_their_own():
+    labelled = np.array([True, True, True, True, False, True])
+    table = pd.DataFrame({"id": list("abcdef"), "labelled": labelled})
+    roles = np.array(["train", "train", "extra", "test", "extra", "extra"], dtype=object)
+    split = split_table(table, np.array([0, 2, 5]), np.array([1]), roles=roles)
+    assert split["part"].tolist() == ["train", "validation", "extra", "test", "unlabelled", "extra"]
+    train, validation = rows_of_split(table, split)
+    assert (train.tolist(), validation.tolist()) == ([0, 2, 5], [1])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gisegkit.errors import DataError
-from gisegkit.runs.parts import listed, named_part, scored_part
+from gisegkit.runs.parts import listed, named_part, part_for_tests, scored_part
 
 
 def table(*ids, unlabelled=()):
@@ -78,3 +78,22 @@ def test_a_part_of_todays_data_knows_what_was_trained_on():
 
 def test_words():
     assert listed(tuple("abc")) == "a, b, c" and listed(tuple("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+ROLES = split(a="train", b="validation", c="extra", d="test", e="test")
+
+
+def test_slices_for_tests_are_those_of_the_run():
+    part = part_for_tests(ROLES, table(*"abcde"), np.array([3, 4]))
+    assert (part.name, part.rows.tolist(), part.expected, part.whole) == ("test", [3, 4], 2, True)
+    fewer = part_for_tests(ROLES, table(*"abcdx"), np.array([3, 4]))
+    assert (fewer.rows.tolist(), fewer.missing, fewer.unknown, fewer.whole) == ([3], ("e",), ("x",), False)
+    missing, left_out = fewer.lines()
+    assert "only 1 of the run's 2 test slices are in these data" in missing
+    assert "1 labelled slice of these data are not in the run's split.csv and are left out: x" in left_out
+
+
+def test_a_run_without_test_slices_takes_all_and_says_what_it_trained_on():
+    part = part_for_tests(split(a="train", c="extra"), table(*"acx"), np.array([0, 1, 2]))
+    assert (part.rows.tolist(), part.expected, part.trained) == ([0, 1, 2], 3, 2)
+    assert "2 of these 3 slices were trained on" in next(part.lines())
