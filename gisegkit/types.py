@@ -278,12 +278,7 @@ Outcome = Literal["finished", "stopped", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a tracker is told of a run at its start.
-
-    Attributes:
-        name, folder: of the run folder; demo: whether it is a run on phantoms; classes: names of the K classes.
-        epoch: the epoch that it resumes after; 0 for a new run.
-    """
+    """What a tracker is told of a run: its folder, the names of the classes, the epoch it resumes after (0: none)."""
 
     name: str
     folder: str
@@ -301,6 +296,3 @@ class Progress(Protocol):
 def silent(items: Iterable[T], label: str, total: int) -> Iterable[T]:
     """The progress that shows nothing; the default of every library function."""
     return items
-
-
-Scores: TypeAlias = Mapping[str, float]
