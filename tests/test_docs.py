@@ -211,6 +211,7 @@ def beside_a_run(finished, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_used_from_python_as_the_page_says(beside_a_run, capsys):
     executed("howto.md", "use_model.py")
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines()]

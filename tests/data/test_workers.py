@@ -182,6 +182,7 @@ def test_a_batch_that_is_lost_with_its_worker_is_no_defect():
         list(BatchLoader(Losing(ends=True), range(2), workers=1, pin=False))
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_lost_while_its_worker_lives_is_one():
     with pytest.raises(EOFError, match="nobody answers"):
         list(BatchLoader(Losing(ends=False), range(2), workers=1, pin=False))

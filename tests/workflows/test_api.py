@@ -161,6 +161,7 @@ def test_wrong_images_are_refused(finished, images, words):
         load_run(finished[0].path, device="cpu").predict(images)
 
 
+@pytest.mark.slow
 def test_colors_and_exclusive_classes_without_the_data(tmp_path):
     """RGB files, softmax and slices kept on the device; the network has nine channels, three for each of its slices."""
     rng, images = np.random.default_rng(0), {}
