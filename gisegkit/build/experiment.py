@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
@@ -63,7 +64,16 @@ class Experiment(ExperimentData):
     @cached_property
     def source(self) -> Input:
         """Reads slices and brings them to the network's size, and predictions back."""
-        return make_source(self.recipe, self.dataset, self.store)
+        return make_source(self.recipe, self.dataset, self.store, self.normalization)
+
+    def prepare(self) -> None:
+        """Decode the slices that train or validate and keep them, if they are not kept yet.
+
+        Raises:
+            DataError: if slices cannot be read or kept, or have values that the normalization does not take.
+        """
+        super().prepare()
+        self.source.reader.refuse(np.concatenate(self.split).tolist())
 
     @property
     def channels(self) -> int:

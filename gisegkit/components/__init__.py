@@ -15,6 +15,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "folder": "datasets.folder:Folder",
         "phantom": "datasets.phantom:Phantom",
     },
+    "normalization": {
+        "maximum": "normalizations:Maximum",
+        "percentile": "normalizations:Percentile",
+        "zscore": "normalizations:ZScore",
+        "window": "normalizations:Window",
+        "dtype": "normalizations:FileType",
+        "none": "normalizations:Unchanged",
+    },
     "model": {
         "unet": "models.unet_family:unet",
         "unetplusplus": "models.unet_family:unetplusplus",
