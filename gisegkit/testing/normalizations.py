@@ -33,12 +33,11 @@ def check_normalization(normalization: Any, *, size: tuple[int, int] = (24, 32),
     except Exception as error:
         doubt(True, f"it cannot be pickled ({in_short(error)}), so worker processes that are not forked cannot use it")
     shape = (*size, channels)
-    ramp = np.arange(math.prod(shape)).reshape(shape)
     noise = np.random.default_rng(0).random(shape)
     tried = {
         "values from 0 to 4000": (noise * 4000).astype(np.uint16),
-        "bytes": (ramp % 256).astype(np.uint8),
-        "values from -1024 to 3071": (ramp % 4096 - 1024).astype(np.int16),
+        "bytes": (noise * 256).astype(np.uint8),
+        "values from -1024 to 3071": (noise * 4096 - 1024).astype(np.int16),
         "floats from 0 to 1": noise.astype(np.float32),
         "the same value everywhere": np.full(shape, 700, np.uint16),
         "zeros": np.zeros(shape, np.uint8),
