@@ -95,6 +95,8 @@ def demo_settings(
         settings.append(("dataset.root", "", ORIGIN))
     if isinstance(train, dict) and train.get("init_from"):
         settings.append(("train.init_from", "", ORIGIN))
+    if any(component.name == "window" for component in _named(document, registries, "normalization")):
+        settings.append(("normalization.name", "maximum", ORIGIN))  # phantoms have no Hounsfield units
     if any(needs_exclusive_classes(component) for component in _named(wanted, registries, "loss")):
         settings.append(("dataset.exclusive", True, ORIGIN))
     for component in _named(wanted, registries, "model"):
