@@ -53,10 +53,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "baseline": "augmentation.warp_policies:baseline",
         "initial": "augmentation.warp_policies:initial",
         "final": "augmentation.warp_policies:final",
+        "intensity": "augmentation.intensity_policy:intensity",
         "albumentations": "augmentation.albumentations_list:albumentations",
     },
     "batch_transform": {
         "mixup": "batch_transforms.mixup:Mixup",
+        "intensity": "batch_transforms.intensity:Intensity",
         "warp": "batch_transforms.device_warp:DeviceWarp",
         "baseline_device": "batch_transforms.device_warp:baseline_device",
         "initial_device": "batch_transforms.device_warp:initial_device",
