@@ -53,7 +53,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "baseline": "augmentation.warp_policies:baseline",
         "initial": "augmentation.warp_policies:initial",
         "final": "augmentation.warp_policies:final",
-        "intensity": "augmentation.intensity_policy:intensity",
+        "intensity": "augmentation.intensity_policy:IntensityPolicy",
         "albumentations": "augmentation.albumentations_list:albumentations",
     },
     "batch_transform": {

@@ -83,7 +83,7 @@ class ZScore:
             ([input] slices), or the whole scan.
     """
 
-    range = None
+    range: tuple[float, float] | None = None
 
     def __init__(self, *, over: Literal["slice", "stack", "scan"] = "slice") -> None:
         self.over = over
