@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData, Rows
 from gisegkit.build.network import load_best, make_source, started_network, to_device
-from gisegkit.build.ranges import out_of_range
+from gisegkit.build.ranges import in_range
 from gisegkit.build.training import Assembled, assemble
 from gisegkit.build.views import tried_views
 from gisegkit.data.inputs import Input
@@ -127,31 +127,14 @@ class Experiment(ExperimentData):
 
     @cached_property
     def augmentation(self) -> Augmentation:
-        """The augmentation policy.
-
-        Raises:
-            ComponentError: if it needs images in a range that the normalization does not keep.
-        """
+        """The augmentation policy; refused as of ``in_range``."""
         policy: Augmentation = self.build(self.recipe.augmentation, size=self.recipe.input.size)
-        self._refuse_range(policy)
-        return policy
+        return in_range(policy, self)
 
     @cached_property
     def transforms(self) -> list[Any]:
-        """The batch transforms, in the recipe's order.
-
-        Raises:
-            ComponentError: if one needs images in a range that the normalization does not keep.
-        """
-        transforms = [self.build(spec) for spec in self.recipe.batch_transform]
-        for transform in transforms:
-            self._refuse_range(transform)
-        return transforms
-
-    def _refuse_range(self, component: Any) -> None:
-        """Check that a policy or batch transform with a range gets images that keep it."""
-        if text := out_of_range(component, self.normalization):
-            raise ComponentError(f"{self.recipe.normalization.place}: {text}")
+        """The batch transforms, in the recipe's order; refused as of ``in_range``."""
+        return [in_range(self.build(spec), self) for spec in self.recipe.batch_transform]
 
     @cached_property
     def samples(self) -> TrainingSet:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gisegkit.data.intensities import Normalization
 from gisegkit.data.reading import name_of
+from gisegkit.errors import ComponentError
+
+if TYPE_CHECKING:
+    from gisegkit.build.data import ExperimentData
+
+T = TypeVar("T")
+
+
+def in_range(component: T, data: ExperimentData) -> T:
+    """A policy or batch transform, after a look at the range that it needs.
+
+    Raises:
+        ComponentError: if the normalization of the data does not keep that range.
+    """
+    if text := out_of_range(component, data.normalization):
+        raise ComponentError(f"{data.recipe.normalization.place}: {text}")
+    return component
 
 
 def out_of_range(component: Any, normalization: Normalization) -> str:

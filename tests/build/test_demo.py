@@ -294,3 +294,11 @@ def test_tables_for_other_classes_become_those_of_the_phantom_which_is_said(sess
         "demo: evaluate.threshold = {default = 0.3} (the recipe says {liver = 0.3, spleen = 0.6}, for other classes)",
         "demo: postprocess.0.pixels = {default = 5} (the recipe says {liver = 20, default = 5}, for other classes)",
     ]
+
+
+def test_a_window_of_hounsfield_units_is_none_of_phantoms(run_demo):
+    recipe, lines = run_demo(BASE + '\n[normalization]\nname = "window"\nlevel = 40\nwidth = 400\n')
+    assert recipe.normalization.as_dict() == {"name": "maximum", "over": "slice"}
+    assert 'demo: normalization.name = "maximum" (the recipe says "window")' in lines
+    assert any("they belong to normalization 'window': level, width" in line for line in lines)
+    assert run_demo(BASE + '\n[normalization]\nname = "zscore"\n')[0].normalization.name == "zscore"

@@ -341,6 +341,8 @@ def test_a_right_tracker_passes(tmp_path):
 def test_wrong_trackers_are_found(tmp_path, tracker, message):
     with pytest.raises(ContractError, match=message):
         check_tracker(tracker, tmp_path)
+
+
 class Line:
     """A normalization that divides by the maximum, but for what a test gives."""
 
