@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gisegkit.types import AnyArray, Dataset, FloatArray
 
     Resize = Callable[[int, AnyArray], AnyArray]
+    Limits = tuple[float, float, float]
 
 EDGES = ("clamp", "zero")
 
@@ -130,8 +131,9 @@ class SliceReader:
             ComponentError: if the normalization gives no line.
         """
         images = {near: self._image(near) for near in self._nears(row)}
-        scales = self._scales(row, images)
-        problems = [line for near, image in images.items() if (line := self._problem(near, image, scales[near]))]
+        limits = {near: self._limits(near, image) for near, image in images.items()}
+        scales = self._scales(row, limits, images)
+        problems = [line for near in images if (line := self._problem(near, limits[near], scales[near]))]
         if problems:
             raise DataError("\n".join(problems))
         return {near: (image, scales[near]) for near, image in images.items()}
@@ -167,8 +169,9 @@ class SliceReader:
         for row in rows:
             nears = self._nears(row)
             if all(self.store.has(near) for near in nears):
-                scales = self._scales(row, dict.fromkeys(nears))
-                found |= {near: line for near in nears if (line := self._problem(near, None, scales[near]))}
+                limits = {near: self.store.limits(near) for near in nears}
+                scales = self._scales(row, limits, {})
+                found |= {near: line for near in nears if (line := self._problem(near, limits[near], scales[near]))}
         if found:
             lines = list(found.values())
             more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
@@ -210,27 +213,30 @@ class SliceReader:
             return self.store.image(row)
         return read_slice(self.dataset, row)
 
-    def _scales(self, row: int, images: Mapping[int, AnyArray | None]) -> dict[int, Scale]:
-        """The line of each image of a stack; None for a prepared image of which only the limits are needed."""
+    def _scales(self, row: int, limits: Mapping[int, Limits], images: Mapping[int, AnyArray]) -> dict[int, Scale]:
+        """The line of each image of a stack; what only divides needs no images, but their limits."""
         over = self.normalization.over
         if over == "slice":
-            return {near: self._scale({near: image}) for near, image in images.items()}
+            return {near: self._scale({near: own}, images) for near, own in limits.items()}
         if over == "stack":
-            return dict.fromkeys(images, self._scale(images))
+            return dict.fromkeys(limits, self._scale(limits, images))
         first = int(self._first[row])
         if first not in self._scan_scales:
-            scan = range(first, int(self._last[row]) + 1)
-            self._scan_scales[first] = self._scale({other: self._image(other) for other in scan})
-        return dict.fromkeys(images, self._scan_scales[first])
+            whole: dict[int, Limits] = {}
+            scan: dict[int, AnyArray] = {}
+            for other in range(first, int(self._last[row]) + 1):
+                image = self._image(other)
+                whole[other] = self._limits(other, image)
+                if not keeps_zero(self.normalization):  # else one image after another is enough
+                    scan[other] = image
+            self._scan_scales[first] = self._scale(whole, scan)
+        return dict.fromkeys(limits, self._scan_scales[first])
 
-    def _scale(self, images: Mapping[int, AnyArray | None]) -> Scale:
-        """The line of a unit."""
-        limits = [self._limits(row, image) for row, image in images.items()]
-        lows, highs, tops = zip(*limits, strict=True)
-        pixels = (
-            () if keeps_zero(self.normalization) else tuple(image for image in images.values() if image is not None)
-        )
-        row = next(iter(images))
+    def _scale(self, limits: Mapping[int, Limits], images: Mapping[int, AnyArray]) -> Scale:
+        """The line of a unit, the rows that ``limits`` names."""
+        lows, highs, tops = zip(*limits.values(), strict=True)
+        pixels = () if keeps_zero(self.normalization) else tuple(images[row] for row in limits)
+        row = next(iter(limits))
         try:
             return scale_of(self.normalization, Intensities(min(lows), max(highs), max(tops), pixels))
         except ComponentError as error:
@@ -240,16 +246,14 @@ class SliceReader:
         except Exception as error:
             raise_defect(self.normalization, "scale(unit)", str(self.dataset.table["id"].iat[row]), error)
 
-    def _problem(self, row: int, image: AnyArray | None, scale: Scale) -> str:
-        low, high, _ = self._limits(row, image)
-        found = problem(self.normalization, low, high, scale)
+    def _problem(self, row: int, limits: Limits, scale: Scale) -> str:
+        found = problem(self.normalization, *limits[:2], scale)
         return f"{image_name(self.dataset, row)}, {name_of(self.normalization)}: {found}" if found else ""
 
-    def _limits(self, row: int, image: AnyArray | None) -> tuple[float, float, float]:
+    def _limits(self, row: int, image: AnyArray) -> Limits:
         """Smallest and largest value of an image as its file has it, and the largest that its type can hold."""
         if self.store is not None and self.store.has(row):
             return self.store.limits(row)
-        image = read_slice(self.dataset, row) if image is None else image
         return float(image.min()), float(image.max()), largest(image.dtype)
 
 

@@ -275,6 +275,22 @@ def test_every_store_trains_alike(ct, session, tmp_path, name):
     assert all(losses(run) == first for run in made.values()) and np.isfinite(first).all()
 
 
+def test_crops_are_normalized_as_the_whole_slice_is(ct, session, tmp_path):
+    """Also a crop that is padded: its border is 0 after the window, which is black and not water."""
+    for name in ("window", "zscore"):
+        sets = (*ALL[name], "input.mode=crop", "input.resize=stretch", "input.size=[64, 64]", "input.slices=1")
+        source = session.experiment(ct(*sets, "input.store=off")).source
+        whole = source.reader.read(1)
+        crop = session.experiment(ct(*sets, "input.store=off")).samples[1, 1][0]
+        assert crop.shape == (1, 64, 64)
+        inside = crop[0, 14:50, 12:52]  # 36 x 40 in the middle of 64 x 64
+        assert np.array_equal(inside, whole[:, :, 0])
+        assert not np.delete(crop[0], range(14, 50), axis=0).any()
+        stored = train(session.experiment(ct(*sets)), tmp_path / name / "stored")
+        direct = train(session.experiment(ct(*sets, "input.store=off")), tmp_path / name / "direct")
+        assert losses(stored) == losses(direct)
+
+
 def test_changing_it_prepares_nothing_anew(ct, session):
     """Among those that divide, and among the others; and both kinds of shards stay."""
     for names in (("maximum", "dtype", "none"), ("percentile", "zscore")):
@@ -314,6 +330,17 @@ def test_an_evaluation_may_use_another_and_says_so(run, tmp_path, capsys):
     assert ended.value.code == 0
     assert "normalization.level" in (tmp_path / "other" / "scores.json").read_text()
     assert "level = -300" in (tmp_path / "other" / "recipe.toml").read_text()
+
+
+def test_values_that_it_does_not_take_are_refused_in_prediction_too(run, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(run.path), "--set", "normalization.name=maximum", "--out", str(tmp_path / "a.csv")])
+    assert ended.value.code == 2 and not (tmp_path / "a.csv").exists()
+    told = capsys.readouterr().err
+    assert "would become" in told and "Traceback" not in told
+    negative = np.full((36, 40), -5, np.int16)
+    with pytest.raises(DataError, match=r"image images\[0\], normalization 'maximum' .*its values, -5 to -5"):
+        load_run(run.path, device="cpu", overrides=["normalization.name=maximum"]).predict(negative)
 
 
 def test_arrays_in_memory_are_normalized_alike(run, ct):
