@@ -147,7 +147,7 @@ class Unchanged:
 
     keeps_zero = True
     over = "slice"
-    range = None
+    range: tuple[float, float] | None = None
 
     def scale(self, unit: Intensities) -> Scale:
         """Changes nothing."""

@@ -34,7 +34,7 @@ def check_normalization(normalization: Any, *, size: tuple[int, int] = (24, 32),
         doubt(True, f"it cannot be pickled ({in_short(error)}), so worker processes that are not forked cannot use it")
     shape = (*size, channels)
     noise = np.random.default_rng(0).random(shape)
-    tried = {
+    tried: dict[str, AnyArray] = {
         "values from 0 to 4000": (noise * 4000).astype(np.uint16),
         "bytes": (noise * 256).astype(np.uint8),
         "values from -1024 to 3071": (noise * 4096 - 1024).astype(np.int16),

@@ -14,8 +14,8 @@ from gisegkit import load_run
 from gisegkit.build.session import Session
 from gisegkit.cli import main
 from gisegkit.components.normalizations import FileType, Maximum, Percentile, Unchanged, Window, ZScore
+from gisegkit.data.inputs import Input
 from gisegkit.data.intensities import UNITS, Intensities
-from gisegkit.data.loaders import Input
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.errors import ComponentError, DataError, RecipeError
