@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import os
@@ -30,6 +31,7 @@ from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import SECTIONS
 from gisegkit.registry import hookspecs
 from gisegkit.registry.kinds import KINDS
+from gisegkit.testing import check_normalization
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -289,6 +291,11 @@ def test_a_window_of_hounsfield_units_reaches_the_network_as_the_page_says(tmp_p
     dataset = Folder(root=str(tmp_path), classes=["liver"])
     stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=FileType()).read(0)
     np.testing.assert_allclose(stack[:, :, 0], [[0, 0], [0.5, 1]], atol=1 / 65535)
+
+
+def test_the_normalization_of_the_page_keeps_the_contract(make_module):
+    module = importlib.import_module(make_module(files_of(DOCS / "plugins.md")["peak.py"]))
+    check_normalization(module.Peak())
 
 
 def test_the_files_from_the_command_to_backward_are_those_of_the_design(tmp_path, monkeypatch):
