@@ -50,8 +50,9 @@ root = "{root}"
 exclude = "none"
 [input]
 size = [64, 64]
-normalize = "slice_max"
 store = "native"
+[normalization]
+name = "maximum"
 [split]
 folds = 5
 [model]

@@ -31,7 +31,7 @@ import torch
 
 from gisegkit.components.postprocess.islands import MinArea
 from gisegkit.data import rle
-from gisegkit.data.loaders import Input
+from gisegkit.data.inputs import Input
 from gisegkit.data.planes import split
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.submission import write_submission

@@ -56,6 +56,13 @@ class Tversky:
         pass
 
 
+class Maximum:
+    """A normalization."""
+
+    def __init__(self, *, over: Literal["slice", "scan"] = "slice"):
+        pass
+
+
 def plain(*, size):
     """Nothing."""
 
@@ -195,6 +202,7 @@ def toys(make_module):
     add.model("other", f"{module}:other_network")
     add.loss("bce", f"{module}:BCE")
     add.loss("tversky", f"{module}:Tversky")
+    add.normalization("maximum", f"{module}:Maximum")
     add.augmentation("none", f"{module}:plain")
     add.optimizer("adam", f"{module}:adam")
     add.schedule("constant", f"{module}:constant")

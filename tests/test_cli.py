@@ -184,7 +184,7 @@ def test_ten_mistakes_and_more_in_one_report(here, capsys):
         (["describe", "loss", "dise"], "did you mean 'dice'?"),
         (["list-components", "modle"], "did you mean 'model'?"),
         (["describe", "loss", "edge"], "there is no loss 'edge'; there are: bce, ce,"),
-        (["describe", "widget"], "there is no kind 'widget'; kinds: dataset, model,"),
+        (["describe", "widget"], "there is no kind 'widget'; kinds: dataset, normalization, model,"),
         (["widget"], "no command 'widget'; there are: run, train,"),
         (["evaluate", "runs/none"], "no run folder"),
         (["predict", "runs/none"], "no run folder"),

@@ -22,6 +22,7 @@ import gisegkit
 from gisegkit.cli import cli, main
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.components.losses.ratios import BCE
+from gisegkit.components.normalizations import FileType
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
@@ -211,6 +212,7 @@ def beside_a_run(finished, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_used_from_python_as_the_page_says(beside_a_run, capsys):
     executed("howto.md", "use_model.py")
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
@@ -278,14 +280,14 @@ def test_every_option_of_a_command_on_a_page_exists():
 
 
 def test_a_window_of_hounsfield_units_reaches_the_network_as_the_page_says(tmp_path):
-    """docs/intensities.md: files written by its code, read by the data set folder with normalize = "dtype"."""
+    """docs/intensities.md: files written by its code, read by the data set folder with the normalization dtype."""
     code: dict[str, Any] = {}
     exec(compile(files_of(DOCS / "intensities.md")["window.py"], "window.py", "exec"), code)
     (tmp_path / "images").mkdir()
     hounsfield = np.array([[-1000.0, -160.0], [40.0, 3000.0]])
     code["save"](hounsfield, tmp_path / "images" / "a.png")
     dataset = Folder(root=str(tmp_path), classes=["liver"])
-    stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="dtype").read(0)
+    stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=FileType()).read(0)
     np.testing.assert_allclose(stack[:, :, 0], [[0, 0], [0.5, 1]], atol=1 / 65535)
 
 

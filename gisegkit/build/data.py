@@ -15,6 +15,7 @@ from gisegkit.build.console import Console
 from gisegkit.build.dataset import build_component, make_store, prepared_line, stack_warnings, verify_dataset
 from gisegkit.build.preflight import idle_settings, refuse_overlaps
 from gisegkit.data.folds import rows_of_split, split_rows
+from gisegkit.data.intensities import Normalization
 from gisegkit.data.joined import JoinedDataset
 from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store.layout import Prepared
@@ -103,6 +104,12 @@ class ExperimentData:
         if roles is None:
             return table
         return table.assign(labelled=table["labelled"].to_numpy(dtype=bool) & (roles == "train"))
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """Maps the intensities of slices to what the network sees."""
+        made: Normalization = self.build(self.recipe.normalization)
+        return made
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
@@ -220,7 +227,7 @@ class ExperimentData:
     @cached_property
     def store(self) -> Store | None:
         """Where prepared slices are kept; None if the recipe wants none, or the dataset cannot be prepared."""
-        return make_store(self.recipe, self.dataset)
+        return make_store(self.recipe, self.dataset, self.normalization)
 
     def check_data(self, *, training: bool) -> None:
         """Find what is wrong with data and recipe together, before anything heavy is built; say notes, once.

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gisegkit.data.dataset_check import breaches, contradictions, row_problems
+from gisegkit.data.intensities import Normalization, keeps_zero
 from gisegkit.data.neighbors import neighbor_warnings
 from gisegkit.data.store.layout import Layout, Prepared
 from gisegkit.data.store.store import Store
@@ -89,8 +90,11 @@ def stack_warnings(recipe: Recipe, dataset: Dataset) -> list[str]:
     return list(neighbor_warnings(dataset.table, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge))
 
 
-def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
+def make_store(recipe: Recipe, dataset: Dataset, normalization: Normalization) -> Store | None:
     """Where the prepared slices of a recipe are kept; None if it wants none, or the dataset cannot be prepared.
+
+    Args:
+        normalization: if it does more than divide, native slices are kept, because it is applied at that size.
 
     Raises:
         RecipeError: if it cannot, and is to be kept on the device; or if crops are to be kept there.
@@ -105,8 +109,8 @@ def make_store(recipe: Recipe, dataset: Dataset) -> Store | None:
             remedy = 'a dataset needs both to be prepared, see docs/store.md; or use input.store = "resized"'
             raise RecipeError(recipe.source, [Mistake(recipe.dataset.place, found, remedy)])
         return None
-    # Percentiles are those of the native pixels, which a resized image no longer has.
-    native = inputs.store == "native" or inputs.mode == "crop" or inputs.normalize.endswith("percentile")
+    # A crop is cut of the native slice, and what a normalization cuts off is cut off at native size.
+    native = inputs.store == "native" or inputs.mode == "crop" or not keeps_zero(normalization)
     layout = Layout() if native else Layout(inputs.size, inputs.resize, inputs.interpolation)
     limit = None if inputs.store_limit == "auto" else parse_size(inputs.store_limit)
     return Store(dataset, name=recipe.dataset.name, layout=layout, limit=limit)

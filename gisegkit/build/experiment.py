@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
@@ -19,6 +20,7 @@ from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData, Rows
 from gisegkit.build.model_parts import freeze, parameter_groups
 from gisegkit.build.network import load_best, make_source, started_network, to_device
+from gisegkit.build.ranges import in_range
 from gisegkit.build.training import Assembled, assemble
 from gisegkit.build.views import tried_views
 from gisegkit.data.inputs import Input
@@ -64,7 +66,16 @@ class Experiment(ExperimentData):
     @cached_property
     def source(self) -> Input:
         """Reads slices and brings them to the network's size, and predictions back."""
-        return make_source(self.recipe, self.dataset, self.store)
+        return make_source(self.recipe, self.dataset, self.store, self.normalization)
+
+    def prepare(self) -> None:
+        """Decode the slices that train or validate and keep them, if they are not kept yet.
+
+        Raises:
+            DataError: if slices cannot be read or kept, or have values that the normalization does not take.
+        """
+        super().prepare()
+        self.source.reader.refuse(np.concatenate(self.split).tolist())
 
     @property
     def channels(self) -> int:
@@ -119,14 +130,14 @@ class Experiment(ExperimentData):
 
     @cached_property
     def augmentation(self) -> Augmentation:
-        """The augmentation policy."""
+        """The augmentation policy; refused as of ``in_range``."""
         policy: Augmentation = self.build(self.recipe.augmentation, size=self.recipe.input.size)
-        return policy
+        return in_range(policy, self)
 
     @cached_property
     def transforms(self) -> list[Any]:
-        """The batch transforms, in the recipe's order."""
-        return [self.build(spec) for spec in self.recipe.batch_transform]
+        """The batch transforms, in the recipe's order; refused as of ``in_range``."""
+        return [in_range(self.build(spec), self) for spec in self.recipe.batch_transform]
 
     @cached_property
     def samples(self) -> TrainingSet:

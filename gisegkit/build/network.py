@@ -13,6 +13,7 @@ from torch import nn
 from gisegkit.components.models.networks import AnySize
 from gisegkit.components.models.weights import continue_from
 from gisegkit.data.inputs import CropInput, Input
+from gisegkit.data.intensities import Normalization
 from gisegkit.data.randomness import INITIAL, seeded
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.store import Store
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
     from gisegkit.build.experiment import Experiment
 
 
-def make_source(recipe: Recipe, dataset: Dataset, store: Store | None) -> Input:
-    """What reads the slices of a dataset as the recipe's ``[input]`` says."""
+def make_source(recipe: Recipe, dataset: Dataset, store: Store | None, normalization: Normalization) -> Input:
+    """What reads the slices of a dataset as the recipe's ``[input]`` and ``[normalization]`` say."""
     inputs = recipe.input
     reader = SliceReader(
-        dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalize=inputs.normalize, store=store
+        dataset,
+        slices=inputs.slices,
+        stride=inputs.stride,
+        edge=inputs.edge,
+        normalization=normalization,
+        store=store,
     )
     if inputs.mode == "slice":
         return Input(dataset, reader, size=inputs.size, resize=inputs.resize, interpolation=inputs.interpolation)

@@ -165,7 +165,7 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
     lines = [
         f"{recipe.name}, seed {recipe.seed}{', DEMO: phantoms, not real data' if recipe.demo else ''}",
         *(line for spec in recipe.components() for line in _component(spec, plugins)),
-        f"input: {stack}, {inputs.resize} to {height} x {width} ({inputs.interpolation}), scaled by {inputs.normalize}",
+        f"input: {stack}, {inputs.resize} to {height} x {width} ({inputs.interpolation})",
         f"split: {rest if split.folds > 1 else 'everything trains and validates'}; {split.subset} slices train",
         f"train: {count(train.epochs, 'epoch')}, effective batch {effective}, precision {train.precision}",
         *_steps(recipe, found, command),

@@ -29,7 +29,7 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
 
     experiment = session(plugins, "cpu").experiment(parsed)
     dataset = experiment.dataset
-    found = None if quick else survey(dataset, progress=progress)
+    found = None if quick else survey(dataset, normalization=experiment.normalization, progress=progress)
     for line in describe(dataset, found):
         say(line)
     for line in stack_warnings(parsed, dataset):

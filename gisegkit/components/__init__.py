@@ -15,6 +15,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "folder": "datasets.folder:Folder",
         "phantom": "datasets.phantom:Phantom",
     },
+    "normalization": {
+        "maximum": "normalizations:Maximum",
+        "percentile": "normalizations:Percentile",
+        "zscore": "normalizations:ZScore",
+        "window": "normalizations:Window",
+        "dtype": "normalizations:FileType",
+        "none": "normalizations:Unchanged",
+    },
     "model": {
         "unet": "models.unet_family:unet",
         "unetplusplus": "models.unet_family:unetplusplus",
@@ -45,10 +53,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "baseline": "augmentation.warp_policies:baseline",
         "initial": "augmentation.warp_policies:initial",
         "final": "augmentation.warp_policies:final",
+        "intensity": "augmentation.intensity_policy:IntensityPolicy",
         "albumentations": "augmentation.albumentations_list:albumentations",
     },
     "batch_transform": {
         "mixup": "batch_transforms.mixup:Mixup",
+        "intensity": "batch_transforms.intensity:Intensity",
         "warp": "batch_transforms.device_warp:DeviceWarp",
         "baseline_device": "batch_transforms.device_warp:baseline_device",
         "initial_device": "batch_transforms.device_warp:initial_device",

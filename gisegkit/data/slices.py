@@ -5,30 +5,34 @@ Imports neither torch nor OpenCV.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.data.reading import are_finite, largest, read_slice, refuse_not_finite
-from gisegkit.errors import DataError, did_you_mean
+from gisegkit.data.intensities import UNITS, Intensities, Scale, apply, keeps_zero, problem, scale_of
+from gisegkit.data.reading import (
+    SHOWN,
+    are_finite,
+    image_name,
+    largest,
+    name_of,
+    raise_defect,
+    read_slice,
+    refuse_not_finite,
+)  # fmt: skip
+from gisegkit.errors import ComponentError, DataError, GisegError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from gisegkit.data.intensities import Normalization
     from gisegkit.data.store.store import Store
     from gisegkit.types import AnyArray, Dataset, FloatArray
 
-    Range = tuple[float, float]
     Resize = Callable[[int, AnyArray], AnyArray]
+    Limits = tuple[float, float, float]
 
-NORMALIZATIONS = (
-    "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype",
-)  # fmt: skip
 EDGES = ("clamp", "zero")
-
-DIVISOR = 1e-8
-"""What every value that is not refused can be divided by in float32."""
 
 
 def _unchanged(row: int, image: AnyArray) -> AnyArray:
@@ -48,10 +52,7 @@ class SliceReader:
         stride: positions from one to the next.
         edge: for a position that does not exist: ``clamp`` takes the slice nearest to it of those between the center
             and it, the center included; ``zero`` takes zeros.
-        normalize: what brings values to about [0, 1]. ``*_max`` divides by the maximum; ``*_percentile`` maps the 1st
-            to 99th percentile to [0, 1] and clips; both are taken from each ``slice``, from the ``stack`` or from the
-            whole ``scan``. ``dtype`` divides by the largest value that the file's type can hold, and leaves floats as
-            they are. A unit without any contrast (all zero; for percentiles all equal) becomes zeros.
+        normalization: maps the values of a slice, of a stack or of a scan, see Normalization.
         store: slices that are prepared already; the others are read from the dataset.
 
     Raises:
@@ -65,25 +66,28 @@ class SliceReader:
         slices: int,
         stride: int,
         edge: str,
-        normalize: str,
+        normalization: Normalization,
         store: Store | None = None,
     ) -> None:
         if slices < 1 or slices % 2 == 0:
             raise DataError(f"input.slices = {slices}: the slice stands in the middle of its stack; give an odd number")
         if stride < 1:
             raise DataError(f"input.stride = {stride}: give 1 or more")
-        for key, word, valid in (("edge", edge, EDGES), ("normalize", normalize, NORMALIZATIONS)):
-            if word not in valid:
-                hint = did_you_mean(word, valid)
-                raise DataError(f"input.{key} = {word!r}: valid is {', '.join(valid)}; {hint}".rstrip("; "))
+        if edge not in EDGES:
+            hint = did_you_mean(edge, EDGES)
+            raise DataError(f"input.edge = {edge!r}: valid is {', '.join(EDGES)}; {hint}".rstrip("; "))
+        over = getattr(normalization, "over", None)
+        if over not in UNITS:
+            valid = ", ".join(map(repr, UNITS))
+            raise ComponentError(f"{name_of(normalization)} has over = {over!r}; valid is one of {valid}")
         self.dataset = dataset
         self.store = store
         self.edge = edge
-        self.normalize = normalize
+        self.normalization = normalization
         self.offsets = [step * stride for step in range(-(slices // 2), slices // 2 + 1)]
         self._positions = dataset.table["position"].to_numpy(dtype=np.int64)
         self._first, self._last = _scan_bounds(dataset, self._positions)
-        self._scan_ranges: dict[int, Range] = {}  # by the scan's first row
+        self._scan_scales: dict[int, Scale] = {}  # by the scan's first row
         self._image_channels = 0
 
     @property
@@ -106,9 +110,9 @@ class SliceReader:
         """
         rows = self.neighbors(row)
         scaled: dict[int, FloatArray] = {}
-        for near, (image, limits) in self.images(row).items():
-            plane = self.plane(near, image, limits, resize)
-            scaled[near] = plane if self.clips else _divide(plane, self.divisor(limits))
+        for near, (image, scale) in self.images(row).items():
+            plane = self.plane(near, image, scale, resize)
+            scaled[near] = _divide(plane, self.divisor(scale)) if keeps_zero(self.normalization) else plane
         if len(rows) == 1:
             return scaled[row]
         nothing = np.zeros_like(scaled[row])
@@ -119,32 +123,63 @@ class SliceReader:
         """The rows of a row's stack in their order; None if it has zeros."""
         return [self._neighbor(row, offset) for offset in self.offsets]
 
-    def images(self, row: int) -> dict[int, tuple[AnyArray, Range]]:
-        """The images of a row's stack by their rows, not normalized, each with the values that become 0 and 1."""
-        nears = sorted({near for near in self.neighbors(row) if near is not None})
-        images = {near: self._image(near) for near in nears}
-        ranges = self._ranges(row, images)
-        self._refuse_overflow(images, ranges)
-        return {near: (image, ranges[near]) for near, image in images.items()}
+    def images(self, row: int) -> dict[int, tuple[AnyArray, Scale]]:
+        """The images of a row's stack by their rows, not normalized, each with the line that normalizes it.
 
-    def plane(self, row: int, image: AnyArray, limits: Range, resize: Resize) -> AnyArray:
+        Raises:
+            DataError: as of ``read``, or if a value is one that the normalization does not take.
+            ComponentError: if the normalization gives no line.
+        """
+        images = {near: self._image(near) for near in self._nears(row)}
+        limits = {near: self._limits(near, image) for near, image in images.items()}
+        scales = self._scales(row, limits, images)
+        problems = [line for near in images if (line := self._problem(near, limits[near], scales[near]))]
+        if problems:
+            raise DataError("\n".join(problems))
+        return {near: (image, scales[near]) for near, image in images.items()}
+
+    def plane(self, row: int, image: AnyArray, scale: Scale, resize: Resize) -> AnyArray:
         """An image of a stack at the stack's size, normalized but for the division by ``divisor``.
 
-        What percentiles cut off is cut off at native size. The other normalizations divide by what may differ from one
-        stack to the next, so that this is the same in all of them.
+        What is not merely divided is normalized at native size. A divisor may differ from one stack to the next, so
+        that what is only to be divided is the same in all of them.
         """
-        return resize(row, _scale(image, *limits)) if self.clips else resize(row, image)
+        if keeps_zero(self.normalization):
+            return resize(row, image)
+        return resize(row, apply(self.normalization, image, scale))
 
-    def divisor(self, limits: Range) -> float:
+    def divisor(self, scale: Scale) -> float:
         """What ``plane`` is still to be divided by; infinite where that leaves zeros."""
-        if self.clips:
-            return 1.0
-        return limits[1] if limits[1] > 0 else math.inf
+        return scale.divisor if keeps_zero(self.normalization) else 1.0
 
     @property
-    def clips(self) -> bool:
-        """Whether values beyond the range are cut off."""
-        return self.normalize.endswith("percentile")
+    def differs_by_stack(self) -> bool:
+        """Whether ``plane`` gives another image for each stack that a slice is part of."""
+        return self.normalization.over == "stack" and not keeps_zero(self.normalization)
+
+    def refuse(self, rows: Iterable[int]) -> None:
+        """Name the prepared images that the normalization does not take, as far as no pixel need be read for that.
+
+        Raises:
+            DataError: if there is one.
+        """
+        if self.store is None or not keeps_zero(self.normalization):
+            return
+        found: dict[int, str] = {}
+        for row in rows:
+            nears = self._nears(row)
+            if all(self.store.has(near) for near in nears):
+                limits = {near: self.store.limits(near) for near in nears}
+                scales = self._scales(row, limits, {})
+                found |= {near: line for near in nears if (line := self._problem(near, limits[near], scales[near]))}
+        if found:
+            lines = list(found.values())
+            more = [f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+            raise DataError("\n".join(lines[:SHOWN] + more))
+
+    def _nears(self, row: int) -> list[int]:
+        """The rows of a row's stack, each once."""
+        return sorted({near for near in self.neighbors(row) if near is not None})
 
     def _neighbor(self, row: int, offset: int) -> int | None:
         """The row at a position relative to a row's, or what the edge rule gives."""
@@ -178,44 +213,44 @@ class SliceReader:
             return self.store.image(row)
         return read_slice(self.dataset, row)
 
-    def _ranges(self, row: int, images: dict[int, AnyArray]) -> dict[int, Range]:
-        """For each image of a stack the values that become 0 and 1."""
-        if self.normalize == "dtype":
-            return {near: (0.0, self._limits(near, image)[2]) for near, image in images.items()}
-        if self.normalize.startswith("slice"):
-            return {near: self._range({near: image}) for near, image in images.items()}
-        if self.normalize.startswith("stack"):
-            return dict.fromkeys(images, self._range(images))
+    def _scales(self, row: int, limits: Mapping[int, Limits], images: Mapping[int, AnyArray]) -> dict[int, Scale]:
+        """The line of each image of a stack; what only divides needs no images, but their limits."""
+        over = self.normalization.over
+        if over == "slice":
+            return {near: self._scale({near: own}, images) for near, own in limits.items()}
+        if over == "stack":
+            return dict.fromkeys(limits, self._scale(limits, images))
         first = int(self._first[row])
-        if first not in self._scan_ranges:
-            scan = range(first, int(self._last[row]) + 1)
-            self._scan_ranges[first] = self._range({other: self._image(other) for other in scan})
-        return dict.fromkeys(images, self._scan_ranges[first])
+        if first not in self._scan_scales:
+            whole: dict[int, Limits] = {}
+            scan: dict[int, AnyArray] = {}
+            for other in range(first, int(self._last[row]) + 1):
+                image = self._image(other)
+                whole[other] = self._limits(other, image)
+                if not keeps_zero(self.normalization):  # else one image after another is enough
+                    scan[other] = image
+            self._scan_scales[first] = self._scale(whole, scan)
+        return dict.fromkeys(limits, self._scan_scales[first])
 
-    def _range(self, images: dict[int, AnyArray]) -> Range:
-        if self.clips:
-            pixels = np.concatenate([image.reshape(-1) for image in images.values()])
-            low, high = np.percentile(pixels, (1, 99))
-            return float(low), float(high)
-        return 0.0, max(self._limits(row, image)[1] for row, image in images.items())
+    def _scale(self, limits: Mapping[int, Limits], images: Mapping[int, AnyArray]) -> Scale:
+        """The line of a unit, the rows that ``limits`` names."""
+        lows, highs, tops = zip(*limits.values(), strict=True)
+        pixels = () if keeps_zero(self.normalization) else tuple(images[row] for row in limits)
+        row = next(iter(limits))
+        try:
+            return scale_of(self.normalization, Intensities(min(lows), max(highs), max(tops), pixels))
+        except ComponentError as error:
+            raise ComponentError(f"{name_of(self.normalization)}, {image_name(self.dataset, row)}: {error}") from error
+        except (GisegError, MemoryError):
+            raise
+        except Exception as error:
+            raise_defect(self.normalization, "scale(unit)", str(self.dataset.table["id"].iat[row]), error)
 
-    def _refuse_overflow(self, images: dict[int, AnyArray], ranges: dict[int, Range]) -> None:
-        """Fractions may differ so little, or be so small, that dividing by them leaves nothing that is a number."""
-        for row, (low, high) in ranges.items():
-            if high <= low or high - low > DIVISOR:
-                continue
-            smallest, greatest, _ = self._limits(row, images[row])
-            with np.errstate(all="ignore"):
-                divisor = np.float32(high - low if self.clips else high)
-                quotient = np.float32(max(abs(smallest), abs(greatest))) / divisor
-            if not np.isfinite(quotient):
-                raise DataError(
-                    f"image {self.dataset.table['id'].iat[row]}: its values, {smallest:g} to {greatest:g}, are not "
-                    f"finite once they are divided by {float(divisor):g} (input.normalize = {self.normalize!r}); "
-                    "rescale the image, or choose another normalization"
-                )
+    def _problem(self, row: int, limits: Limits, scale: Scale) -> str:
+        found = problem(self.normalization, *limits[:2], scale)
+        return f"{image_name(self.dataset, row)}, {name_of(self.normalization)}: {found}" if found else ""
 
-    def _limits(self, row: int, image: AnyArray) -> tuple[float, float, float]:
+    def _limits(self, row: int, image: AnyArray) -> Limits:
         """Smallest and largest value of an image as its file has it, and the largest that its type can hold."""
         if self.store is not None and self.store.has(row):
             return self.store.limits(row)
@@ -233,16 +268,6 @@ def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyAr
         raise DataError("the dataset's table must be sorted by scan and position, with no position twice in a scan")
     lengths = ends - starts + 1
     return np.repeat(starts, lengths), np.repeat(ends, lengths)
-
-
-def _scale(image: AnyArray, low: float, high: float) -> FloatArray:
-    """Low to 0 and high to 1, float32, the rest cut off; zeros if there is nothing between them."""
-    if high <= low:
-        return np.zeros(image.shape, dtype=np.float32)
-    scaled: FloatArray = image.astype(np.float32)  # converted first: numpy does both at once only in small pieces
-    scaled -= np.float32(low)
-    scaled /= np.float32(high - low)
-    return scaled.clip(0, 1)
 
 
 def _divide(image: AnyArray, divisor: float) -> FloatArray:

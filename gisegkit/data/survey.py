@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from gisegkit.data.intensities import Intensities, Normalization, keeps_zero, problem, scale_of
 from gisegkit.data.names import examples
-from gisegkit.data.reading import id_of, not_finite, not_finite_line, read_mask, read_slice
+from gisegkit.data.reading import (
+    id_of,
+    image_name,
+    largest,
+    not_finite,
+    not_finite_line,
+    read_mask,
+    read_slice,
+)
 from gisegkit.errors import GisegError, count
-from gisegkit.types import IGNORE, Dataset, MaskArray, Progress, silent
+from gisegkit.types import IGNORE, AnyArray, Dataset, MaskArray, Progress, silent
 
 
 @dataclass
@@ -35,10 +44,14 @@ class Survey:
     defects: list[str] = field(default_factory=list)
 
 
-def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
+def survey(dataset: Dataset, *, normalization: Normalization | None = None, progress: Progress = silent) -> Survey:
     """Read every slice once, holding one at a time.
 
     A slice that cannot be read becomes a defect; the others are counted.
+
+    Args:
+        normalization: values that it does not take are defects.
+        progress: shown slice by slice.
     """
     found = Survey()
     table = dataset.table
@@ -59,11 +72,8 @@ def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
                 top = float(image.max())
                 if not image.any():
                     found.defects.append(f"{table['id'].iat[row]}: the image is black")
-                elif top <= 0:
-                    found.defects.append(
-                        f"{table['id'].iat[row]}: no value is above 0, so that input.normalize = '..._max' makes it "
-                        "black; use '..._percentile'"
-                    )
+                elif normalization is not None and (line := _refused(normalization, image)):
+                    found.defects.append(f"{image_name(dataset, row)}: {line}")
                 maxima[scan] = (key, max(top, maxima.get(scan, (key, top))[1]))
         if bool(table["labelled"].iat[row]):
             try:
@@ -79,6 +89,15 @@ def survey(dataset: Dataset, *, progress: Progress = silent) -> Survey:
     look = getattr(dataset, "defects", None)  # a dataset may find what reading its slices does not show
     found.defects += [] if look is None else look()
     return found
+
+
+def _refused(normalization: Normalization, image: AnyArray) -> str:
+    """Why a normalization does not take an image, as far as the image alone tells; empty if it does."""
+    low, high = float(image.min()), float(image.max())
+    images = () if keeps_zero(normalization) else (image,)
+    return problem(
+        normalization, low, high, scale_of(normalization, Intensities(low, high, largest(image.dtype), images))
+    )
 
 
 def _count(found: Survey, mask: MaskArray, classes: tuple[str, ...]) -> None:

@@ -30,10 +30,10 @@ AS_THEY_ARE = {np.dtype(np.uint8): torch.uint8, np.dtype(np.int16): torch.int16,
 class Resident:
     """What is to be kept of slices on the device, and how much that is; ``load`` puts it there.
 
-    An image is kept once, however many stacks it is part of, in the type in which it is prepared; what
-    ``[input] normalize`` says it is divided by when a batch is gathered. (With ``stack_percentile`` an image differs
-    from one stack to the next, and is kept for each.) Of a mask two bits are kept for each class and pixel: whether it
-    is 1, and whether it is ignored.
+    An image is kept once, however many stacks it is part of, in the type in which it is prepared; what ``maximum`` and
+    ``dtype`` say it is divided by when a batch is gathered. Other normalizations are applied before, and the image is
+    kept as float32; one over a stack makes an image differ from one stack to the next, so that it is kept for each. Of
+    a mask two bits are kept for each class and pixel: whether it is 1, and whether it is ignored.
 
     Args:
         source: what reads the slices and knows how the network sees them.
@@ -44,7 +44,7 @@ class Resident:
         self.source = source
         self.rows = np.asarray(rows, dtype=np.int64)
         reader = source.reader
-        self._by_stack = reader.normalize == "stack_percentile"
+        self._by_stack = reader.differs_by_stack
         self._places: dict[tuple[int, int], int] = {}  # of the images; at place 0 is a black one
         self._stacks = np.zeros((len(self.rows), len(reader.offsets)), dtype=np.int64)
         for number, row in enumerate(self.rows.tolist()):
@@ -99,12 +99,12 @@ class Resident:
         divisors = np.ones(self._stacks.shape, dtype=np.float32)
         filled: set[int] = set()
         for number, row in enumerate(progress(self.rows.tolist(), "slices to the device", len(self.rows))):
-            for near, (image, limits) in reader.images(row).items():
+            for near, (image, scale) in reader.images(row).items():
                 place = self._places[self._key(near, row)]
-                divisors[number, self._stacks[number] == place] = reader.divisor(limits)
+                divisors[number, self._stacks[number] == place] = reader.divisor(scale)
                 if place not in filled:
                     filled.add(place)
-                    images[place] = self._kept(near, reader.plane(near, image, limits, self.source.resized))
+                    images[place] = self._kept(near, reader.plane(near, image, scale, self.source.resized))
             masks[number] = _packed(self.source.planes(row))
         numbers = np.full(len(self.source.dataset.table), -1, dtype=np.int64)
         numbers[self.rows] = np.arange(len(self.rows))

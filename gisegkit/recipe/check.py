@@ -13,7 +13,7 @@ from gisegkit.errors import ComponentError, Mistake, did_you_mean
 from gisegkit.machine import parse_size
 from gisegkit.recipe.epochs import uncovered
 from gisegkit.recipe.own_keys import labels, roles
-from gisegkit.recipe.renamed import new_key, new_value
+from gisegkit.recipe.renamed import former_key, new_key, new_value
 from gisegkit.recipe.requirements import unmet
 from gisegkit.recipe.sections import SECTIONS, ComponentSpec, Recipe
 from gisegkit.recipe.text import Document, Path, header_of
@@ -133,8 +133,8 @@ class _Checker:
         for key, value in table.items():
             if key in types:
                 values[key] = self.current((name, key), name, "", value, types[key])
-            elif now := new_key(name, "", key):
-                self.note((name, key), f"{name}.{key} is now {name}.{now}", f"write {now} = {show(value)}")
+            elif said := former_key(name, key, value):
+                self.note((name, key), *said)
             else:
                 self.unknown((name, key), f"unknown key {key!r} in [{name}]", key, types)
         return SECTIONS[name](**{key: value for key, value in values.items() if value is not None})

@@ -28,15 +28,13 @@ class Input:
         slices: neighboring slices that make the channels, an odd number, centered; 1 is plain 2D.
         stride: distance between those neighbors, in slices.
         edge: beyond the first and last slice: repeat the outermost one (clamp) or zeros.
-        normalize: what an image is divided by, and the unit that it is taken from: the maximum, or the 1st to 99th
-            percentile, of the slice, of the stack of slices, or of the whole scan; dtype divides by the file's range.
         scale: with crops, of a slice before it is cropped: 1 keeps its native resolution, 0.5 halves it.
         crops: random crops of each slice in an epoch.
         around_class: share of the crops that are put around a pixel of a random class of their slice.
         overlap: with crops, share of a window's side that prediction has in common with the next window.
         store: slices are decoded once and kept for training: at the network's size (resized); at native size, which
-            serves every size and is what percentiles and crops take anyway; in the device's memory, where no policy on
-            the CPU can change them (device); or not (off).
+            serves every size and which crops and all normalizations but maximum, dtype and none use anyway; in the
+            device's memory, where no policy on the CPU can change them (device); or not (off).
         store_limit: the most that all prepared files of this data set may take, 20GiB say; auto leaves 1 GiB free.
     """
 
@@ -47,9 +45,6 @@ class Input:
     slices: Annotated[int, AtLeast(1)] = 1
     stride: Annotated[int, AtLeast(1)] = 1
     edge: Literal["clamp", "zero"] = "clamp"
-    normalize: Literal[
-        "slice_max", "stack_max", "scan_max", "slice_percentile", "stack_percentile", "scan_percentile", "dtype"
-    ] = "slice_max"
     scale: Annotated[float, Between(0.01, 10)] = 1.0
     crops: Annotated[int, AtLeast(1)] = 1
     around_class: Annotated[float, Between(0, 1)] = 0.33
@@ -191,7 +186,13 @@ SECTIONS: dict[str, type[Any]] = {
     "predict": Predict,
 }
 
-FOLLOWS = {"input": "dataset", "split": "dataset", "train": "schedule", "evaluate": "metric", "predict": "postprocess"}
+FOLLOWS = {
+    "input": "dataset",
+    "split": "normalization",
+    "train": "schedule",
+    "evaluate": "metric",
+    "predict": "postprocess",
+}
 """The kind whose table each section comes after in the filled recipe."""
 
 
@@ -244,6 +245,7 @@ class Recipe:
 
     # So that editors and type checkers know them; a test holds them equal to the rows of KINDS.
     dataset = _One()
+    normalization = _One()
     model = _One()
     loss = _Several()
     augmentation = _One()

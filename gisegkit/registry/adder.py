@@ -39,6 +39,10 @@ class Adder:
         """Register a dataset."""
         self._add("dataset", name, target)
 
+    def normalization(self, name: str, target: Any) -> None:
+        """Register a normalization."""
+        self._add("normalization", name, target)
+
     def model(self, name: str, target: Any) -> None:
         """Register a model."""
         self._add("model", name, target)

@@ -32,6 +32,15 @@ KINDS: dict[str, Kind] = {
             keys={"role": Key('Literal["train", "extra", "test"]', "train", ROLE)},
         ),
         Kind(
+            "normalization",
+            False,
+            {},
+            "an object that maps the intensities of a slice, a stack or a scan",
+            check="gisegkit.testing:check_normalization",
+            native=True,
+            default=("maximum",),
+        ),
+        Kind(
             "model",
             False,
             {"in_channels": "the images and [input] slices", "classes": "the dataset"},

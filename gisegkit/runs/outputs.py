@@ -51,7 +51,10 @@ NEUTRAL = (
 )
 """Keys that say how an evaluation is computed; the scores are the same."""
 
-SETTINGS = ("dataset", "input", "evaluate", "postprocess", "train.precision", "train.workers", "train.channels_last")
+SETTINGS = (
+    "dataset", "input", "normalization", "evaluate", "postprocess", "train.precision", "train.workers",
+    "train.channels_last",
+)  # fmt: skip
 EFFECTIVE = {"evaluate": (*SETTINGS, "predict.tta", "metric"), "predict": (*SETTINGS, "predict", "writer")}
 """The keys, and the tables, that change what a command does with a run that is trained."""
 

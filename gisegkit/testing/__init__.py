@@ -21,6 +21,7 @@ from gisegkit.testing.expect import ContractError, ContractWarning, expect
 from gisegkit.testing.losses import check_gradient, check_loss
 from gisegkit.testing.metrics import check_metric
 from gisegkit.testing.models import check_model
+from gisegkit.testing.normalizations import check_normalization
 from gisegkit.testing.optimizers import check_optimizer
 from gisegkit.testing.postprocess import check_postprocess
 from gisegkit.testing.schedules import check_schedule
@@ -38,6 +39,7 @@ __all__ = [
     "check_loss",
     "check_metric",
     "check_model",
+    "check_normalization",
     "check_optimizer",
     "check_postprocess",
     "check_schedule",

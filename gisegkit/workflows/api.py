@@ -247,7 +247,8 @@ class InMemory(Experiment):
 def _masks(experiment: InMemory, images: AnyArray | Sequence[AnyArray]) -> BoolArray:
     """The masks of one slice, or of one scan."""
     slices, single = slices_of(images, channels=experiment.image_channels, stack=experiment.recipe.input.slices)
-    source = make_source(experiment.recipe, Arrays(slices, experiment.classes), None)
+    arrays = Arrays(slices, experiment.classes)
+    source = make_source(experiment.recipe, arrays, None, experiment.normalization)
     (scan,) = experiment.scans(np.arange(len(slices)), label="predict", progress=silent, source=source)
     return scan.prediction[0] if single else scan.prediction
 

@@ -64,7 +64,9 @@ def test_a_target_that_cannot_be_imported_is_named(registries):
         ([], Layout((224, 224), "stretch", "nearest")),
         (["input.resize=fit", "input.size=[64, 80]"], Layout((64, 80), "fit", "nearest")),
         (["input.store=native"], Layout()),
-        (["input.normalize=slice_percentile"], Layout()),
+        (["normalization.name=percentile"], Layout()),
+        (["normalization.name=zscore", "normalization.over=scan"], Layout()),
+        (["normalization.name=dtype"], Layout((224, 224), "stretch", "nearest")),
     ],
 )
 def test_the_recipe_settles_how_slices_are_kept(registries, written, sets, layout):

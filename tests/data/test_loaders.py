@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gisegkit.components.augmentation.warp_policies import baseline
+from gisegkit.components.normalizations import Maximum
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.slices import SliceReader
@@ -51,7 +52,7 @@ class Slices:
 @pytest.fixture
 def source():
     dataset = Slices()
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="slice_max")
+    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Maximum())
     return Input(dataset, reader, size=(32, 32), resize="fit", interpolation="linear")
 
 

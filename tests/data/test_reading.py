@@ -9,10 +9,12 @@ import pytest
 
 from gisegkit.components.augmentation.none import none
 from gisegkit.components.datasets.folder import Folder
+from gisegkit.components.normalizations import FileType, Maximum, Percentile, Unchanged, Window, ZScore
 from gisegkit.data.inputs import Input
+from gisegkit.data.intensities import UNITS, keeps_zero
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
 from gisegkit.data.reading import check_size, name_of, not_finite, read_mask, read_slice
-from gisegkit.data.slices import NORMALIZATIONS, SliceReader
+from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.data.store.store import Store
 from gisegkit.data.survey import survey
@@ -27,6 +29,13 @@ SIZE = (16, 12)
 PATTERN = r"(?P<scan>v\d)_(?P<position>\d)"
 BAD = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "fill": 1e300}
 LAYOUTS = {"off": None, "native": Layout(), "size": Layout(SIZE, "fit", "linear"), "area": Layout(SIZE, "fit", "area")}
+
+NORMALIZATIONS = {
+    **{f"{kind.__name__} over {unit}": kind(over=unit) for kind in (Maximum, Percentile, ZScore) for unit in UNITS},
+    "Window": Window(level=0.5, width=0.8),
+    "FileType": FileType(),
+    "Unchanged": Unchanged(),
+}
 
 RECIPE = """
 name = "spoilt"
@@ -78,14 +87,14 @@ def write(root, *, bad=None, where="images/v1_1", scans=2):
     return root
 
 
-def make(root, normalize, layout, home, rows=None):
+def make(root, name, layout, home, rows=None):
     """The way to the network; the slices are prepared without refusing any."""
     dataset = Folder(root=str(root), labels={"a": 1}, pattern=PATTERN, unlabelled="new")
     store = None
     if layout is not None:
         store = Store(dataset, name="folder", layout=layout, home=home)
         store.prepare([0])
-    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", normalize=normalize, store=store)
+    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", normalization=NORMALIZATIONS[name], store=store)
     return Input(dataset, reader, size=SIZE, resize="fit", interpolation="linear")
 
 
@@ -95,17 +104,17 @@ def spoilt(tmp_path_factory):
     return {name: write(tmp_path_factory.mktemp("spoilt") / "data", bad=value) for name, value in BAD.items()}
 
 
-WAYS = [  # a recipe's percentiles are those of native slices
-    (normalize, layout)
-    for normalize in NORMALIZATIONS
-    for layout in (("off", "native") if normalize.endswith("percentile") else LAYOUTS)
+WAYS = [  # what does more than divide works on native slices
+    (name, layout)
+    for name, normalization in NORMALIZATIONS.items()
+    for layout in (LAYOUTS if keeps_zero(normalization) else ("off", "native"))
 ]
 
 
 @pytest.mark.parametrize("kind", BAD)
-@pytest.mark.parametrize(("normalize", "layout"), WAYS)
-def test_every_way_to_the_network_refuses_them(spoilt, tmp_path, normalize, layout, kind):
-    source = make(spoilt[kind], normalize, LAYOUTS[layout], tmp_path)
+@pytest.mark.parametrize(("name", "layout"), WAYS)
+def test_every_way_to_the_network_refuses_them(spoilt, tmp_path, name, layout, kind):
+    source = make(spoilt[kind], name, LAYOUTS[layout], tmp_path)
     problem = r"image v1_1 \(.*images/v1_1\.tif\): 1 of 63 values are (not finite \(|beyond 1e\+30, ).*repair the file"
     with pytest.raises(DataError, match=problem):
         source.image(4)
@@ -139,18 +148,18 @@ def test_preparing_names_all_of_them_at_once_and_the_next_command_too(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("normalize", "low", "high"),
-    [(name, 0, 1e-50) for name in NORMALIZATIONS if name != "dtype"]
-    + [(name, -1e20, 1e-44) for name in NORMALIZATIONS if name.endswith("max")],
+    ("name", "low", "high"),
+    [(name, 0, 1e-50) for name in NORMALIZATIONS if " over " in name]
+    + [(name, -1e20, 1e-44) for name in NORMALIZATIONS if name.startswith("Maximum")],
 )
-def test_fractions_too_small_to_divide_by_are_refused_not_blown_up(tmp_path, normalize, low, high):
+def test_fractions_too_small_to_divide_by_are_refused_not_blown_up(tmp_path, name, low, high):
     root = write(tmp_path / "data")
     image = np.linspace(high / 2, high, 63).reshape(9, 7)
     image[0, 0] = low
     for position in range(3):
         assert cv2.imwrite(str(root / "images" / f"v1_{position}.tif"), image)
-    source = make(root, normalize, None, tmp_path)
-    with pytest.raises(DataError, match=rf"image v1_0: .*not finite once they are divided .*{normalize}"):
+    source = make(root, name, None, tmp_path)
+    with pytest.raises(DataError, match=rf"image v1_0 .*{name.split()[0]}: .*not finite once they are divided"):
         source.image(3)
 
 
@@ -168,10 +177,10 @@ def trained(tmp_path_factory, session):
 
 
 @pytest.mark.parametrize("store", ["off", "resized"])
-@pytest.mark.parametrize("normalize", ["dtype", "slice_max", "scan_percentile"])
-def test_prediction_makes_no_row_of_them(trained, session, normalize, store):
+@pytest.mark.parametrize("name", ["dtype", "maximum", "percentile", "zscore"])
+def test_prediction_makes_no_row_of_them(trained, session, name, store):
     run, load = trained
-    recipe = load(f"input.normalize={normalize}", f"input.store={store}", "predict.part=unlabelled")
+    recipe = load(f"normalization.name={name}", f"input.store={store}", "predict.part=unlabelled")
     with pytest.raises(DataError, match=r"image v8_1 \(.*new/v8_1\.tif\): 1 of 63 values are not finite"):
         predict(run, session.experiment(recipe))
     assert not list(run.path.rglob("*submission*"))
@@ -181,7 +190,7 @@ def test_prediction_makes_no_row_of_them(trained, session, normalize, store):
 def test_training_names_the_image_and_not_the_learning_rate(tmp_path, session, store):
     root = write(tmp_path / "data", bad=np.nan)
     (tmp_path / "recipe.toml").write_text(RECIPE.format(root=root.as_posix(), pattern=PATTERN))
-    overrides = (f"input.store={store}", "input.normalize=dtype", "split.folds=1")
+    overrides = (f"input.store={store}", "normalization.name=dtype", "split.folds=1")
     recipe = load_recipe(tmp_path / "recipe.toml", registries=session.plugins.registries, overrides=overrides)
     with pytest.raises(DataError, match=r"v1_1\.tif\): 1 of 63 values are not finite") as caught:
         train(session.experiment(recipe), tmp_path / "run")

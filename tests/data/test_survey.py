@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gisegkit.components.normalizations import Maximum, Percentile, Window, ZScore
 from gisegkit.data.survey import describe, survey
 from gisegkit.errors import DataError
 from gisegkit.types import IGNORE, Dropped
@@ -90,7 +91,7 @@ def test_quick_lines_need_no_survey():
 
 
 class Mixed(Tiny):
-    """Grey and color, a defect of the plugin, and values below 0 alone."""
+    """Grey and color, a defect of the plugin, and negative values."""
 
     def image(self, row):
         if row == 2:
@@ -100,7 +101,9 @@ class Mixed(Tiny):
 
 
 def test_channels_that_differ_and_defects_of_plugins_are_listed_too():
-    found = survey(Mixed()).defects
-    assert sum("no value is above 0" in line for line in found) == 4
+    found = survey(Mixed(), normalization=Maximum()).defects
+    assert sum("its values, -3 to -3, would become -3 to -3, and only 0 to 1 is valid" in line for line in found) == 4
+    for other in (None, Percentile(), ZScore(), Window(level=0, width=2)):
+        assert not any("its values" in line for line in survey(Mixed(), normalization=other).defects)
     assert sum("image(2) raised ValueError for slice s2: brightness 7" in line for line in found) == 1
     assert "images differ in channels: 3 have 1 (s0, s1, s4), 1 have 3 (s3); make all grey or all color" in found

@@ -16,6 +16,7 @@ import torch
 
 from gisegkit.components.augmentation.warp_policies import baseline
 from gisegkit.components.datasets.folder import Folder
+from gisegkit.components.normalizations import Maximum
 from gisegkit.data import buffers
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
@@ -82,7 +83,7 @@ def root(tmp_path_factory):
 
 
 def make(dataset, store=None):
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="slice_max", store=store)
+    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Maximum(), store=store)
     return Input(dataset, reader, size=SIZE, resize="fit", interpolation="linear")
 
 
@@ -182,6 +183,7 @@ def test_a_batch_that_is_lost_with_its_worker_is_no_defect():
         list(BatchLoader(Losing(ends=True), range(2), workers=1, pin=False))
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_lost_while_its_worker_lives_is_one():
     with pytest.raises(EOFError, match="nobody answers"):
         list(BatchLoader(Losing(ends=False), range(2), workers=1, pin=False))

@@ -66,6 +66,7 @@ def test_every_command_refuses_it_in_one_line(home, tmp_path, capsys, arguments,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_evaluate_and_predict_refuse_it_too(finished, capsys):
     run, _ = finished
     for verb in ("evaluate", "predict"):

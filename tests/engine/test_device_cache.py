@@ -18,9 +18,11 @@ from gisegkit.build.memory_plan import choose_micro_batches
 from gisegkit.build.session import Session
 from gisegkit.cli import main
 from gisegkit.components.augmentation.none import none
+from gisegkit.components.normalizations import FileType, Maximum, Percentile, Unchanged, Window, ZScore
 from gisegkit.data.inputs import Input
+from gisegkit.data.intensities import UNITS, keeps_zero
 from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
-from gisegkit.data.slices import NORMALIZATIONS, SliceReader
+from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.data.store.store import Store
 from gisegkit.engine import device as devices
@@ -42,6 +44,13 @@ MIB = 2**20
 
 POSITIONS = {"a": [0], "b": [0, 1, 2, 4, 5], "c": list(range(7))}  # scan b has a gap
 ROWS = np.array([12, 0, 2, 3, 5, 6, 9, 10, 11])  # not in order; row 8 is a neighbor that does not train
+
+NORMALIZATIONS = {
+    **{f"{kind.__name__} over {unit}": kind(over=unit) for kind in (Maximum, Percentile, ZScore) for unit in UNITS},
+    "Window": Window(level=30000, width=40000),
+    "FileType": FileType(),
+    "Unchanged": Unchanged(),
+}
 
 
 class Scans:
@@ -92,14 +101,15 @@ class Scans:
         return mask
 
 
-def make_source(dataset, *, home=None, interpolation="linear", resize="fit", normalize="slice_max", **stack):
-    layout = Layout() if normalize.endswith("percentile") else Layout(SIZE, resize, interpolation)
+def make_source(dataset, *, home=None, interpolation="linear", resize="fit", normalization=None, **stack):
+    normalization = normalization or Maximum()
+    layout = Layout(SIZE, resize, interpolation) if keeps_zero(normalization) else Layout()
     store = None
     if home is not None:
         store = Store(dataset, name="scans", layout=layout, home=home)
         store.prepare(range(len(dataset.table)))
     given = {"slices": 1, "stride": 1, "edge": "clamp"} | stack
-    reader = SliceReader(dataset, normalize=normalize, store=store, **given)
+    reader = SliceReader(dataset, normalization=normalization, store=store, **given)
     return Input(dataset, reader, size=SIZE, resize=resize, interpolation=interpolation)
 
 
@@ -126,21 +136,23 @@ STACKS = ({}, {"slices": 3, "edge": "zero"}, {"slices": 5, "stride": 2, "edge": 
 
 
 @pytest.mark.parametrize("stack", STACKS, ids=str)
-@pytest.mark.parametrize("normalize", NORMALIZATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.slow
-def test_batches_are_those_of_the_loader(tmp_path, normalize, stack):
+def test_batches_are_those_of_the_loader(tmp_path, name, stack):
+    stack = {"normalization": NORMALIZATIONS[name], **stack}
     for interpolation, prepared in itertools.product(("nearest", "linear", "area"), (True, False)):
         home = tmp_path / "cache" if prepared else None
         dataset = Scans(tmp_path)
-        assert_equal_batches(make_source(dataset, home=home, interpolation=interpolation, normalize=normalize, **stack))
+        assert_equal_batches(make_source(dataset, home=home, interpolation=interpolation, **stack))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_type_of_pixel_is_kept_exactly(tmp_path, dtype, channels):
     dataset = Scans(tmp_path, dtype, channels)
-    for normalize in ("stack_max", "dtype", "slice_percentile"):
-        stack = {"slices": 3, "edge": "zero", "normalize": normalize}
+    whole = Unchanged() if dataset.dtype.kind == "f" else FileType()
+    for normalization in (Maximum(over="stack"), whole, Percentile(), Window(level=90, width=70)):
+        stack = {"slices": 3, "edge": "zero", "normalization": normalization}
         assert_equal_batches(make_source(dataset, home=tmp_path / "cache", interpolation="nearest", **stack))
 
 
@@ -148,7 +160,7 @@ def test_the_largest_and_the_smallest_uint16_survive(tmp_path, monkeypatch):
     monkeypatch.setattr(Scans, "image", lambda self, row: np.arange(65536, dtype=np.uint16).reshape(256, 256))
     dataset = Scans(tmp_path)
     dataset.table["height"] = dataset.table["width"] = 256
-    source = make_source(dataset, normalize="dtype", interpolation="nearest")
+    source = make_source(dataset, normalization=FileType(), interpolation="nearest")
     source.size = (256, 256)
     loaded = Resident(source, [0]).load(pick_device("cpu"), EpochSampler([0], batch_size=1, seed=0)).gather([0])
     expected = torch.arange(65536, dtype=torch.float32) / torch.tensor(65535.0)
@@ -156,16 +168,22 @@ def test_the_largest_and_the_smallest_uint16_survive(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("normalize", "interpolation", "images", "pixel"),
+    ("name", "interpolation", "images", "pixel"),
     [
-        ("slice_max", "nearest", 13, 2),  # every slice: row 8 and others are neighbors of those that train
-        ("stack_max", "linear", 13, 4),
-        ("scan_percentile", "nearest", 13, 4),
-        ("stack_percentile", "nearest", 1 + 3 + 2 + 2 + 2 + 3 + 3 + 3 + 2, 4),  # by stack: 0, 2, 3, 5, 6, 9, 10, 11, 12
+        ("Maximum over slice", "nearest", 13, 2),  # every slice: row 8 and others are neighbors of those that train
+        ("Maximum over stack", "linear", 13, 4),
+        ("Percentile over scan", "nearest", 13, 4),
+        ("Window", "nearest", 13, 4),
+        (
+            "ZScore over stack",
+            "nearest",
+            1 + 3 + 2 + 2 + 2 + 3 + 3 + 3 + 2,
+            4,
+        ),  # by stack: 0, 2, 3, 5, 6, 9, 10, 11, 12
     ],
 )
-def test_an_image_is_kept_once_however_many_stacks_it_is_part_of(tmp_path, normalize, interpolation, images, pixel):
-    options = {"normalize": normalize, "interpolation": interpolation, "slices": 3}
+def test_an_image_is_kept_once_however_many_stacks_it_is_part_of(tmp_path, name, interpolation, images, pixel):
+    options = {"normalization": NORMALIZATIONS[name], "interpolation": interpolation, "slices": 3}
     resident = Resident(make_source(Scans(tmp_path), home=tmp_path / "cache", **options), ROWS)
     sampler = EpochSampler(ROWS, batch_size=4, seed=0)
     kept = resident.load(pick_device("cpu"), sampler)
@@ -226,7 +244,11 @@ def assert_same(a, b):
     assert ours.keys() == theirs.keys() and all(torch.equal(value, theirs[key]) for key, value in ours.items())
 
 
-@pytest.mark.parametrize("more", [(), ("input.normalize=stack_percentile",), ("input.interpolation=nearest",)], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [(), ("normalization.name=percentile", "normalization.over=stack"), ("input.interpolation=nearest",)],
+    ids=str,
+)
 @pytest.mark.slow
 def test_a_run_equals_one_from_the_store(home, tmp_path, session, recipe, more):
     sets = [*BASE, *more, "split.subset=annotated", "input.edge=zero"]

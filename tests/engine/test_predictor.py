@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from gisegkit.components.normalizations import Maximum, Unchanged
 from gisegkit.data.inputs import Input
 from gisegkit.data.slices import SliceReader
 from gisegkit.engine.decision import Decision, decide_scans
@@ -66,7 +67,7 @@ class Bright(torch.nn.Module):
 @pytest.fixture
 def source():
     dataset = Squares()
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="slice_max")
+    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Maximum())
     return Input(dataset, reader, size=(96, 96), resize="fit", interpolation="linear")
 
 
@@ -382,7 +383,7 @@ VALUES = 40 * 64 * 64 * 4
 
 def peak_of(decide):
     """The scan, and the most bytes that were allocated at once while it was predicted."""
-    reader = SliceReader(Deep(), slices=1, stride=1, edge="clamp", normalize="dtype")
+    reader = SliceReader(Deep(), slices=1, stride=1, edge="clamp", normalization=Unchanged())
     source = Input(reader.dataset, reader, size=(32, 32), resize="stretch", interpolation="linear")
     stream = decided(source, range(40), Four(), decide)
     gc.collect()

@@ -61,10 +61,12 @@ def test_an_epoch_moves_only_the_numbers_of_its_slices(training):
         assert (max(copies.sizes) > numbers) is moves
 
 
-@pytest.mark.parametrize("normalize", ["slice_max", "stack_max", "stack_percentile"])
+@pytest.mark.parametrize("normalization", ["maximum", "percentile", "zscore"])
+@pytest.mark.parametrize("over", ["slice", "stack"])
 @pytest.mark.parametrize("interpolation", ["nearest", "linear"])
-def test_batches_are_those_of_the_cpu_and_nothing_waits(training, normalize, interpolation):
-    one = training("input.store=device", f"input.normalize={normalize}", f"input.interpolation={interpolation}")
+def test_batches_are_those_of_the_cpu_and_nothing_waits(training, normalization, over, interpolation):
+    chosen = (f"normalization.name={normalization}", f"normalization.over={over}")
+    one = training("input.store=device", *chosen, f"input.interpolation={interpolation}")
     there = one.resident.load(one.device, one.sampler)
     here = Resident(one.samples.source, one.sampler.rows).load(pick_device("cpu"), one.sampler)
     one.sampler.epoch = 1

@@ -31,7 +31,7 @@ def test_a_kind_without_a_method_can_be_registered(monkeypatch):
 
 
 def test_an_unknown_kind_is_an_attribute_error_that_names_all():
-    with pytest.raises(AttributeError, match="there is no kind 'sound'; kinds: dataset, model"):
+    with pytest.raises(AttributeError, match="there is no kind 'sound'; kinds: dataset, normalization, model"):
         Adder(MINE).sound("bell", "x:Y")
 
 

@@ -58,7 +58,9 @@ def test_registries_by_kind():
     registries["loss"].add(Component("loss", "bce", "x:Y", MINE))
     registries["model"].add(Component("model", "net", "x:Z", MINE))
     assert [component.name for component in registries] == ["net", "bce"]  # the order of KINDS
-    with pytest.raises(ComponentError, match=r"no kind 'losses'; did you mean 'loss'\? Kinds: dataset, model, loss"):
+    with pytest.raises(
+        ComponentError, match=r"no kind 'losses'; did you mean 'loss'\? Kinds: dataset, normalization, model, loss"
+    ):
         registries["losses"]
     with pytest.raises(ComponentError, match="there is no kind 'zzz'; kinds: dataset"):
         registries["zzz"]

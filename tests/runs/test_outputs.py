@@ -61,7 +61,7 @@ def test_a_damaged_table_is_an_error(tmp_path, content):
     ("command", "key"),
     [
         ("evaluate", "evaluate.threshold"), ("evaluate", "metric.0.unit"), ("evaluate", "dataset.root"),
-        ("evaluate", "postprocess.0.pixels"), ("evaluate", "input.normalize"), ("evaluate", "train.precision"),
+        ("evaluate", "postprocess.0.pixels"), ("evaluate", "normalization.over"), ("evaluate", "train.precision"),
         ("predict", "predict.part"), ("predict", "postprocess"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from gisegkit.testing import (
     check_loss,
     check_metric,
     check_model,
+    check_normalization,
     check_optimizer,
     check_postprocess,
     check_schedule,
@@ -373,3 +374,57 @@ def test_wrong_parts_are_found(monkeypatch, parts, message):
     monkeypatch.setattr(Halves, "parts", parts)
     with pytest.raises(ContractError, match=message):
         check_model(Halves)
+
+
+class Line:
+    """A normalization that divides by the maximum, but for what a test gives."""
+
+    def __init__(self, **attributes):
+        self.over, self.range = "slice", (0, 1)
+        self.calls = 0
+        vars(self).update(attributes)
+
+    def scale(self, unit):
+        self.calls += 1
+        return self.line(self, unit)
+
+    @staticmethod
+    def line(own, unit):
+        return 0.0, unit.maximum or np.inf
+
+
+def in_place_line(own, unit):
+    unit.images[0][:] = 0
+    return 0.0, 1.0
+
+
+def test_a_right_normalization_passes():
+    check_normalization(Line())
+    check_normalization(Line(keeps_zero=True), channels=3)
+    check_normalization(Line(range=None, line=first_pixel))
+
+
+def first_pixel(own, unit):
+    return float(unit.pixels[0]), 5.0
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"over": "volume"}, "over is 'volume'"),
+        ({"range": (1, 0)}, "rising numbers"),
+        ({"range": "0 to 1"}, "rising numbers"),
+        ({"range": None, "clips": True}, "it clips, and range is None"),
+        ({"keeps_zero": True, "clips": True}, "both clips and keeps_zero"),
+        ({"line": lambda own, unit: (0.0, unit.maximum)}, "zeros: .*divisor 0"),
+        ({"line": lambda own, unit: (0.0, own.calls)}, "for the same values"),
+        ({"line": in_place_line}, "changes the image in place"),
+        ({"line": lambda own, unit: 3.0}, "not the pair"),
+        ({"line": lambda own, unit: (0.0, 1e-9)}, "takes none of the images"),
+        ({"keeps_zero": True, "line": first_pixel}, "raises ValueError"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:it cannot be pickled")
+def test_wrong_normalizations_are_found(attributes, message):
+    with pytest.raises(ContractError, match=message):
+        check_normalization(Line(**attributes))

@@ -81,10 +81,10 @@ def written(file, table, scan, classes):
     [
         ("finished", ()),
         ("finished", ("input.size=[48, 64]", "input.resize=fit", "input.interpolation=area")),
-        ("finished", ("input.normalize=scan_percentile", "input.edge=zero", "input.stride=2")),
-        ("finished", ("evaluate.threshold=0.48", "postprocess=[]", "input.normalize=stack_max")),
+        ("finished", ("normalization.name=percentile", "normalization.over=scan", "input.edge=zero", "input.stride=2")),
+        ("finished", ("evaluate.threshold=0.48", "postprocess=[]", "normalization.over=stack")),
         ("flat", ()),
-        ("flat", ("input.size=[64, 32]", "input.normalize=slice_percentile", "evaluate.threshold=0.45")),
+        ("flat", ("input.size=[64, 32]", "normalization.name=zscore", "evaluate.threshold=0.45")),
     ],
     ids=["as it is", "size", "neighbors", "threshold", "slices=1", "slices=1, size"],
 )
@@ -161,6 +161,7 @@ def test_wrong_images_are_refused(finished, images, words):
         load_run(finished[0].path, device="cpu").predict(images)
 
 
+@pytest.mark.slow
 def test_colors_and_exclusive_classes_without_the_data(tmp_path):
     """RGB files, softmax and slices kept on the device; the network has nine channels, three for each of its slices."""
     rng, images = np.random.default_rng(0), {}

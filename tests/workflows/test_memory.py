@@ -14,6 +14,7 @@ from gisegkit.workflows.memory import DeviceSpec, memory_lines
 GIB = 2**30
 
 
+@pytest.mark.slow
 def test_check_memory_prints_parts_that_add_up(recipe, registries):
     lines = list(memory_lines(Experiment(recipe(), registries), DeviceSpec(16 * GIB)))
     assert "on cuda in bf16" in lines[0] and "3 x 32 x 32 pixels, 3 classes" in lines[0]
@@ -40,12 +41,14 @@ def test_the_device_decides_the_precision(recipe, registries):
     assert "on cpu in fp32" in next(memory_lines(Experiment(recipe(), registries), DeviceSpec(None)))
 
 
+@pytest.mark.slow
 def test_a_micro_batch_of_the_recipe_is_what_is_predicted(recipe, registries):
     lines = list(memory_lines(Experiment(recipe("train.micro_batch=2"), registries), DeviceSpec(GIB)))
     assert "of 2 slices" in next(line for line in lines if "activations" in line)
     assert any(line.startswith("plan: 4 passes of up to 2 slices") for line in lines)
 
 
+@pytest.mark.slow
 def test_check_memory_says_what_a_cpu_does_without_a_limit(recipe, registries, monkeypatch):
     lines = list(memory_lines(Experiment(recipe(), registries), DeviceSpec(None, "cpu")))
     assert any(line.startswith("plan: all 8 slices at once: ") for line in lines)
@@ -90,6 +93,7 @@ def test_no_weights_are_downloaded_for_it(recipe, registries):
     assert list(memory_lines(Experiment(recipe(*given), registries), DeviceSpec(GIB)))[-1].startswith("plan: ")
 
 
+@pytest.mark.slow
 def test_what_would_help_is_said_where_no_healthy_micro_batch_fits(recipe, registries):
     large = (
         "input.size=[512,512]",

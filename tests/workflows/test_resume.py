@@ -34,8 +34,9 @@ background = [0]
 pattern = '(?P<case>p\\d+)_(?P<position>\\d+)'
 [input]
 size = [32, 32]
-normalize = "dtype"
 store = "off"
+[normalization]
+name = "dtype"
 [split]
 folds = 3
 [model]

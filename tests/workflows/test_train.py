@@ -428,7 +428,8 @@ labels = {{square = 1, block = 2}}
 background = [0]
 [input]
 size = [32, 32]
-normalize = "dtype"
+[normalization]
+name = "dtype"
 [split]
 group = "slice"
 folds = 1

@@ -6,10 +6,12 @@ same sample and the same generator give the same result, whatever ran before and
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -61,6 +63,16 @@ class AlbumentationsPolicy:
                 f"albumentations {albumentations.__version__} does not take this policy as it is written: {error}"
             ) from error
 
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The range that images must keep, because a step clips to it; None if no step does."""
+        return (0.0, 1.0) if self.clipping else None
+
+    @cached_property
+    def clipping(self) -> tuple[str, ...]:
+        """The steps that clip to 0 to 1, or fail beyond, found by trying each with values from -2 to 3."""
+        return tuple(dict.fromkeys(_clipping(self._steps.transforms)))
+
     def __call__(self, image: FloatArray, mask: MaskArray, rng: np.random.Generator) -> tuple[FloatArray, MaskArray]:
         """Augment one sample; the arrays handed in keep their values.
 
@@ -100,6 +112,33 @@ class AlbumentationsPolicy:
         if self.record:
             self.drawn = [in_words(name, params) for name, params in result["applied_transforms"]]
         return np.ascontiguousarray(result["image"]), np.ascontiguousarray(result["mask"])
+
+
+def _clipping(steps: Iterable[Any]) -> Iterator[str]:
+    for step in steps:
+        if isinstance(step, albumentations.BaseCompose):
+            yield from _clipping(step.transforms)
+            continue
+        always = copy.deepcopy(step)
+        always.p = 1.0
+        if not any(_keeps_beyond(always, channels) for channels in (1, 3)):
+            yield type(step).__name__
+
+
+def _keeps_beyond(step: Any, channels: int) -> bool:
+    """Whether values beyond 0 to 1 survive a step."""
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(-2, 3, 64)[:, None]  # smooth, so that blurring it leaves no range
+    image = np.repeat((ramp + rng.uniform(-0.1, 0.1, (64, 64)))[:, :, None], channels, axis=2).astype(np.float32)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            policy = albumentations.Compose([step], mask_interpolation=cv2.INTER_NEAREST)
+            policy.set_random_state(rng, random.Random(0))
+            result = policy(image=image, mask=np.zeros((64, 64, 1), np.uint8))["image"]
+    except Exception:  # each transform raises what it happens to meet
+        return False
+    return bool(np.isfinite(result).all() and result.min() < 0 and result.max() > 1)
 
 
 def in_words(name: str, params: dict[str, Any]) -> str:

@@ -70,6 +70,7 @@ def test_partners_are_drawn_for_the_whole_batch():
     assert seen == {(number, owner) for number in range(4) for owner in range(4)}
 
 
+@pytest.mark.slow
 def test_the_rectangle_before_it_is_cut_off_has_the_share_one_minus_lam():
     # A box never cut off shows its whole size; far from the border means a small box around the middle.
     rng = np.random.default_rng(0)

@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 
 from gisegkit.components.datasets.uwmgi import UWMGI
+from gisegkit.components.normalizations import FileType, Maximum, Percentile, Unchanged, Window, ZScore
 from gisegkit.data.inputs import Input
+from gisegkit.data.intensities import UNITS, keeps_zero
 from gisegkit.data.loaders import EvaluationSet
 from gisegkit.data.phantom.writer import write_phantom
-from gisegkit.data.slices import NORMALIZATIONS, SliceReader
+from gisegkit.data.slices import SliceReader
 from gisegkit.data.store import disk_space as room
 from gisegkit.data.store import shards, sources
 from gisegkit.data.store import store as module
@@ -52,8 +54,16 @@ def everything(store):
     return store.prepare(range(len(store.dataset.table)))
 
 
-def reader(dataset, store=None, normalize="slice_max", slices=3):
-    return SliceReader(dataset, slices=slices, stride=2, edge="clamp", normalize=normalize, store=store)
+NORMALIZATIONS = {
+    **{f"{kind.__name__} over {unit}": kind(over=unit) for kind in (Maximum, Percentile, ZScore) for unit in UNITS},
+    "Window": Window(level=30000, width=40000),
+    "FileType": FileType(),
+    "Unchanged": Unchanged(),
+}
+
+
+def reader(dataset, store=None, normalization=NORMALIZATIONS["Maximum over slice"], slices=3):
+    return SliceReader(dataset, slices=slices, stride=2, edge="clamp", normalization=normalization, store=store)
 
 
 def source(dataset, layout, store=None, **options):
@@ -61,14 +71,14 @@ def source(dataset, layout, store=None, **options):
     return Input(dataset, reader(dataset, store, **options), size=size, resize=resize, interpolation=interpolation)
 
 
-@pytest.mark.parametrize("normalize", [name for name in NORMALIZATIONS if not name.endswith("percentile")])
+@pytest.mark.parametrize("name", [name for name, item in NORMALIZATIONS.items() if keeps_zero(item)])
 @pytest.mark.parametrize("layout", [SIZED, Layout((48, 40), "stretch", "linear"), Layout((300, 280), "fit", "area")])
 @pytest.mark.slow
-def test_sized_slices_equal_those_of_the_files(make, layout, normalize):
+def test_sized_slices_equal_those_of_the_files(make, layout, name):
     store = make(layout)
     everything(store)
-    prepared = source(store.dataset, layout, store, normalize=normalize)
-    direct = source(store.dataset, layout, normalize=normalize)
+    prepared = source(store.dataset, layout, store, normalization=NORMALIZATIONS[name])
+    direct = source(store.dataset, layout, normalization=NORMALIZATIONS[name])
     for row in (0, 16, 17, 33, 40):
         expected = direct.image(row)
         assert prepared.image(row).dtype == expected.dtype == np.float32
@@ -79,12 +89,13 @@ def test_sized_slices_equal_those_of_the_files(make, layout, normalize):
             assert np.array_equal(prepared.truth(row), store.dataset.mask(row))
 
 
-@pytest.mark.parametrize("normalize", NORMALIZATIONS)
+@pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.slow
-def test_native_slices_equal_those_of_the_files_to_the_bit(make, normalize):
+def test_native_slices_equal_those_of_the_files_to_the_bit(make, name):
     store = make(Layout())
     everything(store)
-    prepared, direct = (source(store.dataset, Layout(), held, normalize=normalize) for held in (store, None))
+    chosen = NORMALIZATIONS[name]
+    prepared, direct = (source(store.dataset, Layout(), held, normalization=chosen) for held in (store, None))
     for row in (0, 20, 40, 50):
         assert np.array_equal(prepared.image(row), direct.image(row))
     assert np.array_equal(prepared.mask(20), direct.mask(20))
