@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from gisegkit.data.scan_arrays import new_array
 from gisegkit.engine.predictor import ScanProbabilities, SliceProbabilities, stack
-from gisegkit.engine.scan_arrays import new_array
 from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.types import AnyArray, BoolArray, FloatArray, MaskArray, refuse_unknown_stage
 

@@ -19,8 +19,8 @@ from torch import nn
 
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import EvaluationSet, evaluation_loader
+from gisegkit.data.scan_arrays import new_array
 from gisegkit.engine.device import Device
-from gisegkit.engine.scan_arrays import new_array
 from gisegkit.engine.step import is_out_of_memory
 from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import TrainingError

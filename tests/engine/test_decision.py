@@ -298,3 +298,30 @@ def test_what_a_step_fills_takes_no_pixel_of_another_exclusive_class():
     expected[0, 0, 2, 1] = True  # nothing was there
     expected[1, 0, 3, 1] = True  # the first of two
     assert np.array_equal(one_class(before, after), expected)
+
+
+def test_streams_of_two_networks_can_be_mixed_and_gated_before_they_are_decided():
+    """What ensembles and gates will do: a mean of two streams, and classes emptied that a third one does not see."""
+
+    def mixed(first, second, gate):
+        for scans in zip(first, second, gate, strict=True):
+            yield ScanProbabilities(scans[0].name, scans[0].rows, map(mix, *scans))
+
+    def mix(first, second, gate):
+        seen = gate.values.max((0, 1)) >= 0.995
+        return SliceProbabilities(first.row, (3 * first.values + second.values) / 4 * seen, first.truth)
+
+    def other():
+        for scan in stream():
+            inverted = (item._replace(values=1 - item.values) for item in scan)
+            yield ScanProbabilities(scan.name, scan.rows, inverted)
+
+    found = list(decide_slices(mixed(stream(), other(), stream()), Decision(0.6), threads=2))
+    assert [item.row for item in found] == list(range(9))
+    gated = 0
+    for item in found:
+        values = slice_of(item.row).values
+        seen = values.max((0, 1)) >= 0.995
+        gated += (~seen).sum()
+        assert np.array_equal(item.prediction, ((3 * values + (1 - values)) / 4 >= np.float32(0.6)) & seen)
+    assert 0 < gated < 18

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from gisegkit.components.postprocess.islands import CHUNK, FillHoles, LargestComponent, MinArea, components
+from gisegkit.components.postprocess import islands
+from gisegkit.components.postprocess.islands import FillHoles, LargestComponent, MinArea, components
 from gisegkit.errors import DataError
 from gisegkit.testing import check_postprocess
 
@@ -143,12 +144,13 @@ def test_a_scan_holds_together_what_slices_take_apart():
     assert LargestComponent(unit="slice")(scan).sum() == 3 + 3
 
 
-def test_sizes_are_counted_in_chunks():
-    mask = np.zeros((3, 1, CHUNK // 2 + 5), bool)
+def test_sizes_are_counted_in_chunks(monkeypatch):
+    monkeypatch.setattr(islands, "CHUNK", 32)
+    mask = np.zeros((3, 1, 32 // 2 + 5), bool)
     mask[:2, 0, ::2] = True
     mask[2, 0, -1] = True
     _, sizes = components(mask, corners=False)
-    pixels = (CHUNK // 2 + 5 + 1) // 2
+    pixels = 11  # every other one of 21
     assert sizes.sum() == mask.size and sizes[0] == mask.size - mask.sum()
     assert sizes[1:-1].tolist() == [2] * (pixels - 1) and sizes[-1] == 3
 

@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 import pytest
 
-from gisegkit.engine import scan_arrays
+from gisegkit.data import scan_arrays
 from gisegkit.engine.decision import Decision, decide_scans
 from gisegkit.engine.predictor import ScanProbabilities, SliceProbabilities
 from gisegkit.errors import TrainingError
