@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from gisegkit.build.preflight import needs_exclusive_classes
 from gisegkit.engine.monitor import directions, parts_of
 from gisegkit.errors import Mistake, RecipeError
 from gisegkit.recipe.load import load_recipe, read_document
+from gisegkit.recipe.per_class import DEFAULT
 from gisegkit.recipe.sections import Recipe, Train
 from gisegkit.recipe.text import Document, override, parse_value
 from gisegkit.registry.annotations import show
@@ -59,7 +60,8 @@ def load_demo(path: Path | str, registries: Registries, overrides: Sequence[str]
     lines = overridden(document, settings)
     recipe = load_recipe(path, registries=registries, overrides=overrides, preset=settings)
     recipe, more = _monitor_phantoms(recipe, registries)
-    return recipe, [*lines, *recipe.notes, *more]
+    recipe, tables = _decide_phantoms(recipe, registries)
+    return recipe, [*lines, *recipe.notes, *more, *tables]
 
 
 def demo_settings(
@@ -173,6 +175,33 @@ def _monitor_phantoms(recipe: Recipe, registries: Registries) -> tuple[Recipe, l
         f"{', '.join(CLASSES)})"
     )
     return replace(recipe, train=replace(recipe.train, monitor=name)), [line]
+
+
+def _decide_phantoms(recipe: Recipe, registries: Registries) -> tuple[Recipe, list[str]]:
+    """The recipe with its tables by class for the phantom's classes, and a line for each that was for others."""
+    from gisegkit.data.phantom.anatomy import CLASSES
+
+    lines: list[str] = []
+
+    def fitted(key: str, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not value:
+            return value
+        known = {name: number for name, number in value.items() if name in (*CLASSES, DEFAULT)}
+        if DEFAULT not in known and not known.keys() >= set(CLASSES):
+            known[DEFAULT] = next(iter(value.values()))
+        if known != value:
+            lines.append(f"demo: {key} = {show(known)} (the recipe says {show(value)}, for other classes)")
+        return known
+
+    evaluate = {key: fitted(f"evaluate.{key}", getattr(recipe.evaluate, key)) for key in ("threshold", "presence")}
+    steps = []
+    for index, spec in enumerate(recipe.postprocess):
+        if registries["postprocess"].get(spec.name).owner.distribution == "gisegkit":  # a plugin may mean other tables
+            params = {key: fitted(f"postprocess.{index}.{key}", value) for key, value in spec.params.items()}
+            spec = replace(spec, params=params)
+        steps.append(spec)
+    recipe = recipe.with_components(postprocess=tuple(steps)) if lines else recipe
+    return replace(recipe, evaluate=replace(recipe.evaluate, **evaluate)), lines
 
 
 def overridden(document: Document, settings: list[tuple[str, Any, str]]) -> list[str]:

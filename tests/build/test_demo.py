@@ -260,3 +260,36 @@ def test_plugins_may_mean_something_else_and_need_exclusive_classes(load, demo, 
     recipe, _ = demo(load.minimal, "model.name=plugged", "loss.0.name=exclusive")
     assert recipe.model.params == {"weights": True, "width": [8, 16]}
     assert recipe.dataset.params["exclusive"] is True
+
+
+TABLES = """
+[evaluate]
+threshold = { liver = 0.3, spleen = 0.6 }
+presence = { stomach = 0.2, default = 0.1 }
+
+[[postprocess]]
+name = "min_area"
+pixels = { liver = 20, default = 5 }
+
+[[postprocess]]
+name = "continuity"
+fill = { large_bowel = 1, small_bowel = 2, stomach = 3 }
+
+[predict]
+tta = ["rot90"]
+"""
+
+
+def test_tables_for_other_classes_become_those_of_the_phantom_which_is_said(session, tmp_path):
+    text = (RECIPES[0].parent / "unet_resnet34.toml").read_text()
+    assert "[evaluate]" in text and "[[postprocess]]" not in text and "[predict]" not in text
+    (tmp_path / "mine.toml").write_text(text[: text.index("[evaluate]")] + TABLES)
+    recipe, lines = load_demo(tmp_path / "mine.toml", session.plugins.registries)
+    experiment = session.experiment(recipe)
+    assert experiment.thresholds == (0.3,) * 3 and experiment.presence == (0.1, 0.1, 0.2)
+    areas, continuity = experiment.postprocess
+    assert [areas.pixels(k) for k in range(3)] == [5, 5, 5] and [continuity.fill(k) for k in range(3)] == [1, 2, 3]
+    assert [line for line in lines if "for other classes" in line] == [
+        "demo: evaluate.threshold = {default = 0.3} (the recipe says {liver = 0.3, spleen = 0.6}, for other classes)",
+        "demo: postprocess.0.pixels = {default = 5} (the recipe says {liver = 20, default = 5}, for other classes)",
+    ]
