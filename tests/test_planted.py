@@ -24,7 +24,7 @@ from gisegkit.build.session import Session
 from gisegkit.errors import GisegError
 from gisegkit.plugins import Plugins, load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.registry.kinds import Component, Owner
+from gisegkit.registry.kinds import KINDS, Component, Owner
 from gisegkit.types import Batch
 
 OWNER = Owner("giseg-planted", "1.0")
@@ -350,10 +350,13 @@ class Raises:
     def __init__(self, *, folder):
         pass
 
+    def start(self, recipe, run):
+        pass
+
     def report(self, report):
         raise RuntimeError("server down")
 
-    def finish(self, summary):
+    def finish(self, scores, outcome):
         pass
 
 
@@ -543,7 +546,7 @@ def registries():
 def found_before_training(planted, registries, tmp_path):
     """What training says before its first step."""
     name = planted.target.__name__.lower()
-    many = planted.kind in ("loss", "batch_transform", "metric", "postprocess", "tracker")
+    many = KINDS[planted.kind].many
     change = f"{planted.kind}=[{{name='{name}'}}]" if many else f"{planted.kind}.name={name}"
     (tmp_path / "r.toml").write_text(RECIPE)
     recipe = load_recipe(tmp_path / "r.toml", registries=registries, overrides=[change])

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData, Rows
+from gisegkit.build.model_parts import freeze, parameter_groups
 from gisegkit.build.network import load_best, make_source, started_network, to_device
 from gisegkit.build.ranges import in_range
 from gisegkit.build.training import Assembled, assemble
@@ -100,7 +101,9 @@ class Experiment(ExperimentData):
     @cached_property
     def model(self) -> nn.Module:
         """The network on the device: as the recipe starts it, which is said, or to be filled with expected weights."""
-        return to_device(started_network(self, settled=self._facts is not None), self.recipe, self.device)
+        model = started_network(self, settled=self._facts is not None)
+        freeze(model, self.recipe.train.freeze, place=f"{self.recipe.source}: train.freeze")
+        return to_device(model, self.recipe, self.device)
 
     def load(self, weights: Mapping[str, Any], decision: Path | None = None) -> None:
         """Take over a run's ``best.pt``.
@@ -150,8 +153,13 @@ class Experiment(ExperimentData):
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer of the network's parameters."""
+        spec = self.recipe.optimizer
         # A list: a factory that goes through it twice, such as one with two groups, would find a generator empty.
-        built: torch.optim.Optimizer = self.build(self.recipe.optimizer, params=list(self.model.parameters()))
+        params = list(self.model.parameters())
+        rates = spec.of_kind("lr_by_part") or {}
+        if rates or self.recipe.train.freeze:
+            params = parameter_groups(self.model, rates, place=f"{spec.place}: optimizer.lr_by_part")
+        built: torch.optim.Optimizer = self.build(spec, params=params)
         return built
 
     @cached_property

@@ -102,6 +102,7 @@ class Train:
         ema_decay: share of the average that each step keeps; it remembers about 1 / (1 - ema_decay) steps.
         swa_start: share of the epochs before the first that counts in the mean.
         swa_batches: training batches for the mean's batch normalization statistics.
+        freeze: parts of the network that keep the weights and the statistics that they start with, such as "encoder".
         init_from: the folder of another run, whose best weights training starts from; empty starts as [model] says.
     """
 
@@ -123,6 +124,7 @@ class Train:
     ema_decay: Annotated[float, Between(0, 1)] = 0.999
     swa_start: Annotated[float, Between(0, 1)] = 0.75
     swa_batches: Annotated[int, AtLeast(1)] = 64
+    freeze: tuple[str, ...] = ()
     init_from: str = ""
 
 

@@ -14,6 +14,7 @@ from gisegkit.registry.kind import Key, Kind
 from gisegkit.registry.signatures import Signature, load_path, read_object, read_path
 
 ROLE = "train: split into folds; extra: all its labelled slices train; test: it is only scored, after training."
+RATES = "learning rates of parts of the network, such as {encoder = 1e-4}; the others have lr."
 AS = "what its scores are called, if not by its name; needed if a recipe has a metric twice."
 
 KINDS: dict[str, Kind] = {
@@ -82,6 +83,7 @@ KINDS: dict[str, Kind] = {
             "a torch optimizer",
             check="gisegkit.testing:check_optimizer",
             needed=True,
+            keys={"lr_by_part": Key("dict[str, Annotated[float, Above(0)]]", None, RATES)},
         ),
         Kind(
             "schedule",

@@ -47,9 +47,27 @@ def _built(build: Build, channels: int, classes: int) -> nn.Module:
     return model
 
 
+def _check_parts(model: nn.Module) -> None:
+    """Parts that a recipe may name, if there are any, are modules of the network that share no parameters."""
+    tell = getattr(model, "parts", None)
+    if tell is None:
+        return
+    parts = call("parts", tell)
+    whole = isinstance(parts, dict) and all(isinstance(part, nn.Module) for part in parts.values())
+    expect(whole, f"parts() returns {form(parts)}, not a dict of names and modules")
+    owned = {id(value) for value in model.parameters()}
+    seen: dict[int, str] = {}
+    for name, part in parts.items():
+        for value in part.parameters():
+            expect(id(value) in owned, f"part {name!r} has parameters that are not the network's")
+            other = seen.setdefault(id(value), name)
+            expect(other == name, f"the parts {other!r} and {name!r} share parameters")
+
+
 def _check_one(build: Build, channels: int, classes: int, size: tuple[int, int]) -> None:
     model = _built(build, channels, classes)
     generator = torch.Generator().manual_seed(0)
+    _check_parts(model)
     images = torch.rand(2, channels, *size, generator=generator)
     _stir(model, generator)
     logits = _logits(model.train(), images, classes)

@@ -343,6 +343,39 @@ def test_wrong_trackers_are_found(tmp_path, tracker, message):
         check_tracker(tracker, tmp_path)
 
 
+class Halves(torch.nn.Module):
+    """A network with two parts."""
+
+    def __init__(self, *, in_channels, classes):
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(in_channels, 4, 1), torch.nn.Conv2d(4, classes, 1)
+
+    def forward(self, images):
+        return self.second(self.first(images))
+
+    def parts(self):
+        return {"first": self.first, "second": self.second}
+
+
+def test_parts_of_a_right_model_pass():
+    check_model(Halves)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (lambda self: [self.first], r"parts\(\) returns list, not a dict of names and modules"),
+        (lambda self: {"a": self.first, "all": self}, "the parts 'a' and 'all' share parameters"),
+        (lambda self: {"a": torch.nn.Conv2d(1, 1, 1)}, "part 'a' has parameters that are not the network's"),
+        (lambda self: {"a": self.third}, "parts: it raises AttributeError"),
+    ],
+)
+def test_wrong_parts_are_found(monkeypatch, parts, message):
+    monkeypatch.setattr(Halves, "parts", parts)
+    with pytest.raises(ContractError, match=message):
+        check_model(Halves)
+
+
 class Line:
     """A normalization that divides by the maximum, but for what a test gives."""
 

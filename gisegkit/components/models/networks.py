@@ -44,6 +44,8 @@ class AnySize(nn.Module):
     """
 
     encoder: Any
+    decoder: nn.Module
+    segmentation_head: nn.Module
     min_train_batch: int = 1
     least_size: int = 1
     least_step: int = 1
@@ -55,6 +57,10 @@ class AnySize(nn.Module):
     def stride(self) -> int:
         """Height and width are padded to multiples of this many pixels."""
         return int(self.encoder.output_stride)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """What a recipe may freeze, or give a learning rate: encoder, decoder and head."""
+        return {"encoder": self.encoder, "decoder": self.decoder, "head": self.segmentation_head}
 
     def count_as_pretrained(self) -> None:
         """Take back what is set for random weights: trained ones follow."""
