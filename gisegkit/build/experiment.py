@@ -22,7 +22,7 @@ from gisegkit.build.model_parts import freeze, parameter_groups
 from gisegkit.build.network import load_best, make_source, started_network, to_device
 from gisegkit.build.ranges import in_range
 from gisegkit.build.training import Assembled, assemble
-from gisegkit.build.views import tried_views
+from gisegkit.build.views import of_slices, tried_views
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
 from gisegkit.data.output import WANTS
@@ -33,7 +33,6 @@ from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabilities, predict_scans
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.engine.tta import MeanOfViews, Scaled, Turned
-from gisegkit.engine.windows import WindowPredictor
 from gisegkit.errors import ComponentError, RunError
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import Registries
@@ -213,8 +212,7 @@ class Experiment(ExperimentData):
         """
         made = [(spec, self.build(spec)) for spec in self.recipe.writer]
         for spec, writer in made:
-            wants = getattr(writer, "wants", None)
-            if wants not in WANTS:
+            if (wants := getattr(writer, "wants", None)) not in WANTS:
                 what = f"{spec.place}: writer {spec.name!r} of {self.owner(spec)}"
                 raise ComponentError(f"{what} has wants = {wants!r}; valid is {' or '.join(map(repr, WANTS))}")
         return made
@@ -230,8 +228,7 @@ class Experiment(ExperimentData):
         """Slices or windows that prediction has on the device at once: at most as many as a step was planned for."""
         assembled = self.__dict__.get("assembled")
         planned = assembled.plan.micro_batch if assembled is not None and assembled.plan else 0
-        batch_size = self.recipe.evaluate.batch_size
-        return min(batch_size, planned or batch_size)
+        return min(self.recipe.evaluate.batch_size, planned or self.recipe.evaluate.batch_size)
 
     @cached_property
     def views(self) -> list[Turned | Scaled]:
@@ -244,20 +241,14 @@ class Experiment(ExperimentData):
 
     @property
     def predictor(self) -> Predictor:
-        """Images to probabilities as evaluation and prediction take them: with test-time augmentation, if there is any.
+        """Images to probabilities as evaluation and prediction take them: the mean over the views, if there are any.
 
         Raises:
             ComponentError: as of ``views``.
         """
-        network = self.network_predictor
-        return self._of_slices(MeanOfViews(network, self.views) if self.views else network)
-
-    def _of_slices(self, network: Predictor) -> Predictor:
-        """The same of whole slices: with crops, by windows."""
-        inputs = self.recipe.input
-        if inputs.mode == "slice":
-            return network
-        return WindowPredictor(network, inputs.size, overlap=inputs.overlap, batch_size=self.batch_size)
+        return of_slices(
+            self, MeanOfViews(self.network_predictor, self.views) if self.views else self.network_predictor
+        )
 
     def probabilities(
         self,
@@ -304,7 +295,7 @@ class Experiment(ExperimentData):
         """The scores of whole scans at native size, without test-time augmentation, as training sees them."""
         board = Scoreboard(self.metrics, self.classes)
         predicted = self.probabilities(
-            rows, label="validate", progress=progress, predictor=self._of_slices(self.network_predictor)
+            rows, label="validate", progress=progress, predictor=of_slices(self, self.network_predictor)
         )
         scans = decide_scans(predicted, self.decision, threads=self.device.threads)
         deque(score_scans(scans, board, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them

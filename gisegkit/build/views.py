@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from gisegkit.engine.predictor import Predictor
 from gisegkit.engine.tta import Scaled, Turned, views_of
+from gisegkit.engine.windows import WindowPredictor
 from gisegkit.errors import ComponentError
 from gisegkit.recipe.tta import View
 
@@ -32,6 +34,14 @@ def tried_views(experiment: Experiment) -> list[Turned | Scaled]:
             found = f"predict.tta: {text!r} makes images of {size[0]} x {size[1]} pixels, which model "
             raise ComponentError(f"{found}{recipe.model.name!r} refuses ({problem}); {_remedy(experiment, view)}")
     return views_of(recipe.predict.tta)
+
+
+def of_slices(experiment: Experiment, predictor: Predictor) -> Predictor:
+    """A predictor of what the network sees as one of slices: with crops, of the windows of a slice."""
+    inputs = experiment.recipe.input
+    if inputs.mode == "slice":
+        return predictor
+    return WindowPredictor(predictor, inputs.size, overlap=inputs.overlap, batch_size=experiment.batch_size)
 
 
 def refusal(experiment: Experiment, size: tuple[int, int]) -> str:
