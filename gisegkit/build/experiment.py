@@ -241,14 +241,9 @@ class Experiment(ExperimentData):
 
     @property
     def predictor(self) -> Predictor:
-        """Images to probabilities as evaluation and prediction take them: the mean over the views, if there are any.
-
-        Raises:
-            ComponentError: as of ``views``.
-        """
-        return of_slices(
-            self, MeanOfViews(self.network_predictor, self.views) if self.views else self.network_predictor
-        )
+        """Images to probabilities as evaluation and prediction take them; raises as ``views`` does."""
+        network = self.network_predictor
+        return of_slices(self, MeanOfViews(network, self.views) if self.views else network)
 
     def probabilities(
         self,
@@ -294,9 +289,8 @@ class Experiment(ExperimentData):
     def score(self, rows: Rows, progress: Progress) -> Scoreboard:
         """The scores of whole scans at native size, without test-time augmentation, as training sees them."""
         board = Scoreboard(self.metrics, self.classes)
-        predicted = self.probabilities(
-            rows, label="validate", progress=progress, predictor=of_slices(self, self.network_predictor)
-        )
+        one_view = of_slices(self, self.network_predictor)
+        predicted = self.probabilities(rows, label="validate", progress=progress, predictor=one_view)
         scans = decide_scans(predicted, self.decision, threads=self.device.threads)
         deque(score_scans(scans, board, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them
         return board
