@@ -195,13 +195,13 @@ def _monitor_phantoms(recipe: Recipe, registries: Registries) -> tuple[Recipe, l
 
 def _decide_phantoms(recipe: Recipe, registries: Registries) -> tuple[Recipe, list[str]]:
     """The recipe with its tables by class for the phantom's classes, and a line for each that was for others."""
-    from gisegkit.data.phantom.anatomy import CLASSES
-
     lines: list[str] = []
 
     def fitted(key: str, value: Any) -> Any:
         if not isinstance(value, Mapping) or not value:
             return value
+        from gisegkit.data.phantom.anatomy import CLASSES  # imports numpy, which a demo without tables needs not
+
         known = {name: number for name, number in value.items() if name in (*CLASSES, DEFAULT)}
         if DEFAULT not in known and not known.keys() >= set(CLASSES):
             known[DEFAULT] = next(iter(value.values()))

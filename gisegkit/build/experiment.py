@@ -18,14 +18,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData, Rows
-from gisegkit.build.model_parts import freeze, parameter_groups
+from gisegkit.build.model_parts import freeze, parameters_of
 from gisegkit.build.network import load_best, make_source, started_network, to_device
 from gisegkit.build.ranges import in_range
 from gisegkit.build.training import Assembled, assemble
 from gisegkit.build.views import of_slices, tried_views
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
-from gisegkit.data.output import WANTS
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
 from gisegkit.engine.device import Device, pick_device
@@ -33,8 +32,8 @@ from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabilities, predict_scans
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.engine.tta import MeanOfViews, Scaled, Turned
-from gisegkit.errors import ComponentError, RunError
-from gisegkit.recipe.sections import ComponentSpec, Recipe
+from gisegkit.errors import RunError
+from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.types import Progress
@@ -152,12 +151,8 @@ class Experiment(ExperimentData):
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer of the network's parameters."""
-        spec = self.recipe.optimizer
-        # A list: a factory that goes through it twice, such as one with two groups, would find a generator empty.
-        params = list(self.model.parameters())
-        rates = spec.of_kind("lr_by_part") or {}
-        if rates or self.recipe.train.freeze:
-            params = parameter_groups(self.model, rates, place=f"{spec.place}: optimizer.lr_by_part")
+        spec, frozen = self.recipe.optimizer, self.recipe.train.freeze
+        params = parameters_of(self.model, spec.of_kind("lr_by_part") or {}, frozen=bool(frozen), place=spec.place)
         built: torch.optim.Optimizer = self.build(spec, params=params)
         return built
 
@@ -202,20 +197,6 @@ class Experiment(ExperimentData):
         last = [spec for spec in self.recipe.loss if spec.counts_in(self.recipe.train.epochs)]
         loaded = [self.registries["loss"].get(spec.name).load() for spec in last]
         return any(getattr(loss, "activation", "") == "softmax" for loss in loaded)
-
-    @cached_property
-    def writers(self) -> list[tuple[ComponentSpec, Any]]:
-        """The writers, in the recipe's order; each begins anew with every prediction.
-
-        Raises:
-            ComponentError: if one wants something that there is not; names place, writer and plugin.
-        """
-        made = [(spec, self.build(spec)) for spec in self.recipe.writer]
-        for spec, writer in made:
-            if (wants := getattr(writer, "wants", None)) not in WANTS:
-                what = f"{spec.place}: writer {spec.name!r} of {self.owner(spec)}"
-                raise ComponentError(f"{what} has wants = {wants!r}; valid is {' or '.join(map(repr, WANTS))}")
-        return made
 
     @cached_property
     def network_predictor(self) -> NetworkPredictor:

@@ -36,6 +36,16 @@ def _stay(part: M, mode: bool = True) -> M:
     return part
 
 
+def parameters_of(model: nn.Module, rates: Mapping[str, float], *, frozen: bool, place: str) -> list[Any]:
+    """What an optimizer is given: all parameters, unless parts are frozen or have rates; see ``parameter_groups``.
+
+    A list: a factory that goes through it twice, such as one with two groups, would find a generator empty.
+    """
+    if not rates and not frozen:
+        return list(model.parameters())
+    return parameter_groups(model, rates, place=f"{place}: optimizer.lr_by_part")
+
+
 def parameter_groups(model: nn.Module, rates: Mapping[str, float], *, place: str) -> list[Any]:
     """What an optimizer is given: parameters; with rates, first the others, then a group for each part with a rate.
 
