@@ -84,10 +84,11 @@ def fit(case: Case, epochs: int) -> Iterator[float]:
     from gisegkit.components.optimizers import adam
     from gisegkit.data.loaders import EpochSampler, TrainingSet
     from gisegkit.engine import fit as engine
+    from gisegkit.engine.averaging import Average
     from gisegkit.engine.criterion import Criterion
     from gisegkit.engine.device import pick_device
     from gisegkit.engine.step import MicroBatching
-    from gisegkit.engine.training import Training
+    from gisegkit.engine.training import HeldOut, Training
 
     model, (images, masks) = case.model(), case.data()
 
@@ -101,6 +102,8 @@ def fit(case: Case, epochs: int) -> Iterator[float]:
     optimizer = adam(model.parameters(), lr=2e-3, weight_decay=1e-6)
     training = Training(
         model=model,
+        average=Average(model),
+        held_out=HeldOut(InMemory(), []),
         criterion=Criterion([("bce", 1.0, BCE())]),
         optimizer=optimizer,
         schedule=CosineAnnealingLR(optimizer, epochs * case.steps),

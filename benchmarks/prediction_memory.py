@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from gisegkit.components.normalizations import FileType
 from gisegkit.components.postprocess.islands import MinArea
 from gisegkit.data import rle
 from gisegkit.data.inputs import Input
 from gisegkit.data.planes import split
 from gisegkit.data.slices import SliceReader
-from gisegkit.data.submission import write_submission
+from gisegkit.data.submission import SubmissionLines
 from gisegkit.engine.decision import DecidedSlice, Decision, decide_scans, decide_slices
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.predictor import NetworkPredictor, predict_scans
@@ -93,7 +94,7 @@ def predicted(name: str, way: str, depth: int) -> None:
     """Predict a scan, and do with it what the way says."""
     _, height, width, classes = SIZES[name]
     dataset = Noise(depth, height, width, classes)
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalize="dtype")
+    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=FileType())
     source = Input(dataset, reader, size=INPUT, resize="stretch", interpolation="linear")
     predictor = NetworkPredictor(spots(classes), pick_device("cpu"))
     scans = predict_scans(predictor, source, range(depth), batch_size=BATCH)
@@ -105,6 +106,15 @@ def predicted(name: str, way: str, depth: int) -> None:
     rows = (line for item in decide_slices(scans, decision) for line in encoded(item, dataset))
     with tempfile.TemporaryDirectory() as folder:
         write_submission(Path(folder) / "submission.csv", rows)
+
+
+def write_submission(file: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """A submission of the rows, none of which is held."""
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        lines = SubmissionLines(opened, file.name)
+        for row in rows:
+            lines.add(*row)
+        lines.finish()
 
 
 def encoded(item: DecidedSlice, dataset: Noise) -> Iterator[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gisegkit"
+OF_BYTES = (("os", "open"), ("archive", "open"))  # a zip archive's members
 OPENERS = ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile")
 
 
@@ -19,10 +20,11 @@ def without_encoding(source: str) -> list[int]:
             continue
         method = isinstance(node.func, ast.Attribute)
         name = node.func.attr if method else getattr(node.func, "id", "")
-        owner = getattr(node.func.value, "id", "") if method else ""
+        value = node.func.value if method else None
+        owner = getattr(value, "id", getattr(value, "attr", ""))
         if method and name in ("read_text", "write_text"):
             lines.append(node.lineno)
-        elif name in OPENERS and not owner[:1].isupper() and (owner, name) != ("os", "open"):  # RunDir.open, bytes
+        elif name in OPENERS and not owner[:1].isupper() and (owner, name) not in OF_BYTES:  # RunDir.open
             modes = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "mode")]
             texts = [str(mode.value) for mode in modes if isinstance(mode, ast.Constant)]
             binary = any("b" in text and len(text) <= 3 for text in texts)
@@ -42,6 +44,8 @@ def without_encoding(source: str) -> list[int]:
         ('os.fdopen(handle, "w")', True),
         ('path.open(mode="wb")', False),
         ("RunDir.open(path)", False),
+        ('self.archive.open(name, "w")', False),
+        ('self.path.open("w")', True),
         ("os.open(path, flags, 0o666)", False),
         ("write_text(path, text)", False),
     ],

@@ -54,7 +54,9 @@ def test_a_crop_is_part_of_the_slice_and_its_mask_the_same_part(source):
         assert found
 
 
-@pytest.mark.parametrize("stack", [(), ("input.slices=3",), ("input.normalize=stack_percentile", "input.slices=3")])
+@pytest.mark.parametrize(
+    "stack", [(), ("input.slices=3",), ("normalization.name=percentile", "normalization.over=stack", "input.slices=3")]
+)
 @pytest.mark.parametrize("store", ["native", "resized"])
 def test_the_store_changes_no_bit_of_a_crop(source, stack, store):
     kept, read = source(f"input.store={store}", *stack), source("input.store=off", *stack)
@@ -66,7 +68,10 @@ def test_the_store_changes_no_bit_of_a_crop(source, stack, store):
 
 
 def test_neighbors_are_cropped_at_the_same_place(source):
-    stack, single = source("input.slices=3", "input.normalize=dtype"), source("input.slices=1", "input.normalize=dtype")
+    stack, single = (
+        source("input.slices=3", "normalization.name=dtype"),
+        source("input.slices=1", "normalization.name=dtype"),
+    )
     row = labelled(single)[4]
     image, _ = stack.sample(row, rng(1))
     alone, _ = single.sample(row, rng(1))
@@ -125,7 +130,8 @@ def test_with_one_crop_of_each_slice_the_order_is_that_of_whole_slices():
 
 
 def test_whole_slices_stay_what_they_were(session, recipe):
-    source = make_source(recipe("input.store=off"), session.experiment(recipe()).dataset, None)
+    experiment = session.experiment(recipe())
+    source = make_source(recipe("input.store=off"), experiment.dataset, None, experiment.normalization)
     assert not isinstance(source, CropInput)
     row = labelled(source)[0]
     image, mask = source.sample(row, rng())

@@ -94,7 +94,7 @@ def test_each_part_is_built_once_from_training_to_prediction(load, tmp_path, mon
     experiment = load("resized")
     run_recipe(experiment, tmp_path / "run")
     wanted = [(spec.kind, spec.name) for spec in experiment.recipe.components()]
-    assert len(wanted) == 12 and built == dict.fromkeys(wanted, 1)
+    assert len(wanted) == 13 and built == dict.fromkeys(wanted, 1)
 
 
 @pytest.mark.parametrize("store", ["off", "resized"])

@@ -320,7 +320,7 @@ def test_memory_that_runs_out_at_any_step_changes_neither_data_nor_draws_nor_ste
 
 @pytest.mark.slow
 def test_a_resumed_run_keeps_the_micro_batch_that_memory_left(monkeypatch, home, session, recipe):
-    settings = recipe("train.epochs=2")
+    settings = recipe("train.epochs=2", "train.activation_checkpointing=auto")
     whole, _, _ = trained_with_faults(monkeypatch, settings, home / "fault-whole", session, faults=(1,))
     assert whole.state()["recomputing"] is True  # 8 is the whole batch; a healthy one, so recomputing comes first
 
