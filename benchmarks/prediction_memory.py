@@ -132,7 +132,8 @@ def status(key: str) -> int:
 def measure(name: str, way: str, depth: int) -> dict[str, Any]:
     """Bytes before and at most, and seconds; to be called in a process of its own."""
     predicted(name, way, 2)  # what is made once, by the first prediction
-    before, most, ended = status("RssAnon"), 0, threading.Event()
+    before, ended = status("RssAnon"), threading.Event()
+    most = before
 
     def watch() -> None:
         nonlocal most

@@ -15,7 +15,7 @@ from gisegkit.errors import RecipeError
 from gisegkit.workflows.run import run_recipe
 from gisegkit.workflows.train import epochs, train
 
-CROP = ("input.mode=crop", "input.size=[32,32]", "input.scale=0.25", "input.crops=2", "train.epochs=2")
+CROP = ("input.mode=crop", "input.size=[32,32]", "input.scale=0.25", "input.crops=2", "train.epochs=2", "train.validate_every=2")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_it_resumes_to_the_last_bit(tmp_path, session, recipe, cropped):
     assert same(weights(resumed), weights(cropped[1]))
 
 
-@pytest.mark.parametrize("sets", [("train.workers=2",), ("input.store=off",)])
+@pytest.mark.parametrize("sets", [("train.workers=2", "input.store=off")])
 def test_workers_and_store_change_nothing(tmp_path, session, recipe, cropped, sets):
     assert same(weights(train(session.experiment(recipe(*CROP, *sets)), tmp_path / "run")), weights(cropped[1]))
 
