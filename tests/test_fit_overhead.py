@@ -14,8 +14,11 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 def script(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     import fit_overhead
+    import torch
 
+    threads = torch.get_num_threads()
     yield fit_overhead
+    torch.set_num_threads(threads)  # the script sets its own; results of later tests depend on it in the last bits
     sys.modules.pop("fit_overhead", None)
 
 
