@@ -17,6 +17,8 @@ import pytest
 from gisegkit.cli import main, output
 from gisegkit.plugins import load_plugins
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 RECIPE = """
 name = "cli"
 

@@ -266,6 +266,7 @@ def losses(run):
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.slow
 def test_every_store_trains_alike(ct, session, tmp_path, name):
     made = {
         store: train(session.experiment(ct(*ALL[name], f"input.store={store}")), tmp_path / store)
@@ -275,6 +276,7 @@ def test_every_store_trains_alike(ct, session, tmp_path, name):
     assert all(losses(run) == first for run in made.values()) and np.isfinite(first).all()
 
 
+@pytest.mark.slow
 def test_crops_are_normalized_as_the_whole_slice_is(ct, session, tmp_path):
     """Also a crop that is padded: its border is 0 after the window, which is black and not water."""
     for name in ("window", "zscore"):
@@ -433,6 +435,7 @@ def plugin(session):
     return Session(plugins, device="cpu")
 
 
+@pytest.mark.slow
 def test_one_of_a_plugin_trains_from_every_store(ct, plugin, tmp_path):
     made = []
     for store in ("resized", "device", "off"):

@@ -26,6 +26,8 @@ from gisegkit.data.store.store import Store
 from gisegkit.data.workers import BatchLoader, Failure, _why_it_ended
 from gisegkit.errors import ComponentError, DataError, GisegError, Mistake, RecipeError, RunError, TrainingError
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 SIZE = (16, 24)
 
 

@@ -18,6 +18,8 @@ from gisegkit.data import rle
 from gisegkit.errors import DataError, RecipeError, RunError
 from gisegkit.workflows import api
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 SMALL = ("train.epochs=2", "train.batch_size=16", "input.size=[32, 32]", "metric=[{name='dice'}]")
 
 COLOR = """

@@ -14,6 +14,8 @@ from gisegkit.workflows.evaluate import evaluate
 from gisegkit.workflows.memory import DeviceSpec, memory_lines
 from gisegkit.workflows.train import epochs, train
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 FEW = ("train.validate_every=3", "dataset.days=1")
 EMA = ("train.average=ema", "train.ema_decay=0.9", *FEW)
 SWA = ("train.average=swa", "train.swa_start=0.4", "train.swa_batches=2", *FEW)

@@ -15,6 +15,8 @@ from gisegkit.errors import RecipeError
 from gisegkit.workflows.run import run_recipe
 from gisegkit.workflows.train import epochs, train
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 FEW = ("train.epochs=2", "train.validate_every=2")
 CROP = ("input.mode=crop", "input.size=[32,32]", "input.scale=0.25", "input.crops=2", *FEW)
 

@@ -24,6 +24,8 @@ from gisegkit.workflows.evaluate import evaluate
 from gisegkit.workflows.predict import predict
 from gisegkit.workflows.train import train
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 RECIPE = """
 name = "toy"
 [dataset]

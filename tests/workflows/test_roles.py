@@ -22,6 +22,8 @@ from gisegkit.workflows.predict import predict
 from gisegkit.workflows.run import run_recipe
 from gisegkit.workflows.train import train
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 RECIPE = """
 name = "roles"
 input = {{size = [32, 32], slices = 3, store = "{store}"}}

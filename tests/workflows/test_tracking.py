@@ -20,6 +20,8 @@ from gisegkit.workflows.run import run_recipe
 from gisegkit.workflows.tracking import Trackers
 from gisegkit.workflows.train import epochs, train
 
+pytestmark = pytest.mark.slow  # whole trainings or processes
+
 CALLS: list[str] = []
 ENDS: list[tuple[dict[str, float], str]] = []
 STARTS: list[tuple[dict, RunFacts]] = []
