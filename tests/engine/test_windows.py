@@ -14,7 +14,7 @@ from gisegkit.engine.windows import SIGMA, WindowPredictor, gaussian, pad, windo
 
 
 def network(radius: int) -> nn.Module:
-    """A network whose field of view is ``radius`` pixels to each side, without bias: as zero padding outside."""
+    """A network whose field of view is ``radius`` pixels to each side."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(2, 3, 3, padding=1), *(nn.Conv2d(3, 3, 3, padding=1) for _ in range(radius - 1))]
     return nn.Sequential(*layers, nn.Sigmoid()).eval()
