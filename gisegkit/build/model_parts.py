@@ -26,7 +26,8 @@ def freeze(model: nn.Module, names: Sequence[str], *, place: str) -> None:
     for part in _named(model, names, place).values():
         part.requires_grad_(False)
         part.eval()
-        part.train = MethodType(_stay, part)  # type: ignore[method-assign]
+        for module in part.modules():  # a part may be a view of layers, which the network does not hold itself
+            module.train = MethodType(_stay, module)  # type: ignore[method-assign]
     if names and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ComponentError(f"{place}: with {', '.join(names)} frozen, nothing is left to train")
 

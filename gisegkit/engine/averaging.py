@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 WARM_UP = 10
@@ -139,5 +140,16 @@ class Swa(_Averaged):
         """Take the epoch's end in if it is one of the last, and compute the average's running statistics."""
         if epoch >= self.first:
             self.move(1 / (self.count + 1))
-            with self.applied(), torch.no_grad():
+            with self.applied(), torch.no_grad(), _kept(self.model):
                 update_bn(batches(), self.model)
+
+
+@contextlib.contextmanager
+def _kept(model: nn.Module) -> Iterator[None]:
+    """Batch normalization that does not train, as in frozen parts, keeps its statistics: torch resets those of all."""
+    model.train()
+    still = [module for module in model.modules() if isinstance(module, _BatchNorm) and not module.training]
+    kept = [(buffer, buffer.clone()) for module in still for buffer in module.buffers(recurse=False)]
+    yield
+    for buffer, values in kept:
+        buffer.copy_(values)

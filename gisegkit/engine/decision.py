@@ -114,9 +114,8 @@ class Decision:
         if not self.exclusive:
             masks = np.asarray(probabilities >= threshold)
         else:
-            probabilities = np.ascontiguousarray(
-                probabilities
-            )  # the order of a sum, and so its last bit, depends on it
+            # The order of a sum, and so its last bit, depends on the layout.
+            probabilities = np.ascontiguousarray(probabilities)
             background = 1 - probabilities.sum(-1, keepdims=True)
             first = probabilities.argmax(-1)[..., None] == np.arange(probabilities.shape[-1])
             masks = np.asarray(first & (probabilities >= threshold * (probabilities + background)))

@@ -58,6 +58,9 @@ SETTINGS = (
 EFFECTIVE = {"evaluate": (*SETTINGS, "predict.tta", "metric"), "predict": (*SETTINGS, "predict", "writer")}
 """The keys, and the tables, that change what a command does with a run that is trained."""
 
+ONLY_TRAINING = ("input.crops", "input.around_class")
+"""Keys of those tables that do not."""
+
 
 def open_run(
     path: Path,
@@ -120,7 +123,7 @@ def refuse_settings_without_effect(overrides: Iterable[str], command: str) -> No
     mistakes = []
     for text in overrides:
         key = text.partition("=")[0].strip()
-        if key and not any(key == known or key.startswith(f"{known}.") for known in valid):
+        if key in ONLY_TRAINING or (key and not any(key == known or key.startswith(f"{known}.") for known in valid)):
             found = f"{key} has no effect on giseg {command}: the run is trained already"
             mistakes.append(
                 Mistake(f"--set {text}", found, f"Valid: {', '.join(valid)}. Train another run for the rest.")

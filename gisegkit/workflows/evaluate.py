@@ -72,9 +72,9 @@ def evaluate(
     experiment.load(weights, run.decision)
     experiment.check_data(training=False)
     experiment.look_at_store()
-    part = scored_part(run.verified_split(weights["facts"]), experiment.trained_table)
-    rows = experiment.rows_of_role("test")
-    tested = part_for_tests(run.verified_split(weights["facts"]), experiment.dataset.table, rows) if len(rows) else None
+    split, rows = run.verified_split(weights["facts"]), experiment.rows_of_role("test")
+    part = scored_part(split, experiment.trained_table)
+    tested = part_for_tests(split, experiment.dataset.table, rows) if len(rows) else None
     for line in (*part.lines(), *(tested.lines() if tested else ())):
         console.say(line)
     about = _network_and_training(run, experiment)

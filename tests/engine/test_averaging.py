@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from gisegkit.build.model_parts import freeze
 from gisegkit.engine.averaging import WARM_UP, Average, Ema, Swa
 
 
@@ -99,6 +100,36 @@ def test_swa_is_torchs_mean_of_the_last_epochs_with_statistics_of_its_own():
         by_hand = torch.stack([batch.mean((0, 2, 3)) for batch in convolved]).mean(0)
         torch.testing.assert_close(mine["1.running_mean"], by_hand, rtol=1e-4, atol=1e-5)
     close(mine, dict(theirs.module.state_dict()))
+
+
+def test_frozen_batch_normalization_keeps_its_statistics_in_the_mean():
+    model = network()
+    model.append(nn.BatchNorm2d(2))
+    with torch.no_grad():
+        model[1].running_mean.fill_(7.0)
+        model[1].running_var.fill_(3.0)
+    freeze(Parts(model), ["first"], place="x")
+    model.train()
+    swa = Swa(model, first=1)
+    before = copied(model)
+    swa.after_epoch(1, lambda: images(3))
+    with swa.applied():
+        after = copied(model)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert torch.equal(after[f"1.{name}"], before[f"1.{name}"]), "torch alone would make them 0, 1 and 0"
+        assert not torch.equal(after[f"4.{name}"], before[f"4.{name}"]), "those that train are computed anew"
+    assert same(copied(model), before), "nor is anything of the training changed"
+
+
+class Parts(nn.Module):
+    """A network that names its first two layers."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = layers
+
+    def parts(self):
+        return {"first": self.layers[:2]}
 
 
 def test_before_its_first_epoch_swa_deploys_the_weights_of_training():

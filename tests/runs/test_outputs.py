@@ -70,7 +70,14 @@ def test_settings_with_an_effect(command, key):
 
 
 @pytest.mark.parametrize(
-    ("command", "key"), [("predict", "metric.0.unit"), ("evaluate", "trains"), ("evaluate", "inputs")]
+    ("command", "key"),
+    [
+        ("predict", "metric.0.unit"),
+        ("evaluate", "trains"),
+        ("evaluate", "inputs"),
+        ("evaluate", "input.crops"),
+        ("predict", "input.around_class"),
+    ],
 )
 def test_settings_without_one(command, key):
     with pytest.raises(RecipeError, match="has no effect"):
