@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.training import HeldOut, Training
 from gisegkit.errors import Mistake, RecipeError
+from gisegkit.recipe.epochs import first_in_mean
 from gisegkit.recipe.sections import Train
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def make_average(train: Train, model: nn.Module) -> Average:
     if train.average == "ema":
         return Ema(model, decay=train.ema_decay)
     if train.average == "swa":
-        return Swa(model, first=min(train.epochs, math.floor(train.epochs * train.swa_start) + 1))
+        return Swa(model, first=first_in_mean(train))
     return Average(model)
 
 

@@ -12,6 +12,8 @@ import torch
 
 from gisegkit.engine.device import Device
 from gisegkit.engine.predictor import Predictor
+from gisegkit.engine.step import is_out_of_memory
+from gisegkit.errors import TrainingError
 
 SIGMA = 1 / 8
 """Standard deviation of a window's weights, as a share of its side (Isensee et al. 2021, nnU-Net, supplement 6)."""
@@ -55,7 +57,24 @@ class WindowPredictor:
         return self.predictor.evaluating()
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """``[B, C, H, W]`` to probabilities ``[B, K, H, W]``, float32."""
+        """``[B, C, H, W]`` to probabilities ``[B, K, H, W]``, float32.
+
+        Raises:
+            TrainingError: if memory runs out.
+        """
+        try:
+            return self._blended(images)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = images.shape[2:]
+            raise TrainingError(
+                f"memory ran out on {self.device} while a slice of {height} x {width} pixels was predicted by windows: "
+                "the probabilities of all its classes are there at once. Make input.scale smaller, free memory, or use "
+                "--device cpu"
+            ) from error
+
+    def _blended(self, images: torch.Tensor) -> torch.Tensor:
         padded, inside = pad(images, self.size)
         weights = gaussian(self.size, device=images.device)
         pieces = [

@@ -1,10 +1,14 @@
-"""Which epochs of a run its losses cover; looks at spans, since a recipe may say any number of epochs."""
+"""Which epochs of a run its losses cover, and which count in a mean of weights.
+
+Looks at spans, since a recipe may say any number of epochs.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from gisegkit.recipe.sections import ComponentSpec
+from gisegkit.recipe.sections import ComponentSpec, Train
 
 
 def uncovered(epochs: int, losses: Sequence[ComponentSpec]) -> tuple[int, int]:
@@ -20,3 +24,9 @@ def uncovered(epochs: int, losses: Sequence[ComponentSpec]) -> tuple[int, int]:
         first = first or covered + 1
         idle += epochs - covered
     return first, idle
+
+
+def first_in_mean(train: Train) -> int:
+    """The first epoch, from 1, whose end counts in the mean of ``average = "swa"``."""
+    before = math.floor(train.epochs * train.swa_start + 1e-9)  # 100 * 0.29 is a little less than 29
+    return min(train.epochs, before + 1)

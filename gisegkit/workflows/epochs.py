@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gisegkit.recipe.epochs import first_in_mean
+from gisegkit.recipe.sections import Train
 from gisegkit.types import EpochReport, Metric
 
 FEWEST = 4
@@ -53,6 +55,19 @@ def _worst_is_0(metric: Metric) -> bool:
     """Whether nothing can be worse than 0: nothing of a class was found, or nothing of it is right."""
     bounds = getattr(metric, "bounds", None)
     return bool(metric.higher_is_better and bounds and bounds[0] == 0)
+
+
+def kept_without_average(entries: Sequence[Mapping[str, Any]], train: Train) -> Iterator[str]:
+    """A line if the run was to deploy a mean of weights, and keeps those of an epoch before the first in the mean."""
+    best = [entry["epoch"] for entry in entries if entry.get("best")]
+    first = first_in_mean(train)
+    if train.average == "swa" and best and best[-1] < first:
+        stopped = entries[-1]["epoch"] < first
+        why = "and training stopped before it" if stopped else "and none from there on scored better"
+        yield (
+            f'warning: train.average = "swa", but the weights kept are those of epoch {best[-1]} alone: epoch {first} '
+            f"is the first in the mean, {why}"
+        )
 
 
 def _defined(value: Any) -> bool:

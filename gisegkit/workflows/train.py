@@ -22,7 +22,7 @@ from gisegkit.runs.environment import describe_environment
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import decided_otherwise
 from gisegkit.types import EpochReport
-from gisegkit.workflows.epochs import Watch, kept_epoch
+from gisegkit.workflows.epochs import Watch, kept_epoch, kept_without_average
 from gisegkit.workflows.resume import Kept, keep_micro_batches, look_up, note_resume
 from gisegkit.workflows.tracking import Trackers
 
@@ -83,7 +83,10 @@ def epochs(
         with Trackers(experiment) if trackers is None else nullcontext(trackers) as followed:
             followed.start(begun.run, epoch=0 if begun.state is None else int(begun.state["epoch"]))
             yield from _fit_and_keep(experiment, begun, followed)
-        for line in kept_epoch(begun.run.metrics(), experiment.recipe.monitor, experiment.metrics, experiment.classes):
+        recipe, entries = experiment.recipe, begun.run.metrics()
+        for line in kept_epoch(entries, recipe.monitor, experiment.metrics, experiment.classes):
+            experiment.console.say(line)
+        for line in kept_without_average(entries, recipe.train):
             experiment.console.say(line)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.windows import SIGMA, WindowPredictor, gaussian, pad, windows
+from gisegkit.errors import TrainingError
 
 
 def network(radius: int) -> nn.Module:
@@ -114,3 +115,21 @@ def test_weights_are_a_gaussian_around_the_middle():
     row = weights[8] / weights[8].max()
     distance = (torch.arange(40) - 19.5) / (40 * SIGMA)
     torch.testing.assert_close(row, torch.exp(-0.5 * (distance**2 - 0.5**2 / (40 * SIGMA) ** 2)), rtol=1e-4, atol=1e-7)
+
+
+def test_a_slice_whose_probabilities_do_not_fit_is_told_in_one_line(monkeypatch):
+    def full(*size, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    predictor = windowed(network(1), (32, 32), 0.5, batch_size=4)
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.raises(TrainingError, match=r"on cpu.* while a slice of 40 x 50 pixels .* input\.scale"):
+        predictor(torch.randn(1, 2, 40, 50))
+
+
+def test_other_errors_of_the_network_stay_what_they_are():
+    def broken(images):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        windowed(broken, (32, 32), 0.5, batch_size=4)(torch.randn(1, 2, 40, 50))

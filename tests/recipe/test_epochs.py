@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gisegkit.recipe.epochs import uncovered
-from gisegkit.recipe.sections import ComponentSpec
+from gisegkit.recipe.epochs import first_in_mean, uncovered
+from gisegkit.recipe.sections import ComponentSpec, Train
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,10 @@ def test_equals_counting_epoch_by_epoch(spans):
 def test_a_run_of_any_length_takes_no_time():
     losses = [ComponentSpec("loss", "x", common={"end_epoch": 10})]
     assert uncovered(10**30, losses) == (11, 10**30 - 10)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "start", "first"), [(20, 0.75, 16), (100, 0.29, 30), (3, 0.4, 2), (5, 0.0, 1), (5, 1.0, 5), (1, 0.75, 1)]
+)
+def test_the_first_epoch_in_the_mean_comes_after_the_share(epochs, start, first):
+    assert first_in_mean(Train(epochs=epochs, swa_start=start)) == first

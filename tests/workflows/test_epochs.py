@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gisegkit.workflows.epochs import FEWEST, Watch, clock, kept_epoch
+from gisegkit.recipe.sections import Train
+from gisegkit.workflows.epochs import FEWEST, Watch, clock, kept_epoch, kept_without_average
 
 UP, DOWN = SimpleNamespace(higher_is_better=True), SimpleNamespace(higher_is_better=False)
 
@@ -145,3 +146,22 @@ def test_early_stopping_makes_it_the_most_that_is_left():
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
 def test_clock(seconds, text):
     assert clock(seconds) == text
+
+
+# --- weights that are no mean ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("best", "last", "said"),
+    [
+        (3, 8, "those of epoch 3 alone: epoch 5 is the first in the mean, and none from there on scored better"),
+        (3, 4, "those of epoch 3 alone: epoch 5 is the first in the mean, and training stopped before it"),
+        (5, 8, ""),
+        (None, 8, ""),
+    ],
+)
+def test_a_run_that_was_to_keep_a_mean_and_does_not_says_so(best, last, said):
+    entries = [{"epoch": epoch, "best": epoch == best} for epoch in range(1, last + 1)]
+    found = list(kept_without_average(entries, Train(epochs=8, average="swa", swa_start=0.5)))
+    assert [line.partition("weights kept are ")[2] for line in found] == ([said] if said else [])
+    assert list(kept_without_average(entries, Train(epochs=8, average="ema", swa_start=0.5))) == []
