@@ -298,6 +298,15 @@ def test_the_normalization_of_the_page_keeps_the_contract(make_module):
     check_normalization(module.Peak())
 
 
+def test_the_house_of_the_design_names_files_that_there_are():
+    block = next(text for text in (DOCS / "design.md").read_text().split("```") if "registry/        kinds.py" in text)
+    there = {file.name for folder in ("gisegkit", "tests", "benchmarks") for file in (ROOT / folder).rglob("*.py")}
+    named = set(re.findall(r"\b\w+\.py\b", block)) - {"x.py"}
+    assert len(named) > 50 and named - there == set()
+    engine = {file.name for file in (ROOT / "gisegkit" / "engine").glob("*.py")} - {"__init__.py"}
+    assert engine - named == set(), "each file of the engine is in the picture"
+
+
 def test_the_files_from_the_command_to_backward_are_those_of_the_design(tmp_path, monkeypatch):
     """docs/design.md names every file of gisegkit that is on the stack when backward reaches a loss: nine at most."""
     recipe = files_of(DOCS / "recipes.md")["small.toml"].replace('encoder = "resnet18"', 'encoder = "tu-test_resnet"')

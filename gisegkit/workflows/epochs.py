@@ -47,8 +47,9 @@ def kept_epoch(
     for name in metrics:
         empty = [label for label in classes if _defined(value := scores.get(f"{name}/{label}")) and value < 0.00005]
         if empty and _worst_is_0(metrics[name]):
-            those = f"class{'es' if len(empty) > 1 else ''} {', '.join(empty)}"
-            yield f"warning: in the kept epoch, {number}, {name} of the {those} is 0.0000: nothing of it is found"
+            those, it = ("classes", "them") if len(empty) > 1 else ("class", "it")
+            of = f"{name} of the {those} {', '.join(empty)}"
+            yield f"warning: in the kept epoch, {number}, {of} is 0.0000: nothing of {it} is found"
 
 
 def _worst_is_0(metric: Metric) -> bool:
