@@ -109,6 +109,13 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+def listed(names: Iterable[object], *, shown: int = 5) -> str:
+    """The first names in their order, and how many follow: ``a, b, c and 4 more``."""
+    every = [str(name) for name in names]
+    rest = f" and {len(every) - shown} more" if len(every) > shown else ""
+    return ", ".join(every[:shown]) + rest
+
+
 def parameters(number: int) -> str:
     """The size of a network: ``3,075 parameters``, ``7.79 million parameters``."""
     return (

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gisegkit import errors
-from gisegkit.errors import GisegError, Mistake, RecipeError, count, did_you_mean, in_a_sentence, parameters
+from gisegkit.errors import GisegError, Mistake, RecipeError, count, did_you_mean, in_a_sentence, listed, parameters
 
 
 def test_every_error_is_a_giseg_error_and_stands_in_the_tree():
@@ -90,3 +90,10 @@ def test_parameters(number, text):
 def test_in_a_sentence():
     assert in_a_sentence("There are: a.") == "there are: a."
     assert in_a_sentence("") == ""
+
+
+def test_the_first_names_are_listed_and_the_rest_counted():
+    assert listed([]) == "" and listed(("a",)) == "a"
+    assert listed(range(5)) == "0, 1, 2, 3, 4"
+    assert listed(iter("abcdef")) == "a, b, c, d, e and 1 more"
+    assert listed("abcdef", shown=2) == "a, b and 4 more"

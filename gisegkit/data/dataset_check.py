@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import pandas as pd
 
-from gisegkit.errors import GisegError
+from gisegkit.errors import GisegError, listed
 from gisegkit.types import COLUMNS, FORMER_COLUMNS, IGNORE, AnyArray, Dataset
 
 SHOWN = 3
@@ -99,25 +98,21 @@ def contradictions(dataset: Dataset) -> list[str]:
     problems = []
     twice = table["id"][table["id"].duplicated()].unique()
     if len(twice):
-        problems.append(f"ids must be unique, and {_listed(twice)} {'is' if len(twice) == 1 else 'are'} there twice")
+        problems.append(
+            f"ids must be unique, and {listed(twice, shown=SHOWN)} {'is' if len(twice) == 1 else 'are'} there twice"
+        )
     groups = table.groupby("scan", sort=False)["case"].nunique()
     for scan in groups.index[groups > 1][:SHOWN]:
         cases = table["case"][table["scan"] == scan].unique()
         problems.append(
-            f"scan {scan} has slices of {len(cases)} cases ({_listed(cases)}), and one scan belongs to one case: a "
-            "split would put parts of it on both sides; give each case's scan a name of its own"
+            f"scan {scan} has slices of {len(cases)} cases ({listed(cases, shown=SHOWN)}), and one scan belongs to one "
+            "case: a split would put parts of it on both sides; give each case's scan a name of its own"
         )
     sizes = table.groupby("scan", sort=False)[["height", "width"]].nunique().max(axis=1)
     if (sizes > 1).any():
         scan = sizes.index[sizes > 1][0]
         problems.append(f"scan {scan} has slices of different sizes; make each size a scan of its own")
     return problems
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = len(names) - SHOWN
-    return ", ".join(map(str, islice(names, SHOWN))) + (f" and {more} more" if more > 0 else "")
 
 
 # --- a few rows -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.errors import DataError, RunError
+from gisegkit.errors import DataError, RunError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,9 +26,6 @@ ROLES = ("extra", "test")
 """The parts of slices from datasets of these roles: an extra one trains, one for tests does not."""
 PARTS = ("train", "validation", BOTH, "unlabelled", "unused", *ROLES)
 """What ``split.csv`` may say of a slice; an unused one is labelled, but left out by ``split.subset``."""
-SHOWN = 5
-"""How many ids a refusal names of each kind."""
-
 
 COLUMNS = {"case": "case", "scan": "scan", "slice": "id"}
 """The table's column for each value of ``[split] group``."""
@@ -191,5 +188,4 @@ def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]
 
 
 def _counted(what: str, names: list[str]) -> str:
-    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{len(names)} {'slice is' if len(names) == 1 else 'slices are'} {what}: {', '.join(names[:SHOWN])}{rest}"
+    return f"{len(names)} {'slice is' if len(names) == 1 else 'slices are'} {what}: {listed(names)}"

@@ -9,13 +9,10 @@ import numpy as np
 import pandas as pd
 
 from gisegkit.data.store.sources import code_of, digest
-from gisegkit.errors import DataError, count
+from gisegkit.errors import DataError, count, listed
 
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray, Dataset, MaskArray
-
-SHOWN = 5
-"""Names that a refusal spells out."""
 
 NAMED = {"id": "slice", "scan": "scan", "case": "case"}
 """Columns whose values belong to one dataset, and what they name."""
@@ -105,8 +102,7 @@ def _refuse_shared(table: pd.DataFrame, names: Sequence[str]) -> None:
             value = shared[column].iloc[0]
             those = sorted(set(shared[column]))
             where = " and ".join(names[part] for part in shared.loc[shared[column] == value, "_part"].iloc[:2])
-            more = f" and {len(those) - SHOWN} more" if len(those) > SHOWN else ""
             raise DataError(
-                f"{where} share {count(len(those), what)}: {', '.join(map(str, those[:SHOWN]))}{more}; if they are the "
+                f"{where} share {count(len(those), what)}: {listed(those)}; if they are the "
                 "same, take them out of one; if not, rename them in one"
             )

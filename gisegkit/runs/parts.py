@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.errors import DataError, count
+from gisegkit.errors import DataError, count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +24,6 @@ VALIDATION = ("validation", "train+validation")
 
 TRAINED = ("train", "train+validation", "extra")
 """Parts whose slices the weights were trained on."""
-
-SHOWN = 5
-"""Ids that a message spells out."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +75,6 @@ class Part:
             )
         if self.trained:
             yield f"{self.trained} of these {count(taken, 'slice')} were trained on, so scores of them are too good"
-
-
-def listed(names: tuple[str, ...]) -> str:
-    """The first names, and how many follow."""
-    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + rest
 
 
 def scored_part(split: pd.DataFrame, table: pd.DataFrame) -> Part:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from gisegkit.errors import listed
+
 T = TypeVar("T")
 
 SHOWN_VALUES = 5
@@ -66,6 +68,4 @@ def form(value: Any) -> str:
 def few(values: Iterable[Any]) -> str:
     """The first values of a set in order, and how many more there are."""
     ordered = sorted(set(values))
-    shown = ", ".join(f"{value:g}" for value in ordered[:SHOWN_VALUES])
-    more = len(ordered) - SHOWN_VALUES
-    return f"{shown} and {more} more" if more > 0 else shown
+    return listed((f"{value:g}" for value in ordered), shown=SHOWN_VALUES)

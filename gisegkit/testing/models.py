@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from gisegkit.errors import listed
 from gisegkit.testing.expect import call, doubt, expect, form
 
 Build = Callable[..., nn.Module]
@@ -75,7 +76,10 @@ def _check_one(build: Build, channels: int, classes: int, size: tuple[int, int])
     missed = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
     trained = sum(value.requires_grad for value in model.parameters()) - len(missed)
     expect(trained > 0, "no parameter receives a gradient")
-    doubt(bool(missed), f"{len(missed)} parameters receive no gradient, so they are never trained: {_names(missed)}")
+    doubt(
+        bool(missed),
+        f"{len(missed)} parameters receive no gradient, so they are never trained: {listed(missed, shown=3)}",
+    )
     with torch.no_grad():
         first, second = (_logits(model.eval(), images, classes) for _ in range(2))
         expect(bool(torch.isfinite(first).all()), "logits are not finite")
@@ -134,8 +138,3 @@ def _check_independent(model: nn.Module, images: torch.Tensor, expected: torch.T
         float((beside[0] - expected[0]).abs().max()) <= 1e-3 * scale,
         "in evaluation mode the logits of a slice depend on the other slices of its batch",
     )
-
-
-def _names(names: Sequence[str]) -> str:
-    more = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

@@ -13,13 +13,13 @@ import pandas as pd
 from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
 from gisegkit.engine.scoring import Scoreboard, score_scans
-from gisegkit.errors import RunError, count
+from gisegkit.errors import RunError, count, listed
 from gisegkit.recipe.differences import Difference, fingerprint
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
-from gisegkit.runs.parts import Part, listed, part_for_tests, scored_part
+from gisegkit.runs.parts import Part, part_for_tests, scored_part
 from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.pages import panels_of, write_preview, write_report
 

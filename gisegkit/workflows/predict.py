@@ -14,14 +14,14 @@ from gisegkit.components.writers.submission import NAME as SUBMISSION
 from gisegkit.data.atomic_files import write_text
 from gisegkit.data.output import Output, read_manifest
 from gisegkit.data.submission import read_ids
-from gisegkit.errors import RunError, SubmissionError, count
+from gisegkit.errors import RunError, SubmissionError, count, listed
 from gisegkit.recipe.differences import Difference, fingerprint
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.report.preview import pick_rows
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_submission_file, noted, say_own_folder
-from gisegkit.runs.parts import Part, listed, named_part, scored_part
+from gisegkit.runs.parts import Part, named_part, scored_part
 from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.pages import write_preview, write_report
 from gisegkit.workflows.writing import Written, write_predictions

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from gisegkit.data.digests import verify
-from gisegkit.errors import ComponentError, did_you_mean
+from gisegkit.errors import ComponentError, did_you_mean, listed
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 WRAPPERS = ("module.", "model.", "_orig_mod.")
@@ -74,7 +74,8 @@ def _nearby(file: Path) -> str:
         return f"there is no folder {str(folder)!r} either"
     names = sorted(entry.name for entry in folder.iterdir() if is_file(entry.name))
     nearest = did_you_mean(file.name, names)
-    return f"{nearest + ' ' if nearest else ''}{str(folder)!r} holds {_shortened(names) if names else 'no such files'}"
+    there = listed(names, shown=SHOWN) or "no such files"
+    return f"{nearest + ' ' if nearest else ''}{str(folder)!r} holds {there}"
 
 
 def _tensors(content: Any) -> Tensors:
@@ -114,10 +115,10 @@ def load_weights(model: nn.Module, path: str, in_channels: int) -> str:
     )
     encoder = [name for name in match.values if name.startswith("encoder.")]
     if not encoder:
-        fitting = f"only {_shortened(match.values)}" if match.values else "nothing"
+        fitting = f"only {listed(match.values, shown=SHOWN)}" if match.values else "nothing"
         raise ComponentError(
             f"model: of the {len(tensors)} tensors in {path!r} {fitting} fits this network, nothing its encoder.\n"
-            f"  the file holds {_shortened(tensors)}\n  the network needs {_shortened(state)}\n"
+            f"  the file holds {listed(tensors, shown=SHOWN)}\n  the network needs {listed(state, shown=SHOWN)}\n"
             "Choose the network and encoder that the file was made with, or --set model.weights=none."
         )
     model.load_state_dict(state | match.values)
@@ -156,8 +157,8 @@ def continue_from(
     match = _match(state, tensors, "", in_channels)
     if not match.values:
         raise ComponentError(
-            f"train.init_from: nothing in {source} fits this network.\n  it holds {_shortened(tensors)}\n"
-            f"  the network needs {_shortened(state)}\nTake a run of the same network and encoder."
+            f"train.init_from: nothing in {source} fits this network.\n  it holds {listed(tensors, shown=SHOWN)}\n"
+            f"  the network needs {listed(state, shown=SHOWN)}\nTake a run of the same network and encoder."
         )
     model.load_state_dict(state | match.values)
     return _report(source, state, match) + rows
@@ -261,13 +262,7 @@ def _report(path: str, state: Tensors, match: Match) -> str:
 
 
 def _listed(what: str, names: list[str]) -> list[str]:
-    return [f"  {what}: {_shortened(names)}"] if names else []
-
-
-def _shortened(names: Iterable[str]) -> str:
-    listed = list(names)
-    rest = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + rest
+    return [f"  {what}: {listed(names, shown=SHOWN)}"] if names else []
 
 
 def _first_line(error: Exception) -> str:
