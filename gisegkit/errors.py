@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 class GisegError(Exception):
@@ -39,6 +40,34 @@ class Mistake:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.found}" + (f"\n    {self.remedy}" if self.remedy else "")
+
+
+Severity = Literal["error", "warning", "note"]
+"""Training or predicting would be wrong; a doubt that somebody should look at; a fact worth knowing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found in data, by a reader, a dataset or the look at all slices.
+
+    Attributes:
+        kind: a few words by which findings are grouped and counted, the same for all of a kind: ``unreadable file``.
+        severity: what it means for training.
+        place: the file, slice, scan, case, class or column.
+        what: what was found there.
+        remedy: what to do about it; the same for all of a kind, if possible.
+        ids: the slices that would be left out to be rid of it; empty if that does not help.
+    """
+
+    kind: str
+    severity: Severity
+    place: str
+    what: str
+    remedy: str = ""
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
 
 
 class RecipeError(GisegError):
