@@ -188,7 +188,7 @@ class ExperimentData:
 
     @cached_property
     def split(self) -> Split:
-        """The rows that train and that validate.
+        """The rows that train and that validate; of several folds those of the first.
 
         Raises:
             RunError: if the slices are not those of the run that is resumed.
@@ -204,7 +204,7 @@ class ExperimentData:
             rows = split_rows(
                 self.trained_table,
                 folds=split.folds,
-                fold=split.fold,
+                fold=split.chosen[0],
                 group=split.group,
                 stratify=split.stratify,
                 subset=split.subset,

@@ -48,6 +48,10 @@ left to chance: 0.59 to 0.74 by seed and number of threads.
 """
 
 
+FOLDS = 3
+"""Folds of the demo of a recipe that trains several."""
+
+
 def load_demo(path: Path | str, registries: Registries, overrides: Sequence[str] = ()) -> tuple[Recipe, list[str]]:
     """A recipe as its demo, and a line for each value that the demo sets or leaves out.
 
@@ -90,6 +94,8 @@ def demo_settings(
     dataset, train = (document.data.get(name) for name in ("dataset", "train"))
     bounded = isinstance(train, dict) and train.get("max_grad_norm")
     small = {key: value for key, value in SMALL.items() if key != "train.max_grad_norm" or not bounded}
+    if _asks_for_folds(wanted):
+        small |= {"split.folds": FOLDS, "split.fold": "all"}
     settings = [*alone, ("demo", True, ORIGIN), *((key, value, ORIGIN) for key, value in small.items())]
     if isinstance(dataset, dict) and dataset.get("name") == SMALL["dataset.name"] and dataset.get("root"):
         settings.append(("dataset.root", "", ORIGIN))
@@ -102,6 +108,12 @@ def demo_settings(
     for component in _named(wanted, registries, "model"):
         settings += [(f"model.{key}", value, ORIGIN) for key, value in _model_settings(component)]
     return settings + _shifted_losses(document, wanted)
+
+
+def _asks_for_folds(wanted: Document) -> bool:
+    """Whether several folds are to be trained."""
+    split = wanted.data.get("split")
+    return isinstance(split, dict) and (split.get("fold") == "all" or isinstance(split.get("fold"), list))
 
 
 def _alone(document: Document) -> list[tuple[str, Any, str]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,32 +16,34 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from gisegkit.build.console import Console
-from gisegkit.build.data import ExperimentData, Rows
+from gisegkit.build.data import Rows
 from gisegkit.build.model_parts import freeze, parameters_of
-from gisegkit.build.network import load_best, make_source, started_network, to_device
+from gisegkit.build.network import make_source, started_network, to_device
 from gisegkit.build.ranges import in_range
+from gisegkit.build.run_data import RunData
 from gisegkit.build.training import Assembled, assemble
 from gisegkit.build.views import of_slices, tried_views
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
+from gisegkit.data.probability_file import ProbabilityWriter
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabilities, predict_scans
 from gisegkit.engine.scoring import Scoreboard, score_scans
+from gisegkit.engine.stored import kept_scans
 from gisegkit.engine.tta import MeanOfViews, Scaled, Turned
 from gisegkit.errors import RunError
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
-from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.types import Progress
 
 TRAINING_PARTS = ("assembled", "optimizer", "schedule", "samples", "sampler", "resident")
 """What takes memory only while training."""
 
 
-class Experiment(ExperimentData):
+class Experiment(RunData):
     """A recipe's live objects; each is built once, when it is first asked for.
 
     Args:
@@ -54,7 +55,6 @@ class Experiment(ExperimentData):
     def __init__(self, recipe: Recipe, registries: Registries, *, console: Console | None = None) -> None:
         super().__init__(recipe, registries, console=console)
         self._facts: Mapping[str, Any] | None = None
-        self._loaded: Mapping[str, Any] | None = None
 
     @cached_property
     def device(self) -> Device:
@@ -102,22 +102,6 @@ class Experiment(ExperimentData):
         model = started_network(self, settled=self._facts is not None)
         freeze(model, self.recipe.train.freeze, place=f"{self.recipe.source}: train.freeze")
         return to_device(model, self.recipe, self.device)
-
-    def load(self, weights: Mapping[str, Any], decision: Path | None = None) -> None:
-        """Take over a run's ``best.pt``.
-
-        Args:
-            decision: the run's ``decision.json``, which must be for the same classes; it need not be there.
-
-        Raises:
-            RunError: if it is not of this network or of these data, or a weight is not finite.
-        """
-        if decision is not None and decision.is_file():
-            StoredDecision.read(decision).verify(decision, weights["facts"]["classes"], exclusive=self.exclusive)
-        if self._loaded is not weights:
-            self.expect(weights["facts"])
-            load_best(self.model, weights)
-            self._loaded = weights
 
     @cached_property
     def criterion(self) -> Criterion:
@@ -234,12 +218,14 @@ class Experiment(ExperimentData):
         progress: Progress,
         source: Input | None = None,
         predictor: Predictor | None = None,
+        sized: bool = False,
     ) -> Generator[ScanProbabilities]:
         """Predict the rows scan by scan, with at most as many slices at once as a training step was planned for.
 
         Args:
             source: of the slices; default the recipe's data.
             predictor: default ``self.predictor``.
+            sized: whether slices bring their probabilities at the network's size, too.
         """
         return predict_scans(
             predictor or self.predictor,
@@ -249,11 +235,26 @@ class Experiment(ExperimentData):
             workers=self.device.workers(self.recipe.train.workers),
             progress=progress,
             label=label,
+            sized=sized,
         )
 
-    def scans(self, rows: Rows, *, label: str, progress: Progress, source: Input | None = None) -> Generator[Scan]:
-        """The rows predicted and decided, whole scans."""
-        predicted = self.probabilities(rows, label=label, progress=progress, source=source)
+    def scans(
+        self,
+        rows: Rows,
+        *,
+        label: str,
+        progress: Progress,
+        source: Input | None = None,
+        keep: ProbabilityWriter | None = None,
+    ) -> Generator[Scan]:
+        """The rows predicted and decided, whole scans.
+
+        Args:
+            keep: also takes the probabilities at the network's size.
+        """
+        predicted = self.probabilities(rows, label=label, progress=progress, source=source, sized=keep is not None)
+        if keep is not None:
+            predicted = kept_scans(predicted, keep, self.dataset.table)
         return decide_scans(predicted, self.decision, threads=self.device.threads)
 
     def slices(

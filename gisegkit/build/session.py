@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gisegkit.build.console import Console
+from gisegkit.build.ensemble import Ensemble
 from gisegkit.build.experiment import Experiment
 from gisegkit.recipe.sections import Recipe
 from gisegkit.runs import outputs
 from gisegkit.runs.folder import RunDir
+from gisegkit.runs.members import members_of
 
 
 @dataclass(frozen=True)
@@ -28,4 +30,7 @@ class Session(Console):
         run, recipe = outputs.open_run(path, self.plugins.registries, root=root, overrides=overrides, command=command)
         for line in recipe.notes:
             self.say(line)
-        return run, self.experiment(recipe)
+        members = members_of(run)
+        if not members:
+            return run, self.experiment(recipe)
+        return run, Ensemble(recipe, self.plugins.registries, console=self, run=run, members=members)

@@ -161,7 +161,9 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
         else "one slice"
     )
     every = "epoch" if train.validate_every == 1 else f"{train.validate_every} epochs"
-    rest = f"{split.folds} folds by {split.group}, fold {split.fold} validates"
+    chosen = ", ".join(map(str, split.chosen))
+    validates = f"folds {chosen} validate, each in a run of its own" if split.several else f"fold {chosen} validates"
+    rest = f"{split.folds} folds by {split.group}, {validates}"
     lines = [
         f"{recipe.name}, seed {recipe.seed}{', DEMO: phantoms, not real data' if recipe.demo else ''}",
         *(line for spec in recipe.components() for line in _component(spec, plugins)),

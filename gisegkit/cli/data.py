@@ -40,7 +40,7 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     except DataError as error:
         warn(f"split: {error}")
     else:
-        say(f"split: {count(len(train), 'slice')} train, {len(validation)} validate (fold {parsed.split.fold})")
+        say(f"split: {count(len(train), 'slice')} train, {len(validation)} validate (fold {parsed.split.chosen[0]})")
         if experiment.resident is not None:
             say(str(experiment.resident))
     experiment.look_at_store()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gisegkit.cli.output import progress, say
+from gisegkit.errors import Mistake, RecipeError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import Recipe
@@ -34,12 +35,17 @@ demo_option = click.option(
 )
 out_option = click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/NAME]")
 resume_option = click.option("--resume", is_flag=True, help="Resume the run in the folder.")
+refit_option = click.option(
+    "--refit", is_flag=True, help="After several folds, train once more on all labelled slices, into RUN/refit."
+)
 root_option = click.option("--root", help="Folder of the data, instead of the recipe's dataset.root.")
 
 
 def training_options(function: F) -> F:
     """The arguments of ``run`` and ``train``."""
-    for option in reversed((recipe_argument, set_option, out_option, device_option, demo_option, resume_option)):
+    for option in reversed(
+        (recipe_argument, set_option, out_option, device_option, demo_option, resume_option, refit_option)
+    ):
         function = option(function)
     return function
 
@@ -58,6 +64,18 @@ def read_recipe(path: Path, plugins: Plugins, overrides: tuple[str, ...], *, dem
     for line in lines:
         say(line)
     return recipe
+
+
+def check_refit(recipe: Recipe, *, refit: bool) -> None:
+    """Check that there are folds before a refit.
+
+    Raises:
+        RecipeError: if not.
+    """
+    if refit and not recipe.split.several:
+        one = recipe.split.fold
+        found = f"--refit trains on everything for the epochs that several folds found, and split.fold = {one}"
+        raise RecipeError(recipe.source, [Mistake("--refit", found, 'set split.fold = "all"')])
 
 
 def session(plugins: Plugins, device: str) -> Session:

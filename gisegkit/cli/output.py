@@ -78,7 +78,9 @@ def _is_number(text: str) -> bool:
 def print_scores(scores: Mapping[str, Any]) -> None:
     """What ``evaluation/scores.json`` holds: a metric a line, what it counts in a numbered note below."""
     demo = "DEMO on phantoms, not real data: " if scores.get("demo") else ""
-    epoch = f", epoch {scores['epoch']}" if "epoch" in scores else ""
+    networks = len(scores.get("networks", []))
+    epoch = f", epoch {scores['epoch']}" if scores.get("epoch") is not None else ""
+    epoch = f", {count(networks, 'network')}" if networks else epoch
     what = f"{count(scores['slices'], 'slice')} in {count(scores['scans'], 'scan')}"
     say(f"{demo}scores of {what} ({scores['part']}{epoch})")
     values: Mapping[str, float] = scores["scores"]

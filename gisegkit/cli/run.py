@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gisegkit.cli.options import read_recipe, run_folder, session, training_options
+from gisegkit.cli.options import check_refit, read_recipe, run_folder, session, training_options
 from gisegkit.cli.output import print_scores, say
 from gisegkit.plugins import Plugins
 
@@ -22,13 +22,19 @@ def command(
     device: str,
     demo: bool,
     resume: bool,
+    refit: bool,
 ) -> None:
     """Train, evaluate and predict a recipe."""
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
+    check_refit(parsed, refit=refit)
+    from gisegkit.workflows.folds import run_folds
     from gisegkit.workflows.run import run_recipe
 
-    folder = run_folder(parsed, out, resume=resume)
-    run, evaluated, predicted = run_recipe(session(plugins, device).experiment(parsed), folder, resume=resume)
+    folder, experiment = run_folder(parsed, out, resume=resume), session(plugins, device).experiment(parsed)
+    if parsed.split.several:
+        run, evaluated, predicted = run_folds(experiment, folder, resume=resume, refit=refit)
+    else:
+        run, evaluated, predicted = run_recipe(experiment, folder, resume=resume)
     print_scores(evaluated.scores)
     if evaluated.test is not None:
         print_scores(evaluated.test)

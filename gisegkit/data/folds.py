@@ -27,6 +27,9 @@ ROLES = ("extra", "test")
 PARTS = ("train", "validation", BOTH, "unlabelled", "unused", *ROLES)
 """What ``split.csv`` may say of a slice; an unused one is labelled, but left out by ``split.subset``."""
 
+FOLD = "fold"
+"""What the parts of slices begin with in a run of several folds; then comes the fold in which they validate."""
+
 COLUMNS = {"case": "case", "scan": "scan", "slice": "id"}
 """The table's column for each value of ``[split] group``."""
 
@@ -117,6 +120,19 @@ def split_rows(
     if not 0 <= fold < folds:
         raise DataError(f"split.fold = {fold}: with split.folds = {folds}, folds are numbered 0 to {folds - 1}")
     assigned = assign_folds(table, folds=folds, group=group, stratify=stratify, seed=seed)
+    return rows_of_fold(table, assigned, folds=folds, fold=fold, subset=subset)
+
+
+def rows_of_fold(table: pd.DataFrame, assigned: Rows, *, folds: int, fold: int, subset: str) -> tuple[Rows, Rows]:
+    """The rows that train and the rows that validate where the folds are drawn already.
+
+    Args:
+        assigned: as ``assign_folds`` gives it.
+        folds, fold, subset: as of ``split_rows``.
+
+    Returns:
+        Row numbers in rising order, two int64 arrays.
+    """
     train = assigned >= 0 if folds == 1 else (assigned >= 0) & (assigned != fold)
     if subset == "annotated":
         train = train & ~table["empty"].to_numpy(dtype=bool)
@@ -141,6 +157,36 @@ def split_table(table: pd.DataFrame, train: Rows, validation: Rows, *, roles: An
     for role in () if roles is None else ROLES:
         part[(roles == role) & table["labelled"].to_numpy(dtype=bool)] = role
     return pd.DataFrame({"id": table["id"].to_numpy(), "part": part})
+
+
+def folds_table(table: pd.DataFrame, assigned: Rows, *, roles: AnyArray | None = None) -> pd.DataFrame:
+    """Which slice validates in which fold: columns id and part, which is ``fold0``, ``fold1`` ... for a labelled slice.
+
+    Args:
+        assigned: as ``assign_folds`` gives it.
+        roles: as of ``split_table``.
+    """
+    nothing = np.zeros(0, np.int64)
+    split = split_table(table, nothing, nothing, roles=roles)
+    names = np.array([f"{FOLD}{fold}" for fold in assigned], dtype=object)
+    return split.assign(part=np.where(assigned >= 0, names, split["part"].to_numpy(dtype=object)))
+
+
+def assigned_folds(table: pd.DataFrame, split: pd.DataFrame) -> Rows:
+    """The fold of every row as ``folds_table`` noted it, -1 where it has none.
+
+    Raises:
+        RunError: as of ``rows_of_split``.
+    """
+    rows_of_split(table, split)
+    parts = dict(zip(split["id"], split["part"], strict=True))
+    texts = [parts[name] for name in table["id"].astype(str)]
+    return np.array([int(text.removeprefix(FOLD)) if is_fold(text) else -1 for text in texts], dtype=np.int64)
+
+
+def is_fold(part: str) -> bool:
+    """Whether a part of ``split.csv`` is a fold: it is that of a run of several folds."""
+    return part.startswith(FOLD) and part.removeprefix(FOLD).isdecimal()
 
 
 def split_digest(split: pd.DataFrame) -> str:

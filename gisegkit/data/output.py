@@ -240,6 +240,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def changed_since(folder: Path, name: str) -> bool:
+    """Whether a file is missing, or not what ``files.json`` says of it: another size or digest, or no line at all."""
+    noted = next((entry for entry in read_manifest(folder).get("files", []) if entry.get("name") == name), None)
+    path = folder / name
+    if noted is None or not path.is_file() or path.stat().st_size != noted.get("size"):
+        return True
+    return _digest(path) != str(noted.get("digest"))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+
+
 def _is_inside(name: str) -> bool:
     """Whether a name that a file tells leads nowhere else; it may have been edited."""
     path = PurePosixPath(name)

@@ -130,11 +130,13 @@ class SliceProbabilities(NamedTuple):
         row: of the dataset's table.
         values: probabilities ``[H, W, K]``, float32 in [0, 1].
         truth: ``[H, W, K]`` uint8 with IGNORE, None if a slice of the scan is not labelled.
+        sized: the probabilities at the network's size ``[h, w, K]``, None unless they were asked for.
     """
 
     row: int
     values: FloatArray
     truth: MaskArray | None
+    sized: FloatArray | None = None
 
 
 class ScanProbabilities:
@@ -215,6 +217,7 @@ def predict_scans(
     workers: int = 0,
     progress: Progress = silent,
     label: str = "predict",
+    sized: bool = False,
 ) -> Generator[ScanProbabilities]:
     """Yield the scans of ``rows``, each before its slices are computed: going through it drives the device.
 
@@ -224,6 +227,7 @@ def predict_scans(
         rows: rows of the table, in any order.
         batch_size: slices on the device at once; a batch may hold slices of two scans.
         progress: shown per batch under ``label``.
+        sized: whether slices bring their probabilities at the network's size, too.
     """
     device, names = predictor.device, source.dataset.table["scan"].to_numpy()
     ordered_rows = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by scan and position
@@ -235,7 +239,9 @@ def predict_scans(
 
     def invert(slice_: _Waiting) -> SliceProbabilities:
         truth = None if names[slice_.row] in incomplete else slice_.mask
-        return SliceProbabilities(slice_.row, source.geometry(slice_.row).invert(slice_.values()), truth)
+        values = slice_.values()
+        native = source.geometry(slice_.row).invert(values)
+        return SliceProbabilities(slice_.row, native, truth, values if sized else None)
 
     natives = threaded_map(invert, waiting, threads=device.threads, ahead=2 * device.threads)
     with predictor.evaluating(), closing(natives):

@@ -12,7 +12,7 @@ from typing import Any
 from gisegkit.errors import ComponentError, Mistake, did_you_mean
 from gisegkit.machine import parse_size
 from gisegkit.recipe.epochs import uncovered
-from gisegkit.recipe.own_keys import labels, roles
+from gisegkit.recipe.own_keys import fold_remedy, labels, roles
 from gisegkit.recipe.renamed import former_key, new_key, new_value
 from gisegkit.recipe.requirements import unmet
 from gisegkit.recipe.sections import SECTIONS, ComponentSpec, Recipe
@@ -240,9 +240,8 @@ class _Checker:
     def across(self, sections: Mapping[str, Any], components: Mapping[str, list[ComponentSpec]]) -> None:
         """What holds between keys."""
         split, train, input_ = sections["split"], sections["train"], sections["input"]
-        if split.fold >= split.folds and self.right("split.folds", "split.fold"):
-            valid = f"Valid: 0 to {split.folds - 1}, because split.folds = {split.folds}."
-            self.note(("split", "fold"), f"split.fold = {split.fold}", valid)
+        if self.right("split.folds", "split.fold") and (remedy := fold_remedy(split)):
+            self.note(("split", "fold"), f"split.fold = {show(split.fold)}", remedy)
         if input_.slices % 2 == 0:
             valid = "Valid: an odd number, so that one is central."
             self.note(("input", "slices"), f"input.slices = {input_.slices}", valid)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from gisegkit.recipe.sections import ComponentSpec
+from gisegkit.recipe.split import Split
 from gisegkit.recipe.text import Path
 from gisegkit.registry.annotations import show
 
@@ -34,3 +35,15 @@ def labels(metrics: Sequence[ComponentSpec]) -> Iterator[Found]:
         elif "as" in spec.common and (not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in COLUMNS):
             remedy = f"Valid: a letter, then letters, digits and underscores; not {', '.join(COLUMNS)}."
             yield ("metric", index, "as"), f"as = {show(name)} cannot name scores", remedy
+
+
+def fold_remedy(split: Split) -> str:
+    """What is valid in place of ``split.fold``; empty if that is."""
+    folds = split.chosen
+    if split.several and split.folds == 1:
+        return "Valid: 0, because with split.folds = 1 the only fold trains on what it validates on."
+    if not folds or len(set(folds)) < len(folds):
+        return f'Valid: "all", or each of some folds once, such as [0, {split.folds - 1}].'
+    if max(folds) >= split.folds:
+        return f"Valid: 0 to {split.folds - 1}, because split.folds = {split.folds}."
+    return ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 from gisegkit.recipe.prediction import Evaluate, Predict
+from gisegkit.recipe.split import Split
 from gisegkit.recipe.text import dump
 from gisegkit.registry.kinds import KINDS
 from gisegkit.types import AtLeast, Between
@@ -51,27 +52,6 @@ class Input:
     overlap: Annotated[float, Between(0, 0.9)] = 0.5
     store: Literal["resized", "native", "device", "off"] = "resized"
     store_limit: str = "auto"
-
-
-@dataclass(frozen=True)
-class Split:
-    """``[split]``: which slices train and which validate.
-
-    Args:
-        folds: number of parts; 1 trains and validates on everything (to see whether a model can learn at all).
-        fold: the part that validates, counted from 0.
-        group: what is never torn apart: all scans of a case, one scan, or single slices.
-        stratify: keep the share of empty slices alike in all folds, or do not.
-        subset: slices that train: all, or only annotated ones. Validation always uses all.
-        seed: another one gives other folds; the recipe's own seed leaves them, so that runs stay comparable.
-    """
-
-    folds: Annotated[int, AtLeast(1)] = 5
-    fold: Annotated[int, AtLeast(0)] = 0
-    group: Literal["case", "scan", "slice"] = "case"
-    stratify: Literal["empty", "none"] = "empty"
-    subset: Literal["all", "annotated"] = "all"
-    seed: int = 0
 
 
 @dataclass(frozen=True)

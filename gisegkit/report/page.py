@@ -77,9 +77,10 @@ def render_page(
 def _about(scores: Mapping[str, Any], submission: str, test: Mapping[str, Any] | None) -> list[str]:
     slices, expected = scores.get("slices"), scores.get("expected", scores.get("slices"))
     count = text(slices) if slices == expected else f"only {text(slices)} of {text(expected)}"
+    networks = scores.get("networks", [])
     facts = [
         f"{text(scores.get('part'))}: {count} slices of {text(scores.get('scans'))} scans",
-        f"weights of epoch {text(scores.get('epoch'))}",
+        f"{len(networks)} networks" if networks else f"weights of epoch {text(scores.get('epoch'))}",
     ]
     if test is not None:
         values = ", ".join(f"{name} {text(test['scores'].get(name))}" for name in test["conventions"])

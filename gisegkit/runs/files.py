@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gisegkit.data.atomic_files import first_line
-from gisegkit.data.folds import PARTS
+from gisegkit.data.folds import PARTS, is_fold
 from gisegkit.errors import RunError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def read_split(file: Path) -> pd.DataFrame:
     if list(table.columns) != ["id", "part"] or not table.index.equals(pd.RangeIndex(len(table))):
         found = ", ".join(map(str, table.columns))[:80]
         raise RunError(f"{file} has the columns {found!r}, not id, part; it is damaged")
-    unknown = table[~table["part"].isin(PARTS)]
+    unknown = table[~table["part"].isin(PARTS) & ~table["part"].map(is_fold).astype(bool)]
     if len(unknown):
         row = unknown.iloc[0]
         raise RunError(f"{file}: slice {row['id']!r} has the part {row['part']!r}; there are: {', '.join(PARTS)}")

@@ -1,5 +1,7 @@
 """The run folder and its only writer. Every write is atomic: a file is whole, or as it was before.
 
+fold0/ ...        of a run of several folds: their run folders; it has no checkpoints of its own
+ensemble.json     of an ensemble: the runs that predict together, and their weights in the mean
 recipe.toml       the filled recipe; runs again with the same result. Written last: a folder without it is no run
 environment.json  versions, device, git revision, command line, plugins; of each resume under "resumed"
 split.csv         which slice trained, validated, or was not labelled
@@ -8,6 +10,7 @@ last.pt           everything needed to go on after the last epoch
 best.pt           the weights of the best epoch, with classes and channels
 decision.json     how probabilities become masks: thresholds, presence and post-processing
 evaluation/       scores.json and the tables by class, scan and slice
+oof/              probabilities of the validation slices, where the run is one of several folds
 predictions/      submission.csv, or what other writers make; files.json lists it
 preview.png       slices with truth and prediction outlined
 report.html       the run on one page
@@ -32,11 +35,15 @@ from gisegkit.types import EpochReport
 if TYPE_CHECKING:
     import pandas as pd
 
+ENSEMBLE = "ensemble.json"
+"""Names the members of an ensemble; a folder that has it has no weights of its own."""
+
 START = ("environment.json", "split.csv", "DEMO.txt")
 """What is written before recipe.toml when a run is made."""
 FILES = (
     *(*START, "recipe.toml", "metrics.jsonl", "last.pt", "best.pt", "decision.json"),
     *("preview.png", "report.html", "scores.json", "by_class.csv", "by_scan.csv", "by_slice.csv", "submission.csv"),
+    ENSEMBLE,
 )
 """The names that gisegkit gives to files in a run folder and the folders in it."""
 
@@ -59,6 +66,7 @@ class RunDir:
         self.preview = path / "preview.png"
         self.report = path / "report.html"
         self.trackers = path / "trackers"
+        self.oof = path / "oof"
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -119,7 +127,8 @@ class RunDir:
         Raises:
             RunError: if there is none, or another version of gisegkit made it, in a format that this one does not read.
         """
-        run = cls(path)
+        run = cls(path.parent if path.name == ENSEMBLE else path)
+        path = run.path
         if not run.recipe.is_file():
             near = (
                 sorted(str(file.parent) for file in path.parent.glob("*/recipe.toml")) if path.parent.is_dir() else []
@@ -140,7 +149,7 @@ class RunDir:
             RunError: if another process writes into the folder, or it cannot be written.
         """
         with locked(self.path, say):
-            for folder in (self.path, self.evaluation, self.predictions):
+            for folder in (self.path, self.evaluation, self.predictions, self.oof):
                 for file in remove_leftovers(folder, FILES):
                     say(f"removed {file}, which a killed process left")
             yield
@@ -212,6 +221,10 @@ class RunDir:
         file = self.path / "best.pt"
         if file.is_file():
             return unpack(file, WEIGHTS)
+        inside = sorted(str(found.parent) for found in self.path.glob("fold*/best.pt"))
+        if inside or (self.path / ENSEMBLE).is_file():
+            one = ", ".join(inside) or f"those that {self.path / ENSEMBLE} names"
+            raise RunError(f"{self.path} has several networks, and one is needed here; name one of them: {one}")
         state = self.state()
         if state is None or not state["validations"]:
             ended = "finished" if state is None else "validated"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FORMAT = 3
 """The version of ``scores.json`` and its tables; 2 called the column ``scan`` ``volume``."""
 
-NEEDED = {"part": str, "slices": int, "expected": int, "scans": int, "epoch": int, "scores": dict, "conventions": dict,
+NEEDED = {"part": str, "slices": int, "expected": int, "scans": int, "scores": dict, "conventions": dict,
           "parts": dict, "demo": bool, "name": str, "training": dict}  # fmt: skip
 """What ``scores.json`` must hold to be read again."""
 

@@ -5,13 +5,13 @@ The parts are those of the run's ``split.csv``; today's data may hold fewer slic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.errors import DataError, count, listed
+from gisegkit.errors import DataError, RunError, count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 VALIDATION = ("validation", "train+validation")
 """Parts of ``split.csv`` whose slices choose the best epoch."""
+
+OUT_OF_FOLD = "out-of-fold"
+"""What slices are called that are scored by networks that have not seen them, though others of the run have."""
 
 TRAINED = ("train", "train+validation", "extra")
 """Parts whose slices the weights were trained on."""
@@ -39,6 +42,7 @@ class Part:
         unknown: labelled slices of the data that the split does not know, and that are left out.
         validation: slices that the run validates on, wherever they are.
         instead: whether these are taken because none of the validation slices is here.
+        left_out: labelled slices of the data that all networks of a member have trained on.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Part:
     unknown: tuple[str, ...] = ()
     validation: int = 0
     instead: bool = False
+    left_out: int = 0
 
     @property
     def whole(self) -> bool:
@@ -72,6 +77,11 @@ class Part:
             yield (
                 f"{count(len(self.unknown), 'labelled slice')} of these data are not in the run's split.csv and are "
                 f"left out: {listed(self.unknown)}"
+            )
+        if self.left_out:
+            yield (
+                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because every network of a "
+                "member has trained on them"
             )
         if self.trained:
             yield f"{self.trained} of these {count(taken, 'slice')} were trained on, so scores of them are too good"
@@ -139,3 +149,68 @@ def named_part(split: pd.DataFrame, table: pd.DataFrame, name: str, rows: NDArra
     trained = set(split["id"][split["part"].isin(TRAINED)])
     ids = table["id"].astype(str).iloc[rows]
     return Part(name, rows, len(rows), trained=int(ids.isin(trained).sum()))
+
+
+# --- several networks -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the networks of a member of an ensemble know of slices, by id.
+
+    Attributes:
+        validated: slices that one network has not trained on, though their labels were known to its run.
+        trained: slices that some network trained on.
+        others: the part of every other slice.
+    """
+
+    validated: frozenset[str]
+    trained: frozenset[str]
+    others: dict[str, str]
+
+    @classmethod
+    def of(cls, splits: Sequence[pd.DataFrame]) -> Seen:
+        """Of the ``split.csv`` of each network."""
+        pairs = [(str(name), part) for split in splits for name, part in zip(split["id"], split["part"], strict=True)]
+        validated = frozenset(name for name, part in pairs if part == "validation")
+        trained = frozenset(name for name, part in pairs if part in TRAINED)
+        return cls(validated, trained, {name: part for name, part in pairs if name not in validated | trained})
+
+
+def joint_parts(members: Sequence[Seen]) -> pd.DataFrame:
+    """The part of every slice for an ensemble, columns id and part: ``validation`` where every member holds it out."""
+    import pandas as pd
+
+    parts: dict[str, str] = {}
+    held = frozenset.intersection(*(member.validated for member in members))
+    trained = frozenset().union(*(member.trained for member in members)) - held
+    for member in members:
+        for name in (*sorted(member.validated), *sorted(member.trained), *member.others):
+            part = "validation" if name in held else "train" if name in trained else member.others.get(name, "unused")
+            parts.setdefault(name, part)
+    return pd.DataFrame({"id": list(parts), "part": list(parts.values())})
+
+
+def held_out_part(part: Part, split: pd.DataFrame, table: pd.DataFrame, run: str) -> Part:
+    """A part as several networks score it: only slices that one of each member's networks has not seen.
+
+    Args:
+        part: as ``scored_part`` gives it.
+        split, table: as of ``scored_part``.
+        run: the ensemble, for messages.
+
+    Raises:
+        RunError: if the networks trained on slices of these data, and on each that is labelled.
+    """
+    if part.trained:
+        raise RunError(
+            f"{run}: {part.trained} of the {count(len(part.rows), 'labelled slice')} of these data trained every "
+            "network of a member, and none is left that each member has a network for which has not seen it; such "
+            "scores would mean nothing. Members that validate on the same fold, and runs of all folds, can be scored"
+        )
+    if part.instead:
+        return part
+    trained = set(split["id"][split["part"] == "train"])
+    labelled = table["labelled"].to_numpy(dtype=bool)
+    left = int(table["id"].astype(str)[labelled].isin(trained).sum())
+    return replace(part, name=OUT_OF_FOLD, left_out=left)

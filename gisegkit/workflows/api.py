@@ -23,6 +23,7 @@ from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import open_run
 from gisegkit.types import AnyArray, BoolArray, EpochReport, silent
 from gisegkit.workflows.evaluate import evaluate as evaluate_run
+from gisegkit.workflows.folds import train_folds
 from gisegkit.workflows.predict import PartName
 from gisegkit.workflows.predict import predict as predict_run
 from gisegkit.workflows.train import epochs as train_by_epochs
@@ -80,6 +81,8 @@ def train(
         GisegError: as ``giseg train`` reports it.
     """
     session = _session(device, say)
+    if recipe.split.several:
+        return Run(train_folds(session.experiment(recipe), Path(out), resume=resume).path, session=session)
     return Run(train_run(session.experiment(recipe), Path(out), resume=resume).path, session=session)
 
 

@@ -24,7 +24,7 @@ from gisegkit.errors import count
 from gisegkit.recipe.differences import Difference, differences
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.outputs import NEUTRAL
-from gisegkit.runs.parts import VALIDATION
+from gisegkit.runs.parts import OUT_OF_FOLD, VALIDATION
 from gisegkit.runs.scored import (
     Evaluated,
     case_sums,
@@ -198,7 +198,7 @@ def _about(run: Evaluated) -> list[str]:
     if run.seen:
         notes.append(f"{run.label} was scored on {run.seen} slices that it also trained on, so its score is too good.")
     part, slices, expected = (run.content[key] for key in ("part", "slices", "expected"))
-    if part not in VALIDATION:
+    if part not in (*VALIDATION, OUT_OF_FOLD):
         notes.append(f"{run.label} was scored on {part} slices, not on its validation slices.")
     elif slices < expected:
         notes.append(f"{run.label} was scored on only {slices} of its {expected} {part} slices.")

@@ -12,14 +12,17 @@ import pandas as pd
 
 from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
+from gisegkit.data.probability_file import ProbabilityWriter
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.errors import RunError, count, listed
 from gisegkit.recipe.differences import Difference, fingerprint
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.runs.folder import RunDir
+from gisegkit.runs.kept import keeping
+from gisegkit.runs.members import is_ensemble, members_of
 from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
-from gisegkit.runs.parts import Part, part_for_tests, scored_part
+from gisegkit.runs.parts import Part, part_for_tests
 from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.pages import panels_of, write_preview, write_report
 
@@ -50,6 +53,7 @@ def evaluate(
     out: Path | None = None,
     own: bool = False,
     weights: Mapping[str, Any] | None = None,
+    keep: bool = False,
 ) -> Evaluated:
     """Score a run's best weights on its validation slices; write scores, tables, the recipe used, preview and report.
 
@@ -60,6 +64,7 @@ def evaluate(
         out: a new folder for it; default ``evaluation`` in the run folder, or ``evaluation-...`` beside that.
         own: whether the recipe is the run's own, though its data may have moved (``giseg run``).
         weights: of ``best.pt``, if it is loaded already.
+        keep: whether the probabilities of the validation slices are kept in the run folder.
 
     Raises:
         RunError: if ``out`` exists, the checkpoint or the split is damaged, or the data do not fit the weights.
@@ -68,20 +73,23 @@ def evaluate(
     changed = () if own else changes(run, recipe, experiment.registries)
     if out is not None:
         check_new_folder(out, run)
-    weights = run.weights() if weights is None else weights
-    experiment.load(weights, run.decision)
+    weights = experiment.take_over(run, weights)
     experiment.check_data(training=False)
     experiment.look_at_store()
-    split, rows = run.verified_split(weights["facts"]), experiment.rows_of_role("test")
-    part = scored_part(split, experiment.trained_table)
+    split, rows = experiment.parts_of(run, weights), experiment.rows_of_role("test")
+    part = experiment.part_of(split)
     tested = part_for_tests(split, experiment.dataset.table, rows) if len(rows) else None
     for line in (*part.lines(), *(tested.lines() if tested else ())):
         console.say(line)
     about = _network_and_training(run, experiment)
-    if about["training"]["epochs"] < recipe.train.epochs:
+    if 0 < about["training"]["epochs"] < recipe.train.epochs:
         done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
-        console.say(f"the run has trained {done} so far; its best weights are of epoch {weights['epoch']}")
-    scored = _score(experiment, part.rows)
+        console.say(f"the run has trained {done} so far; its best weights are of {epoch_of(weights)}")
+    if keep:
+        with keeping(run.oof, experiment, weights=weights["digest"]) as writer:
+            scored = _score(experiment, part.rows, writer)
+    else:
+        scored = _score(experiment, part.rows)
     by_slice = scored[0].tables()["by_slice"]
     home = _home(run, changed, part, tested, by_slice, console.say) if out is None else Evaluation.at(out)
     write = partial(_write, run, experiment, weights, about, changed)
@@ -108,7 +116,7 @@ def _write(
     recipe = experiment.recipe
     scores = _content(run, experiment, board, part, weights, about, changed)
     home.write(scores, board.tables(), recipe.text())
-    heading = f"{run.path.resolve().name}: {recipe.name}, {part.name}, epoch {weights['epoch']}"
+    heading = f"{run.path.resolve().name}: {recipe.name}, {part.name}, {epoch_of(weights)}"
     write_preview(home.preview, panels, experiment.classes, recipe, heading=heading)
     return scores
 
@@ -135,6 +143,7 @@ def _content(
         "scans": int(experiment.dataset.table["scan"].iloc[part.rows].nunique()),
         "epoch": weights["epoch"],
         "weights": weights.get("digest", ""),
+        "networks": weights.get("networks", []),
         "changes": [str(item) for item in changed],
         "threshold": recipe.evaluate.threshold,
         "presence": recipe.evaluate.presence,
@@ -148,12 +157,18 @@ def _content(
     }
 
 
-def _score(experiment: Experiment, rows: Rows) -> tuple[Scoreboard, list[Panel]]:
+def epoch_of(weights: Mapping[str, Any]) -> str:
+    """Which epoch the weights are of; of several networks, how many there are."""
+    networks = weights.get("networks", [])
+    return count(len(networks), "network") if networks else f"epoch {weights['epoch']}"
+
+
+def _score(experiment: Experiment, rows: Rows, keep: ProbabilityWriter | None = None) -> tuple[Scoreboard, list[Panel]]:
     """The scores of the rows, and some slices of them to draw."""
     board = Scoreboard(experiment.metrics, experiment.classes)
     panels: list[Panel] = []
     chosen = set(pick_rows(experiment.dataset.table, rows))
-    scans = experiment.scans(rows, label="evaluate", progress=experiment.console.progress)
+    scans = experiment.scans(rows, label="evaluate", progress=experiment.console.progress, keep=keep)
     for scan in score_scans(scans, board, experiment.dataset, threads=experiment.device.threads):
         panels += panels_of(scan, experiment.dataset, chosen)
         del scan  # else it would live until the next one is predicted
@@ -162,17 +177,18 @@ def _score(experiment: Experiment, rows: Rows) -> tuple[Scoreboard, list[Panel]]
 
 def _network_and_training(run: RunDir, experiment: Experiment) -> dict[str, Any]:
     """What a comparison wants to know of network and training, so that it need not look into other files."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in experiment.model.parameters()]
-    epochs = run.metrics()
+    parameters, trainable = experiment.size
+    runs = [network for member in members_of(run) for network in member.networks] or [run]
+    epochs = [entry for one in runs for entry in one.metrics()]
     return {
         "device": str(experiment.device),
-        "parameters": sum(size for size, _ in sizes),
-        "trainable_parameters": sum(size for size, trainable in sizes if trainable),
+        "parameters": parameters,
+        "trainable_parameters": trainable,
         "training": {
-            "epochs": len(epochs),
+            "epochs": 0 if is_ensemble(run) else min(len(one.metrics()) for one in runs),
             "seconds": sum(entry["seconds"] for entry in epochs) if epochs else None,
             "peak_memory": max((entry["peak_memory"] for entry in epochs), default=0) or None,
-            "device": str(run.environment().get("device", "")),
+            "device": str(runs[0].environment().get("device", "")),
         },
     }
 

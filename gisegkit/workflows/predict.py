@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gisegkit.build.console import Console
-from gisegkit.build.data import ExperimentData
 from gisegkit.build.experiment import Experiment
+from gisegkit.build.run_data import RunData
 from gisegkit.components.writers.submission import NAME as SUBMISSION
 from gisegkit.data.atomic_files import write_text
 from gisegkit.data.output import Output, read_manifest
@@ -21,10 +21,14 @@ from gisegkit.registry.culprit import names_culprits
 from gisegkit.report.preview import pick_rows
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_submission_file, noted, say_own_folder
-from gisegkit.runs.parts import Part, named_part, scored_part
+from gisegkit.runs.parts import Part
+from gisegkit.workflows.evaluate import epoch_of
 from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.pages import write_preview, write_report
 from gisegkit.workflows.writing import Written, write_predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PartName = Literal["auto", "unlabelled", "validation", "all"]
 
@@ -80,11 +84,10 @@ def predict(
         recipe = replace(recipe, predict=replace(recipe.predict, part=part))
     changed = () if own else changes(run, recipe, experiment.registries)
     _check_out(out, run, recipe)
-    weights = run.weights() if weights is None else weights
-    experiment.load(weights, run.decision)
+    weights = experiment.take_over(run, weights)
     experiment.check_data(training=False)
     experiment.look_at_store()
-    found = predicted_part(run, weights["facts"], experiment, recipe.predict.part)
+    found = predicted_part(experiment.parts_of(run, weights), experiment, recipe.predict.part)
     for line in found.lines():
         console.say(line)
     folder = _target(run, changed, found, experiment) if out is None else files_beside(out)
@@ -94,10 +97,10 @@ def predict(
         written, panels = write_predictions(experiment, found.rows, files, run=run.path.resolve().name, chosen=chosen)
         _list_files(files, run, experiment, found, epoch=weights["epoch"])
     made = Predicted(folder, files.files.get(SUBMISSION, folder), written, found.name, len(found.rows), is_own)
-    about = _about(made, run, found, changed, epoch=weights["epoch"])
+    about = _about(made, run, found, changed, epoch=epoch_of(weights))
     write_text(folder / "recipe.toml" if out is None else out.with_suffix(".recipe.toml"), noted(recipe, about))
     if panels:
-        heading = f"{run.path.resolve().name}: {recipe.name}, {found.name}, epoch {weights['epoch']}"
+        heading = f"{run.path.resolve().name}: {recipe.name}, {found.name}, {epoch_of(weights)}"
         write_preview(run.preview, panels, experiment.classes, recipe, heading=heading)
     if is_own:
         _renew_report(run, console)
@@ -131,7 +134,7 @@ def _check_out(out: Path | None, run: RunDir, recipe: Recipe) -> None:
         )
 
 
-def _list_files(files: Output, run: RunDir, experiment: Experiment, part: Part, *, epoch: int) -> None:
+def _list_files(files: Output, run: RunDir, experiment: Experiment, part: Part, *, epoch: int | None) -> None:
     """Write ``files.json``; says which files of earlier predictions are gone."""
     ids = experiment.dataset.table["id"].astype(str).iloc[part.rows].tolist()
     stale = files.finish(run=run.path.resolve().name, part=part.name, epoch=epoch, ids=ids)
@@ -148,26 +151,25 @@ def _renew_report(run: RunDir, console: Console) -> None:
         console.say(f"warning: the submission is written, but the report could not be made again: {error}")
 
 
-def _about(made: Predicted, run: RunDir, part: Part, changed: Sequence[Difference], *, epoch: int) -> list[str]:
+def _about(made: Predicted, run: RunDir, part: Part, changed: Sequence[Difference], *, epoch: str) -> list[str]:
     """What was predicted; comments above the recipe that was used."""
     return [
         f"{made.file.name}: {count(len(part.rows), 'slice')}, {part.name}",
-        f"predicted by the run {run.path.resolve().name}, weights of epoch {epoch}",
+        f"predicted by the run {run.path.resolve().name}, weights of {epoch}",
         *(f"  {name}: {said}" for name, said in made.written if name != "submission"),
         *(f"  {line}" for line in part.lines()),
         *(f"  differs from the run: {item}" for item in changed),
     ]
 
 
-def predicted_part(run: RunDir, facts: Mapping[str, Any], data: ExperimentData, part: str) -> Part:
+def predicted_part(split: pd.DataFrame, data: RunData, part: str) -> Part:
     """The slices of ``[predict] part``; the validation slices are those of the run's ``split.csv``.
 
     Raises:
         DataError: if the data have no such slices.
     """
-    split, table = run.verified_split(facts), data.trained_table
     name, rows = data.rows_to_predict(part)
-    return scored_part(split, table) if name == "validation" else named_part(split, table, name, rows)
+    return data.part_of(split) if name == "validation" else data.named_part(split, name, rows)
 
 
 def _lost(run: RunDir, ids: list[str], console: Console) -> tuple[str, ...]:

@@ -211,6 +211,8 @@ def _notes(experiment: Experiment, said: Sequence[str]) -> list[str]:
         each = f"channel {middle.start + 1}" if middle.stop - middle.start == 1 else "the middle image"
         size += f", of which {each}, the slice itself, is shown; the others are its neighbors"
     lines = [size, f"augmentation: {_named(recipe.augmentation)}"]
+    if recipe.split.several:
+        lines.append(f"the run of fold {recipe.split.chosen[0]}; those of the other folds train on other slices")
     if not recipe.batch_transform:
         return [*lines, "batch transforms: none"]
     return lines + [

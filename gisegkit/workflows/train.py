@@ -14,7 +14,8 @@ from gisegkit.data.folds import split_digest, split_table
 from gisegkit.engine.fit import fit
 from gisegkit.engine.training import Training
 from gisegkit.engine.tta import views_of
-from gisegkit.errors import ComponentError, Interrupted, parameters
+from gisegkit.errors import ComponentError, Interrupted, TrainingError, parameters
+from gisegkit.registry.annotations import show
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.checkpoints import loads_again
 from gisegkit.runs.decision_file import StoredDecision
@@ -55,6 +56,7 @@ def train(
     Raises:
         DataError: if the caller predicts next and the data have no slices of ``[predict] part``.
         RunError: if the folder is in the way, in use, or holds a run of another recipe or of other data.
+        TrainingError: if the recipe asks for several folds.
         Interrupted: if the user stops it; says what is kept.
     """
     for _ in epochs(experiment, out, resume=resume, alone=alone, trackers=trackers):
@@ -74,8 +76,13 @@ def epochs(
         The report of an epoch that is recorded in the run folder.
 
     Raises:
-        RunError, Interrupted: as of ``train``.
+        RunError, TrainingError, Interrupted: as of ``train``.
     """
+    if experiment.recipe.split.several:
+        raise TrainingError(
+            f"split.fold = {show(experiment.recipe.split.fold)} trains a run for each fold, and here one is trained: "
+            "use gisegkit.train or giseg train, or set split.fold to a number"
+        )
     if not (resume and (out / "recipe.toml").is_file()):
         RunDir.check_free(out)
     with RunDir(out).locked(experiment.console.say):

@@ -1,0 +1,309 @@
+"""Several networks as one experiment: the folds of a run, or the members of an ensemble.
+
+Slices that no network has trained on are predicted by all of them. A slice that validated is predicted, for each
+member, by the network that has not seen it: out of fold. Those probabilities are kept as bytes, so that scores of them
+can be made again without a network, and are the same.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gisegkit.build.console import Console
+from gisegkit.build.data import Rows
+from gisegkit.build.experiment import Experiment
+from gisegkit.build.folds import SHARED
+from gisegkit.build.reordered import Reordered
+from gisegkit.data.inputs import Input
+from gisegkit.data.probability_file import ProbabilityReader
+from gisegkit.engine.mixed import MeanOfNetworks, Voice, mixed_scans
+from gisegkit.engine.predictor import Predictor, ScanProbabilities
+from gisegkit.engine.stored import Stored, kept_scans, stored_scans
+from gisegkit.errors import RunError
+from gisegkit.recipe.differences import fingerprint
+from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.sections import Recipe
+from gisegkit.registry.kinds import Registries
+from gisegkit.runs.decision_file import StoredDecision
+from gisegkit.runs.folder import RunDir
+from gisegkit.runs.kept import NAME, keeping, kept
+from gisegkit.runs.members import Member, is_ensemble
+from gisegkit.runs.outputs import changes
+from gisegkit.runs.parts import Part, Seen, held_out_part, joint_parts, scored_part
+from gisegkit.types import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DECIDES = ("evaluate.threshold", "evaluate.presence", "postprocess", "metric", "writer", "predict.part")
+"""Keys that change no probability."""
+
+
+@dataclass
+class Network:
+    """One network of an ensemble.
+
+    Attributes:
+        run: its run folder.
+        experiment: its recipe's; builds the network when it is needed.
+        facts: of its weights; epoch, digest: of them.
+        order: for each class of the ensemble, its place among the network's; empty if it is the same.
+        validated: ids of the slices that it has not seen, though its run knew their labels.
+    """
+
+    run: RunDir
+    experiment: Experiment
+    facts: Mapping[str, Any]
+    epoch: int
+    digest: str
+    order: tuple[int, ...]
+    validated: frozenset[str]
+
+    def load(self) -> None:
+        """Build the network with its weights, unless it is there."""
+        if "model" not in self.experiment.__dict__:
+            self.experiment.load(self.run.weights())
+
+    def release(self) -> None:
+        """Free the network's memory."""
+        for name in ("model", "network_predictor", "views"):
+            self.experiment.__dict__.pop(name, None)
+        self.experiment.forget()
+        self.experiment.device.release()
+
+
+class Ensemble(Experiment):
+    """Several networks that predict the same data together.
+
+    Args:
+        recipe: the data, the decision, the metrics and the writers; of a run of several folds also its networks.
+        registries, console: as of Experiment.
+        run: the folder of the ensemble, or of the run of several folds.
+        members: whose weighted mean is taken.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        registries: Registries,
+        *,
+        console: Console | None,
+        run: RunDir,
+        members: tuple[Member, ...],
+    ) -> None:
+        super().__init__(recipe, registries, console=console)
+        self.run = run
+        self.members = members
+        self.own: bool | None = None
+        """Whether the data and settings are those of the networks' runs; None looks at the recipes."""
+
+    @cached_property
+    def networks(self) -> list[list[Network]]:
+        """The networks of each member.
+
+        Raises:
+            RunError: if weights are missing, damaged, or not those that the ensemble was made of; or if a network has
+                other classes than the data.
+        """
+        return [[self._network(member, at, run) for at, run in enumerate(member.networks)] for member in self.members]
+
+    def _network(self, member: Member, at: int, run: RunDir) -> Network:
+        weights = run.weights()
+        digest, facts = str(weights.get("digest", "")), weights["facts"]
+        if member.digests and member.digests[at] != digest:
+            raise RunError(
+                f"{run.path / 'best.pt'} is not what the ensemble {self.run.path} was made of: its digest is "
+                f"{digest[:12]}, the ensemble has {member.digests[at][:12]}; it was trained on or exchanged. Restore "
+                "it, or make the ensemble again with giseg ensemble"
+            )
+        classes = tuple(facts["classes"])
+        if set(classes) != set(self.classes):
+            raise RunError(
+                f"{member.label} predicts the classes {', '.join(classes)}, the data of the ensemble have "
+                f"{', '.join(self.classes)}; all members need the same ones, in any order"
+            )
+        order = () if classes == self.classes else tuple(classes.index(name) for name in self.classes)
+        split = run.verified_split(facts)
+        held = frozenset(split["id"][split["part"] == "validation"].astype(str))
+        return Network(run, self._member_experiment(run, order), facts, int(weights["epoch"]), digest, order, held)
+
+    def _member_experiment(self, run: RunDir, order: tuple[int, ...]) -> Experiment:
+        if not is_ensemble(self.run):  # of a run of several folds, whose recipe may have other settings now
+            one = Experiment(self.recipe, self.registries, console=self.console)
+            one.__dict__.update({name: getattr(self, name) for name in SHARED})
+            return one
+        recipe = load_recipe(run.recipe, registries=self.registries)
+        recipe = recipe if not order else replace(recipe, input=replace(recipe.input, store="off"))
+        one = Experiment(recipe, self.registries, console=self.console)
+        one.__dict__["dataset"] = self.dataset if not order else Reordered(self.dataset, np.argsort(order).tolist())
+        return one
+
+    def take_over(self, run: RunDir, weights: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """Look at the weights of all networks; returns what of them a score must say.
+
+        Raises:
+            RunError: as of ``networks``, or if ``decision.json`` is of other classes.
+        """
+        if run.decision.is_file():
+            StoredDecision.read(run.decision).verify(run.decision, self.classes, exclusive=self.exclusive)
+        found = [network for networks in self.networks for network in networks]
+        if self.own is None:
+            changed = changes(run, self.recipe, self.registries)
+            self.own = all(any(f"{item.key}.".startswith(f"{key}.") for key in DECIDES) for item in changed)
+        said = [{"run": str(one.run.path), "epoch": one.epoch, "weights": one.digest} for one in found]
+        shares = [member.share for member in self.members for _ in member.networks]
+        return {"epoch": None, "digest": fingerprint([one.digest for one in found], shares), "networks": said}
+
+    def parts_of(self, run: RunDir, weights: Mapping[str, Any]) -> pd.DataFrame:
+        """For each slice whether every member has a network that has not trained on it (``validation``)."""
+        splits = [[one.run.verified_split(one.facts) for one in networks] for networks in self.networks]
+        return joint_parts([Seen.of(member) for member in splits])
+
+    def part_of(self, split: pd.DataFrame) -> Part:
+        """The slices that are scored; raises RunError if there are none but such as the networks trained on."""
+        return held_out_part(scored_part(split, self.trained_table), split, self.trained_table, str(self.run.path))
+
+    def folds_of(self, rows: Rows) -> Rows:
+        """The network of the first member that has not seen each of the rows, numbered from 0; -1 where there is none.
+
+        Tuning that is nested chooses on the rows of all numbers but one, and scores on those of that one.
+        """
+        places = {name: at for at, one in enumerate(self.networks[0]) for name in one.validated}
+        ids = self.dataset.table["id"].astype(str).iloc[rows]
+        return np.array([places.get(name, -1) for name in ids], dtype=np.int64)
+
+    def named_part(self, split: pd.DataFrame, name: str, rows: Rows) -> Part:
+        """As of Experiment; of the slices that validated, all networks but one have trained on each."""
+        return super().named_part(split.assign(part=split["part"].replace("validation", "train")), name, rows)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a pixel has one class at most with every network; else the classes are mixed as independent ones."""
+        return all(one.experiment.exclusive for networks in self.networks for one in networks)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Parameters of all networks, and those of them that were trained."""
+        sizes = []
+        for networks in self.networks:
+            networks[0].load()  # those of a member are alike
+            sizes.append([len(networks) * number for number in networks[0].experiment.size])
+        total, trained = np.sum(sizes, axis=0).tolist()
+        return total, trained
+
+    # --- prediction ---------------------------------------------------------------------------------------------------
+
+    def probabilities(
+        self,
+        rows: Rows,
+        *,
+        label: str,
+        progress: Progress,
+        source: Input | None = None,
+        predictor: Predictor | None = None,
+        sized: bool = False,
+    ) -> Generator[ScanProbabilities]:
+        """The weighted mean over the members, scan by scan; where every row validated, out of fold.
+
+        Args:
+            source, predictor, sized: of a single network; not taken here.
+        """
+        if source is not None or predictor is not None or sized:
+            raise RuntimeError("an ensemble has no source, predictor or network size of its own")
+        held = self._ids(rows)
+        if len(rows) and all(held <= frozenset().union(*(one.validated for one in each)) for each in self.networks):
+            return self._out_of_fold(rows, label=label, progress=progress)
+        return mixed_scans(self._voices(rows, label=label, progress=progress))
+
+    def _ids(self, rows: Rows) -> frozenset[str]:
+        return frozenset(self.dataset.table["id"].astype(str).iloc[rows])
+
+    def _voices(self, rows: Rows, *, label: str, progress: Progress) -> list[Voice]:
+        """Predictions of the rows by all networks; those that see the same input share what reads it."""
+        groups: dict[str, list[tuple[Network, float]]] = {}
+        for member, networks in zip(self.members, self.networks, strict=True):
+            for one in networks:
+                one.load()
+                recipe = one.experiment.recipe
+                key = repr((recipe.input, recipe.normalization.as_dict(), one.order))
+                groups.setdefault(key, []).append((one, member.share))
+        voices: list[Voice] = []
+        for group in groups.values():
+            lead, weights = group[0][0], [weight for _, weight in group]
+            predictor = MeanOfNetworks([one.experiment.predictor for one, _ in group], weights)
+            shown = silent if voices else progress
+            scans = lead.experiment.probabilities(rows, label=label, progress=shown, predictor=predictor)
+            voices.append(Voice(scans, sum(weights), lead.order))
+        return voices
+
+    def _out_of_fold(self, rows: Rows, *, label: str, progress: Progress) -> Generator[ScanProbabilities]:
+        with ExitStack() as stack:
+            runs = self.stored(rows, stack, progress=progress)
+            threads = self.device.threads
+            with closing(stored_scans(runs, rows, threads=threads, progress=progress, label=label)) as scans:
+                yield from scans
+
+    def stored(self, rows: Rows, stack: ExitStack, *, progress: Progress = silent) -> list[Stored]:
+        """The probabilities of each member for slices that validated, by networks that have not seen them.
+
+        What is not kept yet is predicted: into the networks' run folders, or with other settings than theirs into a
+        temporary folder.
+
+        Args:
+            rows: of the dataset's table, all of which validated in every member.
+            stack: closes the files.
+        """
+        found = []
+        for member, networks in zip(self.members, self.networks, strict=True):
+            files = [self._file(one, rows, stack, progress) for one in networks if one.validated & self._ids(rows)]
+            order = tuple(files[0].classes.index(name) for name in self.classes)
+            found.append(Stored(tuple(files), networks[0].experiment.source, member.weight, order))
+        return found
+
+    def _file(self, one: Network, rows: Rows, stack: ExitStack, progress: Progress) -> ProbabilityReader:
+        ids = self.dataset.table["id"].astype(str).to_numpy(dtype=object)
+        wanted = [name for name in ids[rows] if name in one.validated]
+        say, folder = self.console.say, one.run.oof
+        reader = kept(folder, weights=one.digest, ids=wanted, say=say) if self.own else None
+        if reader is None:
+            if not self.own:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="giseg-")))
+            chosen = np.flatnonzero(np.isin(ids, list(one.validated)) if self.own else np.isin(ids, wanted))
+            labelled = self.trained_table["labelled"].to_numpy(dtype=bool)
+            self._predict(one, chosen[labelled[chosen]], folder, progress)
+            reader = ProbabilityReader(folder / NAME)
+        return stack.enter_context(reader)
+
+    def _predict(self, one: Network, rows: Rows, folder: Path, progress: Progress) -> None:
+        """Predict slices by one network into a file."""
+        one.load()
+        name = one.run.path.resolve().name
+        with one.run.locked(self.console.say), keeping(folder, _Names(one), weights=one.digest) as writer:
+            scans = one.experiment.probabilities(rows, label=f"predict {name}", progress=progress, sized=True)
+            for scan in kept_scans(scans, writer, one.experiment.dataset.table):
+                deque(scan, maxlen=0)
+        one.release()
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The classes of a network's probabilities."""
+
+    network: Network
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.network.facts["classes"])
+
+    @property
+    def exclusive(self) -> bool:
+        return self.network.experiment.exclusive

@@ -1,0 +1,94 @@
+"""A recipe's data beside the weights of a finished run, which evaluation and prediction take over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from gisegkit.build.data import ExperimentData, Rows
+from gisegkit.build.network import load_best
+from gisegkit.runs.decision_file import StoredDecision
+from gisegkit.runs.folder import RunDir
+from gisegkit.runs.parts import Part, named_part, scored_part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RunData(ExperimentData):
+    """What an experiment knows of the run whose weights it has taken over."""
+
+    _loaded: Mapping[str, Any] | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The network; see Experiment."""
+        raise NotImplementedError
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a pixel has one class at most; see Experiment."""
+        raise NotImplementedError
+
+    def expect(self, facts: Mapping[str, Any]) -> None:
+        """Weights with these facts will follow; see Experiment."""
+        raise NotImplementedError
+
+    def load(self, weights: Mapping[str, Any], decision: Path | None = None) -> None:
+        """Take over a run's ``best.pt``.
+
+        Args:
+            decision: the run's ``decision.json``, which must be for the same classes; it need not be there.
+
+        Raises:
+            RunError: if it is not of this network or of these data, or a weight is not finite.
+        """
+        if decision is not None and decision.is_file():
+            StoredDecision.read(decision).verify(decision, weights["facts"]["classes"], exclusive=self.exclusive)
+        if self._loaded is not weights:
+            self.expect(weights["facts"])
+            load_best(self.model, weights)
+            self._loaded = weights
+
+    def forget(self) -> None:
+        """Know no weights any more; those that follow are loaded."""
+        self._loaded = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Parameters of the network, and those of them that train."""
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
+        return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
+
+    def take_over(self, run: RunDir, weights: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        """``load`` of a run's best weights and decision; returns what ``best.pt`` holds.
+
+        Args:
+            weights: of ``best.pt``, if it is loaded already.
+
+        Raises:
+            RunError: as of ``load``, or if the run has no such weights.
+        """
+        weights = run.weights() if weights is None else weights
+        self.load(weights, run.decision)
+        return weights
+
+    def parts_of(self, run: RunDir, weights: Mapping[str, Any]) -> pd.DataFrame:
+        """Which slice trained and which validated in the run that was taken over; raises as ``verified_split``."""
+        return run.verified_split(weights["facts"])
+
+    def part_of(self, split: pd.DataFrame) -> Part:
+        """The slices that are scored, of those that ``parts_of`` tells; raises as ``scored_part``."""
+        return scored_part(split, self.trained_table)
+
+    def folds_of(self, rows: Rows) -> Rows:
+        """Which of several folds each of the rows validated in, numbered from 0; of a run of one network all are 0."""
+        return np.zeros(len(rows), np.int64)
+
+    def named_part(self, split: pd.DataFrame, name: str, rows: Rows) -> Part:
+        """Rows that are predicted and are no part of the split, such as the unlabelled ones."""
+        return named_part(split, self.trained_table, name, rows)
