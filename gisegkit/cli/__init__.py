@@ -14,7 +14,21 @@ from typing import Any
 import click
 
 from gisegkit import __version__
-from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
+from gisegkit.cli import (
+    check,
+    compare,
+    components,
+    data,
+    evaluate,
+    phantom,
+    predict,
+    prepare,
+    run,
+    score,
+    show,
+    train,
+    tune,
+)
 from gisegkit.cli.output import warn
 from gisegkit.errors import GisegError, Interrupted, did_you_mean
 from gisegkit.machine import refuse_windows
@@ -26,6 +40,7 @@ COMMANDS: tuple[click.Command, ...] = (
     train.command,
     evaluate.command,
     predict.command,
+    tune.command,
     compare.command,
     check.command,
     data.command,

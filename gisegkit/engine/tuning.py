@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from numpy.random import Generator
 from gisegkit.engine.bootstrap import CaseSums, Interval, bootstrap_interval
 from gisegkit.engine.decision import Decision
 from gisegkit.engine.scoring import Scoreboard
+from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import DataError
 from gisegkit.types import BoolArray, FloatArray, MaskArray, Progress, silent
 
@@ -28,6 +30,9 @@ State = tuple[Settings, ...]
 
 LEAST_GAIN = 1e-9
 """Of a score; what is not better by more leaves a value as it is."""
+
+ROUNDS = 2
+"""Times that every number is searched, since what is best for one depends on the others, such as threshold and area."""
 
 EVERY = ""
 """Stands for all folds together."""
@@ -99,10 +104,12 @@ class DecisionSearch:
     Where it does, with exclusive classes, the search may miss the best, but what it finds is scored as it is.
 
     Args:
-        scans: the probabilities; they are read once for each knob, and once more at the end.
+        scans: the probabilities; they are read once for each number and round, and at the beginning and the end.
         decide: makes the decision of a state.
         board: scores with one metric.
-        values: what is tried for each knob, in the order of the search.
+        values: what is tried for each number, in the order of the search.
+        names: what progress calls these numbers.
+        threads: so many scans are decided at once, while the next ones are read; 0 decides right here.
     """
 
     def __init__(
@@ -112,10 +119,14 @@ class DecisionSearch:
         board: Scoreboard,
         values: Sequence[Sequence[float]],
         *,
+        names: Sequence[str] = (),
+        threads: int = 0,
         progress: Progress = silent,
     ) -> None:
         self._scans, self._decide, self._board, self._progress = scans, decide, board, progress
         self._values = [tuple(grid) for grid in values]
+        self._threads = threads
+        self._names = list(names) or [str(number) for number in range(1, len(values) + 1)]
         (self._metric,) = board.metrics
         self._higher = board.metrics[self._metric].higher_is_better
         self._parts: tuple[str, ...] = ()
@@ -134,10 +145,14 @@ class DecisionSearch:
         if len(folds) < 2:
             raise DataError("a decision is chosen on other folds than it is scored on, and there is one fold only")
         chosen = dict.fromkeys([EVERY, *folds], start)
-        for knob, grid in enumerate(self._values):
-            tried = [_with(state, knob, value) for state in chosen.values() for value in grid]
-            self._measure(self._missing(tried), label=f"try {len(grid)} values of setting {knob + 1}")
-            chosen = {fold: self._best(state, fold, knob, grid) for fold, state in chosen.items()}
+        for _ in range(ROUNDS):
+            before = chosen
+            for knob, grid in enumerate(self._values):
+                tried = [_with(state, knob, value) for state in chosen.values() for value in grid]
+                self._measure(self._missing(tried), label=f"try {self._names[knob]}")
+                chosen = {fold: self._best(state, fold, knob, grid) for fold, state in chosen.items()}
+            if chosen == before:
+                break
         return self._scored(start, chosen, resamples, rng)
 
     def _scored(self, start: State, chosen: Mapping[str, State], resamples: int, rng: Generator) -> Tuned:
@@ -150,9 +165,7 @@ class DecisionSearch:
         before, best = totals[start], totals[chosen[EVERY]]
         after = replace_cases(before, nested, cases)
         gain = bootstrap_interval(after, before, resamples=resamples, rng=rng)
-        return Tuned(
-            chosen[EVERY], by_fold, before, after, gain, best.score() - before.score(), self._higher
-        )
+        return Tuned(chosen[EVERY], by_fold, before, after, gain, best.score() - before.score(), self._higher)
 
     def _best(self, state: State, fold: str, knob: int, grid: Sequence[float]) -> State:
         """The state with the values of a knob that score best on the cases outside a fold, class by class."""
@@ -192,7 +205,9 @@ class DecisionSearch:
 
     def _measure(self, states: Sequence[State], *, label: str) -> None:
         """Keep what each class's settings give."""
-        for state, (sums, counts) in zip(states, self._counted(states, label), strict=True) if states else ():
+        if not states:
+            return
+        for state, (sums, counts) in zip(states, self._counted(states, label), strict=True):
             for k, settings in enumerate(state):
                 self._columns[k, settings] = _Column(sums[..., k], counts[..., k])
 
@@ -210,17 +225,24 @@ class DecisionSearch:
         found: list[dict[str, list[FloatArray]]] = [{} for _ in states]
         folds: dict[str, str] = {}
         number = 0
-        for scan in self._progress(self._scans(), label, self._scan_count):
-            number += 1
-            if folds.setdefault(scan.case, scan.fold) != scan.fold:
-                raise DataError(f"case {scan.case} is in fold {scan.fold} and in fold {folds[scan.case]}")
-            for decision, by_case in zip(decisions, found, strict=True):
-                counted = self._values_of(scan, decision)
-                before = by_case.get(scan.case)
-                by_case[scan.case] = counted if before is None else [a + b for a, b in zip(before, counted, strict=True)]
+
+        def counted(scan: KeptScan) -> tuple[str, str, list[list[FloatArray]]]:
+            return scan.case, scan.fold, [self._values_of(scan, decision) for decision in decisions]
+
+        scans = iter(self._progress(self._scans(), label, self._scan_count))
+        with closing(threaded_map(counted, scans, threads=self._threads, ahead=self._threads)) as measured:
+            for number, (case, fold, values) in enumerate(measured, 1):
+                if folds.setdefault(case, fold) != fold:
+                    raise DataError(f"case {case} is in fold {folds[case]} and in fold {fold}")
+                for by_case, own in zip(found, values, strict=True):
+                    before = by_case.get(case)
+                    by_case[case] = own if before is None else [a + b for a, b in zip(before, own, strict=True)]
         self._fold_of, self._scan_count = folds, number
         return [
-            (np.stack([sums for sums, _ in by_case.values()], 1), np.stack([counts for _, counts in by_case.values()], 1))
+            (
+                np.stack([sums for sums, _ in by_case.values()], 1),
+                np.stack([counts for _, counts in by_case.values()], 1),
+            )
             for by_case in found
         ]
 
