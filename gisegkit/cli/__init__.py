@@ -14,7 +14,21 @@ from typing import Any
 import click
 
 from gisegkit import __version__
-from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
+from gisegkit.cli import (
+    check,
+    compare,
+    components,
+    data,
+    ensemble,
+    evaluate,
+    phantom,
+    predict,
+    prepare,
+    run,
+    score,
+    show,
+    train,
+)
 from gisegkit.cli.output import warn
 from gisegkit.errors import GisegError, Interrupted, did_you_mean
 from gisegkit.machine import refuse_windows
@@ -27,6 +41,7 @@ COMMANDS: tuple[click.Command, ...] = (
     evaluate.command,
     predict.command,
     compare.command,
+    ensemble.command,
     check.command,
     data.command,
     prepare.command,
