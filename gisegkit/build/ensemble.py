@@ -8,10 +8,9 @@ can be made again without a network, and are the same.
 from __future__ import annotations
 
 import tempfile
-from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,13 @@ from gisegkit.build.console import Console
 from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.folds import SHARED
+from gisegkit.build.networks import Network
 from gisegkit.build.reordered import Reordered
 from gisegkit.data.inputs import Input
 from gisegkit.data.probability_file import ProbabilityReader
 from gisegkit.engine.mixed import MeanOfNetworks, Voice, mixed_scans
 from gisegkit.engine.predictor import Predictor, ScanProbabilities
-from gisegkit.engine.stored import Stored, kept_scans, stored_scans
+from gisegkit.engine.stored import Stored, stored_scans
 from gisegkit.errors import RunError
 from gisegkit.recipe.differences import fingerprint
 from gisegkit.recipe.load import load_recipe
@@ -35,8 +35,8 @@ from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.folder import RunDir
-from gisegkit.runs.kept import NAME, keeping, kept
-from gisegkit.runs.members import Member, is_ensemble
+from gisegkit.runs.kept import NAME, kept
+from gisegkit.runs.members import Member
 from gisegkit.runs.outputs import changes
 from gisegkit.runs.parts import Part, Seen, held_out_part, joint_parts, scored_part
 from gisegkit.types import Progress, silent
@@ -46,39 +46,6 @@ if TYPE_CHECKING:
 
 DECIDES = ("evaluate.threshold", "evaluate.presence", "postprocess", "metric", "writer", "predict.part")
 """Keys that change no probability."""
-
-
-@dataclass
-class Network:
-    """One network of an ensemble.
-
-    Attributes:
-        run: its run folder.
-        experiment: its recipe's; builds the network when it is needed.
-        facts: of its weights; epoch, digest: of them.
-        order: for each class of the ensemble, its place among the network's; empty if it is the same.
-        validated: ids of the slices that it has not seen, though its run knew their labels.
-    """
-
-    run: RunDir
-    experiment: Experiment
-    facts: Mapping[str, Any]
-    epoch: int
-    digest: str
-    order: tuple[int, ...]
-    validated: frozenset[str]
-
-    def load(self) -> None:
-        """Build the network with its weights, unless it is there."""
-        if "model" not in self.experiment.__dict__:
-            self.experiment.load(self.run.weights())
-
-    def release(self) -> None:
-        """Free the network's memory."""
-        for name in ("model", "network_predictor", "views"):
-            self.experiment.__dict__.pop(name, None)
-        self.experiment.forget()
-        self.experiment.device.release()
 
 
 class Ensemble(Experiment):
@@ -137,7 +104,7 @@ class Ensemble(Experiment):
         return Network(run, self._member_experiment(run, order), facts, int(weights["epoch"]), digest, order, held)
 
     def _member_experiment(self, run: RunDir, order: tuple[int, ...]) -> Experiment:
-        if not is_ensemble(self.run):  # of a run of several folds, whose recipe may have other settings now
+        if self.members[0].run.path == self.run.path:  # several folds, maybe with other settings now
             one = Experiment(self.recipe, self.registries, console=self.console)
             one.__dict__.update({name: getattr(self, name) for name in SHARED})
             return one
@@ -279,31 +246,6 @@ class Ensemble(Experiment):
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="giseg-")))
             chosen = np.flatnonzero(np.isin(ids, list(one.validated)) if self.own else np.isin(ids, wanted))
             labelled = self.trained_table["labelled"].to_numpy(dtype=bool)
-            self._predict(one, chosen[labelled[chosen]], folder, progress)
+            one.keep(chosen[labelled[chosen]], folder, progress=progress)
             reader = ProbabilityReader(folder / NAME)
         return stack.enter_context(reader)
-
-    def _predict(self, one: Network, rows: Rows, folder: Path, progress: Progress) -> None:
-        """Predict slices by one network into a file."""
-        one.load()
-        name = one.run.path.resolve().name
-        with one.run.locked(self.console.say), keeping(folder, _Names(one), weights=one.digest) as writer:
-            scans = one.experiment.probabilities(rows, label=f"predict {name}", progress=progress, sized=True)
-            for scan in kept_scans(scans, writer, one.experiment.dataset.table):
-                deque(scan, maxlen=0)
-        one.release()
-
-
-@dataclass(frozen=True)
-class _Names:
-    """The classes of a network's probabilities."""
-
-    network: Network
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.network.facts["classes"])
-
-    @property
-    def exclusive(self) -> bool:
-        return self.network.experiment.exclusive

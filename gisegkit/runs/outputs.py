@@ -25,7 +25,7 @@ from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.files import jsonable
-from gisegkit.runs.folder import RunDir
+from gisegkit.runs.folder import ENSEMBLE, RunDir
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +58,9 @@ SETTINGS = (
 EFFECTIVE = {"evaluate": (*SETTINGS, "predict.tta", "metric"), "predict": (*SETTINGS, "predict", "writer")}
 """The keys, and the tables, that change what a command does with a run that is trained."""
 
+OF_ENSEMBLE = ("dataset", "evaluate.threshold", "evaluate.presence", "postprocess", "metric", "writer", "predict.part")
+"""The keys and tables of them that an ensemble of runs takes from its own recipe; its members have their own."""
+
 ONLY_TRAINING = ("input.crops", "input.around_class")
 """Keys of those tables that do not."""
 
@@ -85,7 +88,7 @@ def open_run(
     sets = list(overrides)
     if root is not None:
         sets.append(f"dataset.root={root}")
-    refuse_settings_without_effect(sets, command)
+    refuse_settings_without_effect(sets, command, ensemble=(run.path / ENSEMBLE).is_file())
     if any(text.startswith("metric") for text in sets):
         sets.append('train.monitor=""')  # which may name a metric that is replaced; nothing is trained any more
     preset = decided_otherwise(run, registries)
@@ -109,12 +112,13 @@ def decided_otherwise(run: RunDir, registries: Registries) -> list[tuple[str, An
     return stored.presets(load_recipe(run.recipe, registries=registries), run.decision)
 
 
-def refuse_settings_without_effect(overrides: Iterable[str], command: str) -> None:
+def refuse_settings_without_effect(overrides: Iterable[str], command: str, *, ensemble: bool = False) -> None:
     """Check that every ``--set`` changes something that the command uses.
 
     Args:
         overrides: texts ``key=value``.
         command: ``evaluate`` or ``predict``.
+        ensemble: whether it is used on an ensemble of runs.
 
     Raises:
         RecipeError: with every setting that would be ignored.
@@ -128,6 +132,9 @@ def refuse_settings_without_effect(overrides: Iterable[str], command: str) -> No
             mistakes.append(
                 Mistake(f"--set {text}", found, f"Valid: {', '.join(valid)}. Train another run for the rest.")
             )
+        elif ensemble and not any(key == known or key.startswith(f"{known}.") for known in OF_ENSEMBLE):
+            found = f"{key} has no effect on an ensemble: each of its runs keeps its own"
+            mistakes.append(Mistake(f"--set {text}", found, f"Valid: {', '.join(OF_ENSEMBLE)}."))
     if mistakes:
         raise RecipeError(f"giseg {command}", mistakes)
 

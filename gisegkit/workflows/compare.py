@@ -23,6 +23,7 @@ from gisegkit.engine.bootstrap import (
 from gisegkit.errors import count
 from gisegkit.recipe.differences import Difference, differences
 from gisegkit.registry.kinds import Registries
+from gisegkit.runs.folder import ENSEMBLE
 from gisegkit.runs.outputs import NEUTRAL
 from gisegkit.runs.parts import OUT_OF_FOLD, VALIDATION
 from gisegkit.runs.scored import (
@@ -65,6 +66,7 @@ def compare(
         RunError: if a folder holds no evaluated run, or two runs cannot be compared: another metric convention, other
             classes, other data, or a demo and none.
     """
+    paths = [path.parent if path.name == ENSEMBLE else path for path in paths]
     labels = [_label(path) for path in paths]
     runs = [
         read_run(path, label if labels.count(label) == 1 else str(path))
@@ -232,6 +234,8 @@ def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: 
         notes.append(f"What differs from {first.label} to {other.label}{weights}: {_listed(differing)}.")
     if same_weights and not differing:
         notes.append(f"{pair} are the same weights, evaluated with the same settings.")
+    elif not differing and first.content.get("networks", []) != other.content.get("networks", []):
+        notes.append(f"{pair} have the same recipe and predict with other networks.")
     elif not differing:
         notes.append(
             f"The recipes of {pair} do not differ, not even in the seed: a difference between them comes from their "

@@ -11,6 +11,7 @@ import numpy as np
 from gisegkit.build.data import Rows
 from gisegkit.build.ensemble import Ensemble
 from gisegkit.build.experiment import Experiment
+from gisegkit.build.folds import SHARED
 from gisegkit.build.knobs import PRESENCE, THRESHOLD, Knobs
 from gisegkit.data.spacing import spacing_at
 from gisegkit.engine.bootstrap import FEWEST
@@ -141,11 +142,13 @@ def _metric(experiment: Experiment, wanted: str | None) -> str:
 
 
 def _as_ensemble(run: RunDir, experiment: Experiment) -> Ensemble:
-    """The experiment of a run of one network as one that keeps its probabilities."""
+    """The experiment of a run of one network as one that keeps its probabilities, with the same data."""
     if isinstance(experiment, Ensemble):
         return experiment
     member = Member(run, run.path.resolve().name, 1.0, (run,))
-    return Ensemble(experiment.recipe, experiment.registries, console=experiment.console, run=run, members=(member,))
+    whole = Ensemble(experiment.recipe, experiment.registries, console=experiment.console, run=run, members=(member,))
+    whole.__dict__.update({name: getattr(experiment, name) for name in SHARED})
+    return whole
 
 
 def _folds(whole: Ensemble, rows: Rows) -> dict[str, str]:

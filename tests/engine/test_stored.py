@@ -105,13 +105,10 @@ def test_slices_in_another_order_than_the_data_are_refused(tmp_path):
 
 
 def test_what_was_predicted_without_the_networks_size_cannot_be_kept(tmp_path):
-    items = iter([SliceProbabilities(0, values(0, NATIVE), None)])
-    with (
-        pytest.raises(RuntimeError, match="sized"),
-        ProbabilityWriter(tmp_path / "p", classes="xy", exclusive=False) as w,
-    ):
-        for scan in kept_scans((one for one in [ScanProbabilities("a", [0], items)]), w, TABLE):
-            list(scan)
+    scan = ScanProbabilities("a", [0], iter([SliceProbabilities(0, values(0, NATIVE), None)]))
+    writer = ProbabilityWriter(tmp_path / "p", classes="xy", exclusive=False)
+    with pytest.raises(RuntimeError, match="sized"):
+        list(kept_scans((one for one in [scan]), writer, TABLE))
 
 
 def test_a_mean_stays_a_probability_and_one_array_stays_itself():

@@ -1,0 +1,69 @@
+"""One network of several that predict together, with its run and its recipe."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gisegkit.build.data import Rows
+from gisegkit.build.experiment import Experiment
+from gisegkit.engine.stored import kept_scans
+from gisegkit.runs.folder import RunDir
+from gisegkit.runs.kept import keeping
+from gisegkit.types import Progress
+
+
+@dataclass
+class Network:
+    """One network of an ensemble.
+
+    Attributes:
+        run: its run folder.
+        experiment: its recipe's; builds the network when it is needed.
+        facts: of its weights; epoch, digest: of them.
+        order: for each class of the ensemble, its place among the network's; empty if it is the same.
+        validated: ids of the slices that it has not seen, though its run knew their labels.
+    """
+
+    run: RunDir
+    experiment: Experiment
+    facts: Mapping[str, Any]
+    epoch: int
+    digest: str
+    order: tuple[int, ...]
+    validated: frozenset[str]
+
+    def load(self) -> None:
+        """Build the network with its weights, unless it is there."""
+        if "model" not in self.experiment.__dict__:
+            self.experiment.load(self.run.weights())
+
+    def release(self) -> None:
+        """Free the network's memory."""
+        for name in ("model", "network_predictor", "views"):
+            self.experiment.__dict__.pop(name, None)
+        self.experiment.forget()
+        self.experiment.device.release()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of its probabilities."""
+        return tuple(self.facts["classes"])
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a pixel has one class at most."""
+        return self.experiment.exclusive
+
+    def keep(self, rows: Rows, folder: Path, *, progress: Progress) -> None:
+        """Predict rows of the dataset's table into a folder, and free the network's memory."""
+        self.load()
+        label, table = f"predict {self.run.path.resolve().name}", self.experiment.dataset.table
+        with self.run.locked(self.experiment.console.say), keeping(folder, self, weights=self.digest) as writer:
+            scans = self.experiment.probabilities(rows, label=label, progress=progress, sized=True)
+            for scan in kept_scans(scans, writer, table):
+                deque(scan, maxlen=0)
+        self.release()
