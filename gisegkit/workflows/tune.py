@@ -19,7 +19,7 @@ from gisegkit.engine.decision import Decision
 from gisegkit.engine.scoring import Scoreboard
 from gisegkit.engine.threaded_map import thread_count
 from gisegkit.engine.tuning import DecisionSearch, KeptScan, State, Tuned
-from gisegkit.errors import DataError, RunError, count, did_you_mean
+from gisegkit.errors import DataError, count, did_you_mean
 from gisegkit.recipe.sections import ComponentSpec
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.decision_file import StoredDecision
@@ -99,11 +99,6 @@ def tune(
     part = whole.part_of(whole.parts_of(run, weights))
     for line in part.lines():
         whole.console.say(line)
-    if part.trained or part.instead:
-        raise RunError(
-            f"{run.path}: these data do not hold the slices that its networks were validated on, and a decision is "
-            "searched only on slices that they have not seen; name the run's own data with --root"
-        )
     rows = part.rows
     knobs = Knobs(
         whole.classes,

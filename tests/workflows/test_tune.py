@@ -108,7 +108,7 @@ def test_slices_that_were_trained_on_are_refused(session, finished):
     held_out = set(split["id"][split["part"] == "validation"])
     table = experiment.dataset.table  # as data that hold only what the run was trained on
     table.loc[table["id"].isin(held_out), "labelled"] = False
-    with pytest.raises(RunError, match="a decision is searched only on slices that they have not seen"):
+    with pytest.raises(RunError, match="20 of the 20 labelled slices of these data trained every network"):
         tune(folder, experiment, only=("threshold",))
 
 
