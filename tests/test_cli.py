@@ -136,6 +136,11 @@ def test_help_lists_every_command(capsys):
         assert re.search(rf"^  {name} ", out, re.MULTILINE)
 
 
+def test_a_phantom_with_lesions_tells_a_command_with_its_class(here, capsys):
+    out, _ = giseg(capsys, "phantom", "p", "--cases", 1, "--days", 1, "--slices", 8, "--test-cases", 0, "--lesions", 2)
+    assert """'dataset.classes=["large_bowel", "small_bowel", "stomach", "lesion"]'""" in out
+
+
 @pytest.mark.slow
 def test_the_whole_way_from_data_to_score(here, capsys):
     out, _ = giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 1)

@@ -19,6 +19,7 @@ import cv2
 
 from gisegkit.data import rle
 from gisegkit.data.phantom.anatomy import CLASSES
+from gisegkit.data.phantom.lesions import LESION
 from gisegkit.data.phantom.scan import Scan, generator
 from gisegkit.errors import DataError, RunError
 from gisegkit.types import Progress, silent
@@ -46,12 +47,21 @@ RANGES = {
     "slices": (8, 9999),
     "seed": (0, 2**63 - 1),
     "test_cases": (0, 1000),
+    "lesions": (0, 100),
 }
 """The smallest and the largest number of each."""
 
 
 def write_phantom(
-    out: Path, *, cases: int, days: int, slices: int, seed: int, test_cases: int = 0, progress: Progress = silent
+    out: Path,
+    *,
+    cases: int,
+    days: int,
+    slices: int,
+    seed: int,
+    test_cases: int = 0,
+    lesions: int = 0,
+    progress: Progress = silent,
 ) -> Path:
     """Write a phantom folder; the same parameters give the same bytes.
 
@@ -66,6 +76,7 @@ def write_phantom(
         slices: slices of each scan, 8 or more; the more there are, the more of them show chest and pelvis.
         seed: 0 or more.
         test_cases: unseen cases without labels, numbered from 1001.
+        lesions: the most that a slice of the liver has, disks of 4 to 6 pixels; above 0 they are a fourth class.
         progress: shows how far it has come, scan by scan.
 
     Returns:
@@ -76,6 +87,7 @@ def write_phantom(
         RunError: ``out`` is there already and is not an empty folder.
     """
     numbers = {"cases": cases, "days": days, "slices": slices, "seed": seed, "test_cases": test_cases}
+    numbers["lesions"] = lesions
     for name, number in numbers.items():
         _check_range(name, number, *RANGES[name])
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -89,7 +101,7 @@ def write_phantom(
         truth: dict[str, list[Row]] = {"train": [], "test": []}
         for case, day in progress([*labelled, *hidden], "phantom", len(labelled) + len(hidden)):
             part = "train" if case < FIRST_TEST_CASE else "test"
-            truth[part] += write_scan(building / part, case, day, slices, seed)
+            truth[part] += write_scan(building / part, case, day, slices, seed, lesions)
         write_table(building / "train.csv", truth["train"], ("id", "class", "segmentation"))
         write_table(building / "sample_submission.csv", [], ("id", "class", "predicted"))
         if hidden:
@@ -122,7 +134,7 @@ def _check_range(name: str, value: int, low: int, high: int) -> None:
         raise DataError(f"phantom: {name} = {value} is out of range; give {low} to {high}")
 
 
-def write_scan(root: Path, case: int, day: int, slices: int, seed: int) -> Iterator[Row]:
+def write_scan(root: Path, case: int, day: int, slices: int, seed: int, lesions: int) -> Iterator[Row]:
     """Write one scan's slices; yield the rows of its table.
 
     Args:
@@ -132,13 +144,14 @@ def write_scan(root: Path, case: int, day: int, slices: int, seed: int) -> Itera
     name = f"case{case}_day{day_number(seed, case, day)}"
     folder = root / f"case{case}" / name / "scans"
     folder.mkdir(parents=True)
-    scan = Scan(seed=seed, case=case, day=day, slices=slices)
+    scan = Scan(seed=seed, case=case, day=day, slices=slices, lesions=lesions)
+    classes = (*CLASSES, LESION) if lesions else CLASSES
     for position in range(slices):
         image, masks = scan.draw(position)
         height, width = image.shape
         path = folder / f"slice_{position + 1:04d}_{width}_{height}_{SPACING}.png"
         path.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
-        for index, label in enumerate(CLASSES):
+        for index, label in enumerate(classes):
             runs = rle.encode(masks[..., index])
             row = {"id": f"{name}_slice_{position + 1:04d}", "class": label, "segmentation": runs}
             yield {**row, "width": str(width), "height": str(height)}
