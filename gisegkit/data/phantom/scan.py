@@ -267,9 +267,9 @@ class Scan:
             return
         window, depth, _, _ = canvas.locate(shape)
         free = np.zeros(canvas.values.shape, dtype=np.bool_)
-        organs = canvas.masks.any(axis=2).view(np.uint8)
-        organs = cv2.dilate(organs, np.ones((2 * MARGIN + 1,) * 2, np.uint8)) > 0
-        free[window] = (depth >= MARGIN) & ~organs[window]
+        organs = np.asarray(canvas.masks.any(axis=2), dtype=np.uint8)
+        near_organs = cv2.dilate(organs, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), dtype=np.uint8)) > 0
+        free[window] = (depth >= MARGIN) & ~near_organs[window]
         for lesion in place_lesions(free, rng, most=self.lesions):
             inside = lesion.depth(free.shape)
             brightness = lesion.contrast * self.case.brightness["liver"]

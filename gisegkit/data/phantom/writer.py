@@ -65,9 +65,7 @@ def write_phantom(
 ) -> Path:
     """Write a phantom folder; the same parameters give the same bytes.
 
-    A case does not depend on how many others there are. Odd cases are 266 x 266 pixels, even ones 360 wide and 310
-    high. With ``test_cases`` there is an unlabelled ``test/`` and its truth in ``test_truth.csv``, with the columns
-    ``width`` and ``height`` since the slices do not lie in ``train/``.
+    A case does not depend on how many others there are. Odd ones are 266 x 266 pixels, even ones 360 wide, 310 high.
 
     Args:
         out: the folder to make; it appears whole or not at all.
@@ -75,29 +73,22 @@ def write_phantom(
         days: scans of each case, 1 or more.
         slices: slices of each scan, 8 or more; the more there are, the more of them show chest and pelvis.
         seed: 0 or more.
-        test_cases: unseen cases without labels, numbered from 1001.
+        test_cases: unseen cases without labels, numbered from 1001, in ``test/``; their truth is in ``test_truth.csv``.
         lesions: the most that a slice of the liver has, disks of 4 to 6 pixels; above 0 they are a fourth class.
         progress: shows how far it has come, scan by scan.
-
-    Returns:
-        ``out``.
 
     Raises:
         DataError: a number is out of range.
         RunError: ``out`` is there already and is not an empty folder.
     """
-    numbers = {"cases": cases, "days": days, "slices": slices, "seed": seed, "test_cases": test_cases}
-    numbers["lesions"] = lesions
-    for name, number in numbers.items():
-        _check_range(name, number, *RANGES[name])
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise RunError(f"{out}: is in the way of the phantom; name a folder that does not exist yet, or empty this one")
+    _check_ranges(cases=cases, days=days, slices=slices, seed=seed, test_cases=test_cases, lesions=lesions)
+    _check_free(out)
+    labelled = [(case, day) for case in range(1, cases + 1) for day in range(days)]
+    hidden = [(FIRST_TEST_CASE + case, day) for case in range(test_cases) for day in range(days)]
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         building.chmod(0o755)  # mkdtemp's folders are for their owner alone
-        labelled = [(case, day) for case in range(1, cases + 1) for day in range(days)]
-        hidden = [(FIRST_TEST_CASE + case, day) for case in range(test_cases) for day in range(days)]
         truth: dict[str, list[Row]] = {"train": [], "test": []}
         for case, day in progress([*labelled, *hidden], "phantom", len(labelled) + len(hidden)):
             part = "train" if case < FIRST_TEST_CASE else "test"
@@ -107,10 +98,10 @@ def write_phantom(
         if hidden:
             write_table(building / "test_truth.csv", truth["test"], ("id", "class", "segmentation", "width", "height"))
         _publish(building, out)
+        return out
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    return out
 
 
 def day_number(seed: int, case: int, day: int) -> int:
@@ -129,9 +120,16 @@ def _publish(building: Path, out: Path) -> None:
         raise RunError(f"{out}: appeared while the phantom was being made; use it, or name another folder") from error
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise DataError(f"phantom: {name} = {value} is out of range; give {low} to {high}")
+def _check_free(out: Path) -> None:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise RunError(f"{out}: is in the way of the phantom; name a folder that does not exist yet, or empty this one")
+
+
+def _check_ranges(**numbers: int) -> None:
+    for name, value in numbers.items():
+        low, high = RANGES[name]
+        if not low <= value <= high:
+            raise DataError(f"phantom: {name} = {value} is out of range; give {low} to {high}")
 
 
 def write_scan(root: Path, case: int, day: int, slices: int, seed: int, lesions: int) -> Iterator[Row]:
