@@ -72,6 +72,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "schedule": {
         "constant": "schedules:constant",
         "cosine": "schedules:cosine",
+        "cycles": "schedules:cycles",
+        "onecycle": "schedules:onecycle",
+        "poly": "schedules:poly",
     },
     "metric": {
         "dice": "metrics.overlap_metrics:Dice",
