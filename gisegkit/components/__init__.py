@@ -86,6 +86,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "postprocess": {
         "min_area": "postprocess.islands:MinArea",
+        "min_pixels": "postprocess.islands:MinPixels",
         "largest_component": "postprocess.islands:LargestComponent",
         "fill_holes": "postprocess.islands:FillHoles",
         "continuity": "postprocess.continuity:Continuity",
