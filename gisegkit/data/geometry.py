@@ -7,6 +7,7 @@ images by up to half a pixel; it is not used.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,7 @@ class Fit:
 GEOMETRIES: dict[str, type[Stretch] | type[Fit]] = {"stretch": Stretch, "fit": Fit}
 
 
+@functools.lru_cache(maxsize=1024)  # asked for with every image
 def make_geometry(resize: str, native: Size, size: Size, interpolation: str) -> Stretch | Fit:
     """The way from one native size to the network's size, and back.
 

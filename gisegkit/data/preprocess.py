@@ -52,9 +52,12 @@ class Preprocess:
         for image, scale in zip(stack, scales, strict=True):
             if image is not None and (id(image), scale) not in planes:
                 planes[(id(image), scale)] = self._divided(self.plane(image, scale, crop=crop), scale)
-        nothing = np.zeros_like(next(iter(planes.values())))
-        parts = [planes.get((id(image), scale), nothing) for image, scale in zip(stack, scales, strict=True)]
-        whole: FloatArray = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+        if len(stack) == 1:
+            (whole,) = planes.values()
+        else:
+            nothing = np.zeros_like(next(iter(planes.values())))
+            parts = [planes.get((id(image), scale), nothing) for image, scale in zip(stack, scales, strict=True)]
+            whole = np.concatenate(parts, axis=2)
         return whole.transpose(2, 0, 1)
 
     def invert(self, values: FloatArray, native: Size) -> FloatArray:

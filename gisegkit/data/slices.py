@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 EDGES = ("clamp", "zero")
 
+NOTHING = (None, Scale(0.0, 1.0))
+"""What a stack has where there is no slice."""
+
 
 class SliceReader:
     """Finds the images of a slice and of its neighbors, which become channels, and the lines that normalize them.
@@ -105,8 +108,7 @@ class SliceReader:
                 another number of channels than the dataset's first.
         """
         images = self.images(row)
-        nothing = (None, Scale(0.0, 1.0))
-        found = [nothing if near is None else images[near] for near in self.neighbors(row)]
+        found = [NOTHING if near is None else images[near] for near in self.neighbors(row)]
         stack, scales = zip(*found, strict=True)
         return self.preprocess(stack, scales, crop=crop).transpose(1, 2, 0)
 
