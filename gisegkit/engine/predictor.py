@@ -235,7 +235,8 @@ def predict_scans(
 
     def invert(slice_: _Waiting) -> SliceProbabilities:
         truth = None if names[slice_.row] in incomplete else slice_.mask
-        return SliceProbabilities(slice_.row, source.geometry(slice_.row).invert(slice_.values()), truth)
+        values = source.preprocess.invert(slice_.values(), source.native(slice_.row))
+        return SliceProbabilities(slice_.row, values, truth)
 
     natives = threaded_map(invert, waiting, threads=device.threads, ahead=2 * device.threads)
     with predictor.evaluating(), closing(natives):
