@@ -80,8 +80,8 @@ class Part:
             )
         if self.left_out:
             yield (
-                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because a member has no network "
-                "that validated on them: they trained its networks, or its run left them out"
+                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because a member has no "
+                "network that validated on them: they trained its networks, or its run left them out"
             )
         if self.trained:
             yield f"{self.trained} of these {count(taken, 'slice')} were trained on, so scores of them are too good"
