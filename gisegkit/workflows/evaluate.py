@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,11 +86,8 @@ def evaluate(
     if 0 < about["training"]["epochs"] < recipe.train.epochs:
         done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
         console.say(f"the run has trained {done} so far; its best weights are of {epoch_of(weights)}")
-    if keep:
-        with keeping(run.oof, experiment, weights=weights["digest"]) as writer:
-            scored = _score(experiment, part.rows, writer)
-    else:
-        scored = _score(experiment, part.rows)
+    with keeping(run.oof, experiment, weights=weights["digest"]) if keep else nullcontext() as writer:
+        scored = _score(experiment, part.rows, writer)
     test_scored = _score(experiment, tested.rows) if tested else None
     tables = [one[0].tables()["by_slice"] for one in (scored, test_scored) if one]
     home = _home(run, changed, part, tested, tables, console.say) if out is None else Evaluation.at(out)
