@@ -83,9 +83,7 @@ def evaluate(
     for line in (*part.lines(), *(tested.lines() if tested else ())):
         console.say(line)
     about = _network_and_training(run, experiment)
-    if 0 < about["training"]["epochs"] < recipe.train.epochs:
-        done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
-        console.say(f"the run has trained {done} so far; its best weights are of {epoch_of(weights)}")
+    _say_progress(about, experiment, weights)
     with keeping(run.oof, experiment, weights=weights["digest"]) if keep else nullcontext() as writer:
         scored = _score(experiment, part.rows, writer)
     test_scored = _score(experiment, tested.rows) if tested else None
@@ -98,6 +96,14 @@ def evaluate(
         write_report(run, home.test)
     write_report(run, home)
     return Evaluated(scores, home, home == Evaluation.own(run), test)
+
+
+def _say_progress(about: Mapping[str, Any], experiment: Experiment, weights: Mapping[str, Any]) -> None:
+    """Say how far the training has come, if it is not finished."""
+    epochs = experiment.recipe.train.epochs
+    if 0 < about["training"]["epochs"] < epochs:
+        done = f"{about['training']['epochs']} of at most {count(epochs, 'epoch')}"
+        experiment.console.say(f"the run has trained {done} so far; its best weights are of {epoch_of(weights)}")
 
 
 def _write(
