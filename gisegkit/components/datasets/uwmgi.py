@@ -13,7 +13,8 @@ import pandas as pd
 from gisegkit.components.datasets.exclusions import excluded_scans
 from gisegkit.components.datasets.uwmgi_tree import THICKNESS, list_slices, subfolders
 from gisegkit.data import rle
-from gisegkit.data.files import no_data, png_header, read_image
+from gisegkit.data.files import no_data, png_header
+from gisegkit.data.images.read import read_image
 from gisegkit.data.planes import merge
 from gisegkit.errors import DataError, did_you_mean
 from gisegkit.types import Dropped

@@ -33,6 +33,13 @@ Known = dict[str, Note]
 READERS = (
     "files",
     "geometry",
+    "images.complaints",
+    "images.header",
+    "images.look",
+    "images.pillow",
+    "images.png",
+    "images.read",
+    "images.tiff",
     "planes",
     "reading",
     "rle",
