@@ -40,6 +40,7 @@ READERS = (
     "images.png",
     "images.read",
     "images.tiff",
+    "masks",
     "planes",
     "reading",
     "rle",
