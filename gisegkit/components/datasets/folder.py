@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -105,18 +105,9 @@ class Folder:
     ) -> None:
         _check_values(labels, classes, background, ignore, colors=bool(colors), threshold=threshold)
         _check_spacing(spacing)
-        given = {"names": names, "pattern": pattern, "image_suffix": image_suffix, "mask_suffix": mask_suffix}
-        _check_options(table, given | {"subfolders": subfolders != "pass"})
-        self._rule = MaskRule(
-            labels=dict(labels),
-            classes=tuple(classes),
-            colors=parse_colors(colors),
-            tolerance=tolerance,
-            threshold=threshold,
-            background=tuple(background),
-            ignore=tuple(ignore),
-            source=mask_from,
-        )
+        _check_options(table, names, pattern, image_suffix, mask_suffix, subfolders)
+        values = dict(labels), tuple(classes), parse_colors(colors)
+        self._rule = MaskRule(*values, tolerance, threshold, tuple(background), tuple(ignore), mask_from)
         self.root = Path(root).expanduser()
         self.exclusive = not classes
         self.may_ignore = bool(ignore) or "ignore" in colors
@@ -125,11 +116,8 @@ class Folder:
         self._alpha, self._pages = alpha, pages
         files = FolderFiles(self.root, subfolders=subfolders == "cases")
         self._findings: list[Finding] = files.findings
-        if table:
-            columns = list(self.classes) if classes else ["mask"]
-            items = pair_by_table(self.root / table, self.root, files, columns=columns)
-        else:
-            items = self._by_name(files, images, masks, suffixes=(image_suffix, mask_suffix), missing=missing)
+        suffixes = image_suffix, mask_suffix
+        items = self._paired(files, images, masks, table, suffixes=suffixes, missing=missing)
         items |= self._unlabelled(files, unlabelled, image_suffix, items)
         expression = pattern_of(names) if names else pattern
         folders = self.root if subfolders == "cases" else None
@@ -170,13 +158,16 @@ class Folder:
         """What was found in the files: what cannot be used (errors), what is doubtful, what is passed over."""
         yield from self._findings
 
-    def _by_name(
-        self, files: FolderFiles, images: str, masks: str, *, suffixes: tuple[str, str], missing: str
+    def _paired(
+        self, files: FolderFiles, images: str, masks: str, table: str, *, suffixes: tuple[str, str], missing: str
     ) -> dict[str, Item]:
-        """The images of a folder with the masks of their names."""
+        """The images with their masks, by a table or by their names."""
+        if table:
+            columns = ["mask"] if self.exclusive else list(self.classes)
+            return pair_by_table(self.root / table, self.root, files, columns=columns)
         folder = self.root / masks
         take = without_suffix(suffixes[0], but_not=suffixes[1] if folder == self.root / images else "")
-        found = files.list(self.root / images, put=PUT, take=take)
+        found = files.images(self.root / images, put=PUT, take=take)
         if not folder.is_dir():
             what = "is not there, so no image is labelled"
             self._findings.append(Finding("no masks", "warning", str(folder), what))
@@ -189,7 +180,7 @@ class Folder:
         if not folder:
             return {}
         put = "put images to predict there, or set dataset.unlabelled = ''"
-        more = files.list(self.root / folder, put=put, take=without_suffix(suffix))
+        more = files.images(self.root / folder, put=put, take=without_suffix(suffix))
         if twice := sorted(known.keys() & more.keys()):
             first = known[twice[0]].image
             raise DataError(f"{first} and {more[twice[0]]} have the same name; names are ids, rename one")
@@ -264,10 +255,11 @@ def _check_values(
         seen[value] = meaning
 
 
-def _check_options(table: str, given: Mapping[str, str | bool]) -> None:
-    if given["names"] and given["pattern"]:
+def _check_options(table: str, names: str, pattern: str, image_suffix: str, mask_suffix: str, subfolders: str) -> None:
+    if names and pattern:
         raise DataError("give dataset.names or dataset.pattern; both say what names look like")
-    for key, value in given.items():
+    given = {"names": names, "pattern": pattern, "image_suffix": image_suffix, "mask_suffix": mask_suffix}
+    for key, value in (given | {"subfolders": subfolders.removeprefix("pass")}).items():
         if table and value:
             raise DataError(f"dataset.table takes the place of dataset.{key}, which would have no effect; leave it out")
 
