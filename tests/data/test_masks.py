@@ -31,7 +31,8 @@ def read(rule, path):
 def test_smoothed_edges_are_refused_with_their_share_unless_a_threshold_is_given(tmp_path):
     path = save(tmp_path / "a.png", SOFT)
     between = int(((SOFT > 0) & (SOFT < 255)).sum())
-    words = rf"a\.png: {between} of 768 pixels \({between / 768:.1%}\) have values between background and 255 .*threshold = 128"
+    words = rf"a\.png: {between} of 768 pixels \({between / 768:.1%}\) have values between background and 255 "
+    words += r".*threshold = 128"
     with pytest.raises(DataError, match=words):
         read(MaskRule(classes=("x",)), path)
     assert np.array_equal(read(MaskRule(classes=("x",), threshold=128), path)[:, :, 0], SOFT >= 128)
@@ -111,8 +112,10 @@ def test_a_jpeg_of_colors_with_a_tolerance(tmp_path):
 @pytest.mark.parametrize(
     ("colors", "words"),
     [
-        ({"a": "red"}, 'is no color; write "#ff0000"'), ({"a": [1, 2]}, "is no color"), ({"a": [0, 0, 256]}, "is no color"),
-        ({"a": "#ff0000", "b": [255, 0, 0]}, "a and b have the same color"), ({"background": "#ffffff"}, "names no class"),
+        ({"a": "red"}, 'is no color; write "#ff0000"'), ({"a": [1, 2]}, "is no color"),
+        ({"a": [0, 0, 256]}, "is no color"),
+        ({"a": "#ff0000", "b": [255, 0, 0]}, "a and b have the same color"),
+        ({"background": "#ffffff"}, "names no class"),
     ],
 )  # fmt: skip
 def test_wrong_colors(colors, words):

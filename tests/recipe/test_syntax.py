@@ -11,7 +11,8 @@ from gisegkit.recipe.text import read
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
-        (r'root = "C:\Users\me\data"', r"""write root = "C:/Users/me/data", or put it into 'single quotes', in which a """
+        (r'root = "C:\Users\me\data"',
+         r"""write root = "C:/Users/me/data", or put it into 'single quotes', in which a """
          r"""backslash is one: root = 'C:\Users\me\data'"""),
         (r'root = "D:\scans"', "a backslash begins an escape"),
         ("root = “data”", 'typographic quotes are no quotes in TOML: root = "data"'),

@@ -8,11 +8,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from gisegkit.build.session import session
+from gisegkit.build.data import ExperimentData
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.data.findings import refuse_errors
 from gisegkit.errors import DataError
-from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.testing import check_dataset
 
@@ -62,12 +61,12 @@ def test_no_reader_stops_at_its_first(root):
         dataset.mask(1)
 
 
-def test_training_stops_and_names_all_of_them(root, tmp_path):
+def test_training_stops_and_names_all_of_them(root, tmp_path, registries):
     spoil(root)
-    text = f'name = "x"\n[dataset]\nname = "folder"\nroot = "{root}"\nlabels = {{blob = 1}}\n[model]\nname = "unet"\n[[loss]]\nname = "bce"\n'
+    text = f'name = "x"\n[dataset]\nname = "folder"\nroot = "{root}"\nlabels = {{blob = 1}}\n'
+    text += '[model]\nname = "unet"\n[[loss]]\nname = "bce"\n'
     (tmp_path / "r.toml").write_text(text + '[optimizer]\nname = "adam"\n')
-    plugins = load_plugins(names="none")
-    experiment = session(plugins, "cpu").experiment(load_recipe(tmp_path / "r.toml", plugins.registries))
+    experiment = ExperimentData(load_recipe(tmp_path / "r.toml", registries), registries)
     with pytest.raises(DataError, match="5 errors in the data") as caught:
         _ = experiment.dataset
     assert all(f"{name}.png: " in str(caught.value) for name in "abcde") and "f.png" not in str(caught.value)

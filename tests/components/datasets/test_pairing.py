@@ -120,7 +120,8 @@ def test_a_column_a_class(files):
 
 
 def test_the_column_split_is_followed(files):
-    text = "image,mask,split\nscans/1.png,truth/m1.png,train\nscans/2.png,truth/m2.png,val\nscans/3.png,truth/m3.png,test\nscans/4.png,,\n"
+    text = "image,mask,split\nscans/1.png,truth/m1.png,train\nscans/2.png,truth/m2.png,val\n"
+    text += "scans/3.png,truth/m3.png,test\nscans/4.png,,\n"
     dataset = table(files, text)
     assert dict(zip(dataset.parts["id"], dataset.parts["part"], strict=True)) == {
         "1": "train", "2": "validation", "3": "test", "4": "unlabelled",
@@ -130,7 +131,8 @@ def test_the_column_split_is_followed(files):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("image,mask\nscans/9.png,truth/m1.png\nscans/1.png,truth/9.png\n", r"line 2: image 'scans/9.png' is not a file(.|\n)*line 3: mask 'truth/9.png'"),
+        ("image,mask\nscans/9.png,truth/m1.png\nscans/1.png,truth/9.png\n",
+         r"line 2: image 'scans/9.png' is not a file(.|\n)*line 3: mask 'truth/9.png'"),
         ("image,mask\n,truth/m1.png\n", "line 2: image is empty"),
         ("image,masks\nscans/1.png,truth/m1.png\n", "column 'masks' has no meaning; did you mean 'mask'"),
         ("image,case\nscans/1.png,p\n", "no column 'mask' for the masks"),
@@ -141,7 +143,8 @@ def test_the_column_split_is_followed(files):
         ("image,mask,split\nscans/1.png,,train\n", "line 2: split is train, but the row has no mask"),
         ("image,mask\nscans/1.png,truth/m1.png\nscans/1.png,truth/m1.png\n", "line 3: the name 1 is there before"),
         ("image,mask\n../a.png,\n", "line 2: image '../a.png' is not a file"),
-        ("image,mask,case,position\nscans/1.png,,p,1\nscans/2.png,,p,1\n", r"1 and 2 the same scan and position \(p, 1\)"),
+        ("image,mask,case,position\nscans/1.png,,p,1\nscans/2.png,,p,1\n",
+         r"1 and 2 the same scan and position \(p, 1\)"),
     ],
 )  # fmt: skip
 def test_mistakes_of_a_table(files, text, words):
