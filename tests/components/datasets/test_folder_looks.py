@@ -57,7 +57,7 @@ def test_no_reader_stops_at_its_first(root):
         "e": ("error", "masks/e.png", "mask of another size"),
     }
     assert dataset.table["id"].tolist() == list("cdefg") and dataset.table["labelled"].all()
-    with pytest.raises(DataError, match="unexplained|nothing explains"):
+    with pytest.raises(DataError, match=r"unexplained|nothing explains"):
         dataset.mask(1)
 
 
@@ -66,7 +66,7 @@ def test_training_stops_and_names_all_of_them(root, tmp_path, registries):
     text = f'name = "x"\n[dataset]\nname = "folder"\nroot = "{root}"\nlabels = {{blob = 1}}\n'
     text += '[model]\nname = "unet"\n[[loss]]\nname = "bce"\n'
     (tmp_path / "r.toml").write_text(text + '[optimizer]\nname = "adam"\n')
-    experiment = ExperimentData(load_recipe(tmp_path / "r.toml", registries), registries)
+    experiment = ExperimentData(load_recipe(tmp_path / "r.toml", registries=registries), registries)
     with pytest.raises(DataError, match="5 errors in the data") as caught:
         _ = experiment.dataset
     assert all(f"{name}.png: " in str(caught.value) for name in "abcde") and "f.png" not in str(caught.value)

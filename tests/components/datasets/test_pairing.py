@@ -59,7 +59,7 @@ def test_a_pairing_that_fails_names_the_option_which_then_pairs(tmp_path, image,
     for name in ("s1", "s2"):
         write(tmp_path / "images" / f"{image.format(name)}.png", IMAGE)
         write(tmp_path / "masks" / f"{mask.format(name)}.png", MASK)
-    with pytest.raises(DataError, match="2 images have no mask in .*2 masks in .* have no image") as caught:
+    with pytest.raises(DataError, match=r"2 images have no mask in .*2 masks in .* have no image") as caught:
         load(tmp_path)
     assert option in str(caught.value)
     key, _, value = option.removeprefix("dataset.").partition(" = ")
@@ -77,13 +77,13 @@ def test_masks_only_where_the_class_is(tmp_path):
         write(tmp_path / "images" / f"{name}.png", IMAGE)
     write(tmp_path / "masks" / "x" / "a.png", MASK)
     write(tmp_path / "masks" / "y" / "b.png", MASK)
-    with pytest.raises(DataError, match='dataset.missing = "empty" takes these images for empty'):
+    with pytest.raises(DataError, match=r'dataset.missing = "empty" takes these images for empty'):
         load(tmp_path, labels={}, classes=["x", "y"])
     dataset = load(tmp_path, labels={}, classes=["x", "y"], missing="empty")
     assert [dataset.mask(row).any(axis=(0, 1)).tolist() for row in (0, 1)] == [[True, False], [False, True]]
     assert dataset.table["labelled"].all() and len(dataset.sources(0)[0]) == 2
     write(tmp_path / "masks" / "y" / "z.png", MASK)
-    with pytest.raises(DataError, match="1 masks in .* have no image: z"):
+    with pytest.raises(DataError, match=r"1 masks in .* have no image: z"):
         load(tmp_path, labels={}, classes=["x", "y"], missing="empty")
 
 
@@ -154,9 +154,9 @@ def test_mistakes_of_a_table(files, text, words):
 
 def test_a_table_does_not_lead_out_of_the_root(files):
     write(files.parent / "outside.png", IMAGE)
-    with pytest.raises(DataError, match="line 2: .*leads out of the data's folder"):
+    with pytest.raises(DataError, match=r"line 2: .*leads out of the data's folder"):
         table(files, "image,mask\n../outside.png,\n")
-    with pytest.raises(DataError, match="takes the place of dataset.names"):
+    with pytest.raises(DataError, match=r"takes the place of dataset.names"):
         table(files, "image,mask\nscans/1.png,\n", names="{case}_{slice}")
 
 
@@ -190,7 +190,7 @@ def test_wrong_templates(tmp_path, template, words):
     write(tmp_path / "images" / "a_1.png", IMAGE)
     with pytest.raises(DataError, match=words):
         load(tmp_path, names=template)
-    with pytest.raises(DataError, match="give dataset.names or dataset.pattern"):
+    with pytest.raises(DataError, match=r"give dataset.names or dataset.pattern"):
         load(tmp_path, names="{case}", pattern="(?P<case>.*)")
 
 
