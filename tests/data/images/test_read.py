@@ -82,3 +82,12 @@ def test_a_file_that_says_something_else(tmp_path, monkeypatch):
         DataError, match=r"a\.png: says of itself PNG, 12 x 20 .* 12 x 10 x 1 of type uint8 were decoded"
     ):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_gray_webp_is_gray_although_the_format_is_not(tmp_path, lossless):
+    Image.fromarray(GRAY).save(path := tmp_path / "a.webp", lossless=lossless)
+    found = read_image(path)
+    assert found.shape == GRAY.shape and (not lossless or np.array_equal(found, GRAY))
+    Image.fromarray(RGB).save(path, lossless=True)
+    assert np.array_equal(read_image(path), RGB)
