@@ -172,3 +172,11 @@ def _page(tiff: tifffile.TiffFile, stack: _Stack, page: int) -> AnyArray:
     height, width = moved.shape[len(order) : len(order) + 2]
     chosen: AnyArray = moved.reshape(stack.pages, height, width, stack.bands)[page]
     return np.ascontiguousarray(chosen[:, :, 0] if stack.bands == 1 else chosen)
+
+
+def write_tiff(path: Path, image: AnyArray) -> None:
+    """Write an image ``[H, W, C]`` as it is, every channel in full depth; ``read`` gives the same back."""
+    if image.shape[2] == 1:
+        tifffile.imwrite(path, image[..., 0], photometric="minisblack")
+    else:
+        tifffile.imwrite(path, image, photometric="minisblack", planarconfig="contig")

@@ -64,7 +64,9 @@ def test_orientation_is_applied_alike(tmp_path, orientation, form):
     if form == "tif":
         tiff(path, smooth, extratags=[(274, "H", 1, orientation, True)])
     else:
-        Image.fromarray(np.dstack([smooth, smooth[::-1], smooth])).save(path, exif=exif, **({"lossless": True} if form == "webp" else {}))
+        Image.fromarray(np.dstack([smooth, smooth[::-1], smooth])).save(
+            path, exif=exif, **({"lossless": True} if form == "webp" else {})
+        )
     if form == "tif":
         seen = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)  # turns TIFF by itself
     else:
