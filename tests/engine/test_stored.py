@@ -27,8 +27,13 @@ class Source:
         self.size = size
         self.dataset = type("Data", (), {"table": TABLE})
 
-    def geometry(self, row):
-        return Stretch(NATIVE, self.size)
+        self.preprocess = self
+
+    def native(self, row):
+        return NATIVE
+
+    def invert(self, values, native):
+        return Stretch(native, self.size).invert(values)
 
     def truth(self, row):
         return np.full((*NATIVE, 2), row % 2, np.uint8)
