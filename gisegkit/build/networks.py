@@ -46,7 +46,8 @@ class Network:
         for name in ("model", "network_predictor", "views"):
             self.experiment.__dict__.pop(name, None)
         self.experiment.forget()
-        self.experiment.device.release()
+        if self.experiment.device.device.type != "cpu":  # which frees what nobody holds by itself
+            self.experiment.device.release()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -190,7 +190,8 @@ def _release(one: Experiment) -> None:
     """Free the network of a fold before that of the next one is built; the data stay."""
     for name in ("model", "network_predictor", "views"):
         one.__dict__.pop(name, None)
-    one.device.release()
+    if one.device.device.type != "cpu":  # which frees what nobody holds by itself
+        one.device.release()
 
 
 def _prefixed(experiment: Experiment, name: str) -> Callable[[str], None]:

@@ -27,7 +27,14 @@ pytestmark = pytest.mark.slow  # whole trainings
 def others(several, tmp_path_factory):
     """Runs that differ from ``folds_run``: stacks at another size, classes in another order, crops, a softmax."""
     folder = tmp_path_factory.mktemp("others")
-    stacks = ("input.size=[48, 40]", "input.slices=3", "input.resize=fit", "seed=3", 'predict.tta=["hflip"]')
+    stacks = (
+        "train.epochs=2",
+        "input.size=[48, 40]",
+        "input.slices=3",
+        "input.resize=fit",
+        "seed=3",
+        'predict.tta=["hflip"]',
+    )
     train_folds(several.experiment(*stacks), folder / "stacks")
     train(several.experiment("split.fold=0", "seed=4", labels="b = 2, a = 1"), folder / "turned")
     train(several.experiment("split.fold=1", "seed=5", "input.mode=crop", "input.size=[16, 16]"), folder / "crops")

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -285,8 +286,10 @@ def test_other_thresholds_use_what_is_kept_and_other_views_do_not(several, folds
 
 
 def test_a_list_of_folds_scores_their_cases_only_and_says_so(several, folds_run, tmp_path):
-    run = run_folds(several.experiment("split.fold=[0, 2]"), tmp_path / "run").run
-    content = scores(run)
+    run = RunDir(tmp_path / "run")
+    shutil.copytree(folds_run.run.path, run.path, ignore=shutil.ignore_patterns("fold1", "evaluation"))
+    run.recipe.write_text(run.recipe.read_text().replace('fold = "all"', "fold = [0, 2]"))
+    content = evaluate(*several.open(run.path)).scores
     assert (content["slices"], len(content["networks"])) == (8, 2)
     assert any("4 labelled slices of these data are not taken" in line for line in several.lines)
     whole, part = (pd.read_csv(one.path / "evaluation" / "by_slice.csv") for one in (folds_run.run, run))
@@ -294,7 +297,7 @@ def test_a_list_of_folds_scores_their_cases_only_and_says_so(several, folds_run,
 
 
 def test_compare_pairs_folds_and_plain_runs_by_case(several, folds_run, tmp_path):
-    plain = run_recipe(several.experiment("split.fold=0", "seed=1"), tmp_path / "plain").run
+    plain = run_recipe(several.experiment("split.fold=0", "seed=1", "train.epochs=1"), tmp_path / "plain").run
     table = compare([folds_run.run.path, plain.path], several.plugins.registries, resamples=999)
     by_name = {row.run.label: row for row in table.rows}
     assert by_name["run"].cases == 6 and by_name["plain"].cases == 2
@@ -315,6 +318,7 @@ def test_extra_and_test_datasets_meet_folds(several, tmp_path):
     from gisegkit.recipe.load import load_recipe
 
     recipe = load_recipe(tmp_path / "roles.toml", registries=several.plugins.registries)
+    recipe = replace(recipe, train=replace(recipe.train, epochs=1))
     done = run_folds(several.session().experiment(recipe), tmp_path / "run")
     parts = done.run.split().groupby("part")["id"].count().to_dict()
     assert parts == {"fold0": 4, "fold1": 4, "fold2": 4, "extra": 4, "test": 4, "unlabelled": 2}
