@@ -21,6 +21,7 @@ from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
 from gisegkit.runs.parts import Part, part_for_tests, scored_part
 from gisegkit.workflows.exclusive import in_run_folder
+from gisegkit.workflows.identity import leave_out_as_before, part_of_run
 from gisegkit.workflows.pages import panels_of, write_preview, write_report
 
 
@@ -70,11 +71,11 @@ def evaluate(
         check_new_folder(out, run)
     weights = run.weights() if weights is None else weights
     experiment.load(weights, run.decision)
+    split = run.verified_split(weights["facts"])
+    leave_out_as_before(experiment, split)
     experiment.check_data(training=False)
     experiment.look_at_store()
-    split, rows = run.verified_split(weights["facts"]), experiment.rows_of_role("test")
-    part = scored_part(split, experiment.trained_table)
-    tested = part_for_tests(split, experiment.dataset.table, rows) if len(rows) else None
+    part, tested = _parts(experiment, split)
     for line in (*part.lines(), *(tested.lines() if tested else ())):
         console.say(line)
     about = _network_and_training(run, experiment)
@@ -91,6 +92,20 @@ def evaluate(
         write_report(run, home.test)
     write_report(run, home)
     return Evaluated(scores, home, home == Evaluation.own(run), test)
+
+
+def _parts(experiment: Experiment, split: pd.DataFrame) -> tuple[Part, Part | None]:
+    """The slices that are scored, and those of test datasets, if there are any."""
+
+    def tests() -> Part:
+        return part_for_tests(split, experiment.dataset.table, experiment.rows_of_role("test"))
+
+    before = None
+    while before is not experiment.dataset:  # slices may be left out while the others are looked at
+        before = experiment.dataset
+        part = part_of_run(experiment, split, lambda: scored_part(split, experiment.trained_table))
+        tested = part_of_run(experiment, split, tests) if len(experiment.rows_of_role("test")) else None
+    return part, tested
 
 
 def _write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gisegkit.build.console import Console
 from gisegkit.build.data import ExperimentData
@@ -23,8 +23,12 @@ from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import Evaluation, changes, check_submission_file, noted, say_own_folder
 from gisegkit.runs.parts import Part, named_part, scored_part
 from gisegkit.workflows.exclusive import in_run_folder
+from gisegkit.workflows.identity import leave_out_as_before, part_of_run
 from gisegkit.workflows.pages import write_preview, write_report
 from gisegkit.workflows.writing import Written, write_predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PartName = Literal["auto", "unlabelled", "validation", "all"]
 
@@ -82,9 +86,11 @@ def predict(
     _check_out(out, run, recipe)
     weights = run.weights() if weights is None else weights
     experiment.load(weights, run.decision)
+    split = run.verified_split(weights["facts"])
+    leave_out_as_before(experiment, split)
     experiment.check_data(training=False)
     experiment.look_at_store()
-    found = predicted_part(run, weights["facts"], experiment, recipe.predict.part)
+    found = part_of_run(experiment, split, lambda: predicted_part(split, experiment, recipe.predict.part))
     for line in found.lines():
         console.say(line)
     folder = _target(run, changed, found, experiment) if out is None else files_beside(out)
@@ -159,13 +165,13 @@ def _about(made: Predicted, run: RunDir, part: Part, changed: Sequence[Differenc
     ]
 
 
-def predicted_part(run: RunDir, facts: Mapping[str, Any], data: ExperimentData, part: str) -> Part:
+def predicted_part(split: pd.DataFrame, data: ExperimentData, part: str) -> Part:
     """The slices of ``[predict] part``; the validation slices are those of the run's ``split.csv``.
 
     Raises:
         DataError: if the data have no such slices.
     """
-    split, table = run.verified_split(facts), data.trained_table
+    table = data.trained_table
     name, rows = data.rows_to_predict(part)
     return scored_part(split, table) if name == "validation" else named_part(split, table, name, rows)
 

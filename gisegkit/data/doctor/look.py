@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gisegkit.data.doctor.facts import SliceFacts, facts_of
 from gisegkit.data.findings import FindingsError
 from gisegkit.data.reading import SHOWN, check_size, id_of, not_finite, not_finite_line, read_mask, read_slice
-from gisegkit.errors import Finding, GisegError, count
+from gisegkit.errors import DataError, Finding, count
 from gisegkit.machine import usable_cores
 from gisegkit.types import Progress, silent
 
@@ -60,6 +60,9 @@ def look_at(
 
     Returns:
         The facts by row, and a finding for each slice that cannot be read or used.
+
+    Raises:
+        ComponentError: if a plugin's reader fails, which is no fault of the data.
     """
     wanted = [int(row) for row in rows]
     labelled = dataset.table["labelled"].to_numpy(dtype=bool)
@@ -69,7 +72,7 @@ def look_at(
             image = read_slice(dataset, row)
             mask = read_mask(dataset, row) if labelled[row] else None
             check_size(dataset, row, image=image, mask=mask)
-        except GisegError as error:
+        except DataError as error:
             return row, None, list(unreadable(id_of(dataset, row), error))
         return row, facts_of(image, mask), [unusable(dataset, row)] if not_finite(image) else []
 
