@@ -23,7 +23,7 @@ WHOLE = 3
 COMPARED = 20
 """Copies whose masks are compared: two masks are read for each."""
 
-NEAR, PART = 24, 8
+NEAR, PART = 15, 8
 """Bits of 256 in which two near copies differ at most, and never more than one in 8 of those that are set in either.
 Different images of all sets that were looked at differ in 60 bits or more."""
 
@@ -157,9 +157,9 @@ def _near_copies(seen: Seen) -> Iterator[Finding]:
 def near_pairs(hashes: NDArray[np.uint8], cases: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
     """Pairs of different cases whose hashes are near, with the number of bits that differ.
 
-    Two hashes that differ in few bits have most of their sixteen words in common, and are then near each other in one
-    of sixteen sorted lists; so not all pairs are compared. A pair may be missed where more than BESIDE hashes share all
-    those words.
+    Two hashes that differ in 15 bits have one of their sixteen words in common at least, and are then near each other
+    in one of sixteen sorted lists; so not all pairs are compared. A pair may be missed where more than BESIDE hashes
+    share a word.
 
     Args:
         hashes: ``[N, 32]`` uint8.
