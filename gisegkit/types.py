@@ -142,8 +142,8 @@ class Dataset(Protocol):
     settles them, such as runs or the meaning of values. Its readers are then called from several threads. It may have
     ``notes`` (lines that training and prediction print, such as what is left out), ``version`` (another one makes what
     is prepared stale), ``may_ignore`` (False if no mask ever holds IGNORE, so that less room is asked for) and
-    ``findings()``, which yields what it has found wrong or doubtful (``gisegkit.errors.Finding``): errors stop training,
-    or their ``ids`` are left out.
+    ``findings()``, which yields what it has found wrong or doubtful (``gisegkit.errors.Finding``): errors stop
+    training, or their ``ids`` are left out.
     """
 
     table: pd.DataFrame

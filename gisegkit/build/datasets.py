@@ -33,7 +33,7 @@ class Made(NamedTuple):
     @property
     def skips(self) -> bool:
         """Whether slices with errors are left out; else they stop the command."""
-        return self.spec.of_kind("on_bad") == "skip"
+        return bool(self.spec.of_kind("on_bad") == "skip")
 
 
 def build_datasets(recipe: Recipe, registries: Registries, *, say: Callable[[str], None]) -> list[Made]:

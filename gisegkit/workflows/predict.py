@@ -86,11 +86,7 @@ def predict(
     _check_out(out, run, recipe)
     weights = run.weights() if weights is None else weights
     experiment.load(weights, run.decision)
-    split = run.verified_split(weights["facts"])
-    leave_out_as_before(experiment, split)
-    experiment.check_data(training=False)
-    experiment.look_at_store()
-    found = part_of_run(experiment, split, lambda: predicted_part(split, experiment, recipe.predict.part))
+    found = _part(run.verified_split(weights["facts"]), experiment, recipe.predict.part)
     for line in found.lines():
         console.say(line)
     folder = _target(run, changed, found, experiment) if out is None else files_beside(out)
@@ -108,6 +104,14 @@ def predict(
     if is_own:
         _renew_report(run, console)
     return made
+
+
+def _part(split: pd.DataFrame, experiment: Experiment, name: str) -> Part:
+    """The slices of a part, once the data are checked and the slices looked at."""
+    leave_out_as_before(experiment, split)
+    experiment.check_data(training=False)
+    experiment.look_at_store()
+    return part_of_run(experiment, split, lambda: predicted_part(split, experiment, name))
 
 
 def files_beside(out: Path) -> Path:

@@ -62,7 +62,10 @@ def direction_findings(table: pd.DataFrame, runs: AnyArray, classes: Sequence[st
     sizes = table[["height", "width"]].to_numpy().tolist()
     ids = table["id"].tolist()
     rows, ks = np.nonzero(runs != "")
-    masks = ((f"{ids[row]}, {classes[k]}", str(runs[row, k]), *sizes[row]) for row, k in zip(rows, ks, strict=True))
+    masks = (
+        (f"{ids[row]}, {classes[k]}", str(runs[row, k]), *sizes[row])
+        for row, k in zip(rows.tolist(), ks.tolist(), strict=True)
+    )
     found = direction(masks)
     if found.doubtful:
         remedy = "write them anew along the rows, or take the competition's own train.csv"

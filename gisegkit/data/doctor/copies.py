@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gisegkit.data.doctor.seen import Seen
-from gisegkit.errors import Finding, GisegError, count
+from gisegkit.errors import Finding, GisegError, Severity, count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,13 +80,13 @@ def _copied_scans(seen: Seen, groups: list[list[int]]) -> tuple[list[Finding], s
         apart = case_of[first] != case_of[second]
         where = f", which is of case {case_of[first]}, not {case_of[second]}" if apart else ", of the same case"
         what = f"{count(number, 'slice has', 'slices have')} the pixels of scan {first}{where}"
-        severity = _severity(seen, others, rows) if apart else "warning"
+        severity: Severity = _severity(seen, others, rows) if apart else "warning"
         ids = tuple(seen.ids[row] for row in rows)
         found.append(Finding("copied scan", severity, f"scan {second}", what, "remove one of the two scans", ids))
     return found, {row for row in seen.facts if seen.scans[row] in gone}
 
 
-def _severity(seen: Seen, first: list[int], second: list[int]) -> str:  # type: ignore[return]
+def _severity(seen: Seen, first: list[int], second: list[int]) -> Severity:
     """Images of two cases may be on both sides of a split; what is never scored spoils no score."""
     labelled = all(any(seen.labelled[row] for row in rows) for rows in (first, second))
     return "error" if labelled else "warning"
@@ -107,7 +107,7 @@ def _copy(seen: Seen, first: int, row: int, *, masks: bool) -> Finding:
     if torn:
         between += f", {' and '.join(sorted(sides))}"
     told = f"; {_compared(seen, first, row)}" if masks and seen.labelled[first] and seen.labelled[row] else ""
-    return Finding(kind, severity, f"{a} and {b}", f"the same pixels{between}{told}", REMEDY, (b,))  # type: ignore[arg-type]
+    return Finding(kind, severity, f"{a} and {b}", f"the same pixels{between}{told}", REMEDY, (b,))
 
 
 def _compared(seen: Seen, first: int, second: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from gisegkit.data.doctor.seen import Seen
-from gisegkit.errors import Finding, count, listed
+from gisegkit.errors import Finding, Severity, count, listed
 
 MOST, FRAMED = 0.85, 0.5
 """Share of all pixels from which a class is doubted to be drawn the other way round: always, and where it also takes
@@ -88,6 +88,6 @@ def _twins(seen: Seen, rows: list[int]) -> Iterator[Finding]:
         ids = tuple(seen.ids[row] for row in same)
         where = "every slice that has one of them" if everywhere else f"{len(same)} of {len(with_either)} slices"
         what = f"the masks of both are the same in {where}: {listed(ids, shown=3)}"
-        severity = "error" if everywhere else "warning"
+        severity: Severity = "error" if everywhere else "warning"
         remedy = "draw the masks anew from their source, or leave one class out"
         yield Finding("two classes with one mask", severity, names, what, remedy, () if everywhere else ids)
