@@ -115,6 +115,8 @@ def _look(grey: AnyArray) -> str:
 
 
 def _classes(mask: MaskArray) -> tuple[list[int], list[float], list[list[int]]]:
+    if not mask.any():
+        return [0] * mask.shape[2], [0.0] * mask.shape[2], []
     planes = [plane == 1 for plane in split(mask)]
     pixels = [int(np.count_nonzero(plane)) for plane in planes]
     border = [_border(plane) if number else 0.0 for plane, number in zip(planes, pixels, strict=True)]
