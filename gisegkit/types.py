@@ -141,7 +141,9 @@ class Dataset(Protocol):
     ``sources(row)``: the paths of the files that the row's image and mask are made of, and as text whatever else
     settles them, such as runs or the meaning of values. Its readers are then called from several threads. It may have
     ``notes`` (lines that training and prediction print, such as what is left out), ``version`` (another one makes what
-    is prepared stale) and ``may_ignore`` (False if no mask ever holds IGNORE, so that less room is asked for).
+    is prepared stale), ``may_ignore`` (False if no mask ever holds IGNORE, so that less room is asked for) and
+    ``findings()``, which yields what it has found wrong or doubtful (``gisegkit.errors.Finding``): errors stop
+    training, or their ``ids`` are left out.
     """
 
     table: pd.DataFrame

@@ -154,7 +154,7 @@ def test_the_whole_way_from_data_to_score(here, capsys):
     out, _ = giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 1)
     assert out.splitlines()[0].startswith("phantom: phantom")
     out, _ = giseg(capsys, "data", "cli.toml")
-    assert "3 cases, 3 scans, 30 slices: 20 labelled, 10 not" in out and "0 defects found" in out
+    assert "3 cases, 3 scans, 30 slices: 20 labelled, 10 not" in out and "nothing found in 30 slices" in out
     assert "small_bowel: in" in out and "split: 10 slices train, 10 validate" in out
     out, _ = giseg(capsys, "check", "cli.toml")
     assert "model: unet (encoder" in out and "effective batch 8 slices" in out and out.endswith("no mistakes\n")
@@ -226,8 +226,8 @@ def test_what_is_prepared_is_told_though_nothing_can_be_split(here, capsys):
     giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 16, "--test-cases", 0)
     giseg(capsys, "prepare", "cli.toml")
     giseg(capsys, "prepare", "cli.toml", "--set", "input.size=[48,48]")
-    out, err = giseg(capsys, "data", "cli.toml", "--quick", "--set", "split.folds=9")
-    assert "split: " in err and "prepared: 32 slices, 0 of them now" in out
+    out, _ = giseg(capsys, "data", "cli.toml", "--quick", "--set", "split.folds=9", code=1)
+    assert "error: split: the recipe: 9 folds need" in out and "prepared: 32 slices, 0 of them now" in out
     assert re.search(r"^  \d+ MiB more in .*/cache/store/uwmgi-[0-9a-f]{8}: of other recipes", out, re.MULTILINE)
 
 

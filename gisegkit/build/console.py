@@ -16,7 +16,7 @@ class Console:
     Attributes:
         device: ``auto`` or a device's name.
         progress: shows long work; say: prints one line.
-        said: the notes that were printed.
+        said: the lines that are printed once, and were.
     """
 
     plugins: Plugins
@@ -27,6 +27,10 @@ class Console:
 
     def note(self, line: str) -> None:
         """Print a note, once per session, however many steps come upon it."""
+        self.once(f"note: {line}")
+
+    def once(self, line: str) -> None:
+        """Print a line, once per session."""
         if line not in self.said:
             self.said.add(line)
-            self.say(f"note: {line}")
+            self.say(line)

@@ -5,6 +5,7 @@ Importing torch would take longer than listing a large data set and looking at i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gisegkit.build.console import Console
-from gisegkit.build.dataset import build_component, make_store, prepared_line, stack_warnings, verify_dataset
+from gisegkit.build.dataset import build_component, make_store, stack_warnings
+from gisegkit.build.datasets import Made, assemble, build_datasets
+from gisegkit.build.doctor import known_findings, parts_of, prepare_once, tell, tell_left_out
 from gisegkit.build.preflight import idle_settings, refuse_overlaps
-from gisegkit.data.folds import rows_of_split, split_rows
+from gisegkit.data.doctor.facts import SliceFacts
+from gisegkit.data.doctor.tables import split_findings
+from gisegkit.data.folds import LEFT_OUT, rows_of_split, split_rows
 from gisegkit.data.intensities import Normalization
-from gisegkit.data.joined import JoinedDataset
 from gisegkit.data.output import WANTS
 from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store.layout import Prepared
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 NOTHING = Prepared(made=0, slices=0, size=0)
+MADE_OF_SLICES = ("dataset", "split", "unlabelled", "store", "source", "samples", "sampler", "resident", "assembled")
+"""Parts of an experiment that are made anew without the slices that are left out."""
 
 
 class Split(NamedTuple):
@@ -53,6 +59,8 @@ class ExperimentData:
 
     Attributes:
         prepared: what the store holds of the slices, as far as it was looked at.
+        seen: the doctor's facts of the slices that were looked at, by id.
+        skipped: ids of slices that ``on_bad = "skip"`` leaves out, as far as is known.
     """
 
     def __init__(self, recipe: Recipe, registries: Registries, *, console: Console | None = None) -> None:
@@ -60,6 +68,9 @@ class ExperimentData:
         self.registries = registries
         self.console = console or Console(Plugins(registries=registries))
         self.prepared = NOTHING
+        self.seen: dict[str, SliceFacts] = {}
+        self.skipped: tuple[str, ...] = ()
+        self._bad: set[str] = set()
         self._looked = self._checked = False
         self._stored_split: pd.DataFrame | None = None
 
@@ -78,14 +89,20 @@ class ExperimentData:
         Raises:
             DataError, ComponentError: as of ``verify_dataset``.
         """
-        trained = self.recipe.dataset
-        specs = sorted(self.recipe.tables["dataset"], key=lambda spec: spec is not trained)  # it comes first
-        made = []
-        for spec in specs:
-            dataset: Dataset = self.build(spec)
-            verify_dataset(dataset, spec, self.owner(spec), say=self.console.say)
-            made.append((f"{spec.place}: dataset {spec.name!r}", str(spec.of_kind("role")), dataset))
-        return JoinedDataset(made) if len(made) > 1 else made[0][2]
+        dataset, self.skipped = assemble(self.made, self._bad)
+        return dataset
+
+    @cached_property
+    def made(self) -> list[Made]:
+        """The recipe's datasets as they are, each for itself; raises as ``dataset`` does."""
+        return build_datasets(self.recipe, self.registries, say=self.console.say)
+
+    def skip(self, ids: Iterable[str]) -> None:
+        """Do without slices, where ``on_bad`` of their dataset says so; what was made with them is made anew."""
+        self._bad |= set(ids)
+        for name in MADE_OF_SLICES:
+            self.__dict__.pop(name, None)
+        self.prepared, self._looked = NOTHING, False
 
     @property
     def roles(self) -> AnyArray | None:
@@ -124,20 +141,12 @@ class ExperimentData:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """Of each class, the probability from which a pixel belongs to it.
-
-        Raises:
-            DataError: if the recipe names a class that the data do not have, or leaves one out.
-        """
+        """Of each class, the probability from which a pixel belongs to it; DataError if the classes do not fit."""
         return self._per_class("threshold")
 
     @property
     def presence(self) -> tuple[float, ...]:
-        """Of each class, the probability that a slice must reach somewhere.
-
-        Raises:
-            DataError: as of ``thresholds``.
-        """
+        """Of each class, the probability that a slice must reach somewhere; raises as ``thresholds`` does."""
         return self._per_class("presence")
 
     @cached_property
@@ -184,7 +193,7 @@ class ExperimentData:
     def keep_split(self, split: pd.DataFrame) -> None:
         """Take the parts of a run that is resumed, columns id and part, instead of drawing folds."""
         self._stored_split = split
-        self.__dict__.pop("split", None)
+        self.skip(split["id"][split["part"] == LEFT_OUT])
 
     @cached_property
     def split(self) -> Split:
@@ -253,15 +262,18 @@ class ExperimentData:
             RecipeError: if the recipe monitors a score that there will not be.
             DataError: if a metric measures in mm and the data have no spacing, or a threshold is for a class that there
                 is not; for training, as of ``split``.
+            FindingsError: if the dataset has found errors.
             ComponentError: if a post-processing step is not usable, or a loss for exclusive classes meets classes that
                 may overlap.
         """
         refuse_unmeasured(self.metrics, self.dataset.table, place=str(self.recipe.dataset.place))
         self.check_decision()
+        tell_left_out(self)
         for line in getattr(self.dataset, "notes", ()):
             self.console.note(line)
+        tell(self, known_findings(self))
         if training and not self._checked:
-            _ = self.split
+            tell(self, split_findings(self.dataset.table, parts_of(self)))
             direction_of_monitor(self.recipe, self.metrics, self.classes)
             refuse_overlaps(self.recipe, self.registries, self.dataset)
             if getattr(self.dataset, "parts", None) is not None:
@@ -281,13 +293,10 @@ class ExperimentData:
             self._looked = True
 
     def prepare(self) -> None:
-        """Decode the slices that train or validate and keep them, if they are not kept yet.
+        """Decode and keep the slices that train or validate, if they are not kept yet, and tell what they show.
 
         Raises:
-            DataError: if slices cannot be read or kept.
+            DataError: if slices cannot be kept, or have errors that ``on_bad`` does not leave out.
         """
-        if self.store is None:
-            return
-        self.prepared = self.store.prepare(np.concatenate(self.split), progress=self.console.progress)
-        if self.prepared.made:
-            self.console.say(prepared_line(self.store, self.prepared))
+        while prepare_once(self):
+            pass

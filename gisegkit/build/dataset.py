@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gisegkit.data.dataset_check import breaches, contradictions, row_problems
-from gisegkit.data.findings import refuse_errors
+from gisegkit.data.findings import findings_of, refuse_errors
 from gisegkit.data.intensities import Normalization, keeps_zero
 from gisegkit.data.neighbors import neighbor_warnings
 from gisegkit.data.store.layout import Layout, Prepared
@@ -58,15 +58,15 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
 
     Raises:
         DataError: if it holds no slices, or they contradict each other: ids that are there twice, a scan of two cases
-            or of two sizes; if its ``findings()`` are errors.
+            or of two sizes.
         ComponentError: if its table or its readers break the contract; names place and owner.
     """
     what = f"{spec.place}: dataset {spec.name!r}"
     remedy = "gisegkit.testing.check_dataset makes this check in the plugin's own tests"
     try:
-        refuse_errors(getattr(dataset, "findings", tuple)(), place=what)
         wrong = breaches(dataset)
         if not wrong and dataset.table.empty:
+            refuse_errors(findings_of(dataset))
             raise DataError(f"{what} holds no slices")
         apart = [] if wrong else contradictions(dataset)
         readers = [] if wrong or apart or owner.distribution == "gisegkit" else row_problems(dataset)

@@ -133,7 +133,16 @@ class Ensemble(Experiment):
     def parts_of(self, run: RunDir, weights: Mapping[str, Any]) -> pd.DataFrame:
         """For each slice whether every member has a network that has not trained on it (``validation``)."""
         splits = [[one.run.verified_split(one.facts) for one in networks] for networks in self.networks]
-        return joint_parts([Seen.of(member) for member in splits])
+        joint = joint_parts([Seen.of(member) for member in splits])
+        digests: dict[str, str] = {}
+        for split in (split for member in splits for split in member if "digest" in split.columns):
+            noted = split[split["digest"] != ""]
+            digests |= dict(zip(noted["id"].astype(str), noted["digest"], strict=True))
+        return joint.assign(digest=[digests.get(name, "") for name in joint["id"]]) if digests else joint
+
+    def distrust_kept(self) -> None:
+        """Predict anew what was kept, since the images are others now."""
+        self.own = False
 
     def part_of(self, split: pd.DataFrame) -> Part:
         """The slices that are scored; raises RunError if there are none but such as the networks trained on."""

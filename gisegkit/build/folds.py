@@ -14,7 +14,19 @@ if TYPE_CHECKING:
 
     from gisegkit.build.data import Rows
 
-SHARED = ("dataset", "normalization", "preprocess", "metrics", "postprocess", "writers", "store", "source")
+SHARED = (
+    "made",
+    "seen",
+    "skipped",
+    "dataset",
+    "normalization",
+    "preprocess",
+    "metrics",
+    "postprocess",
+    "writers",
+    "store",
+    "source",
+)
 """The parts that no fold changes."""
 
 

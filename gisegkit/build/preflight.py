@@ -71,6 +71,8 @@ def look(data: ExperimentData) -> Found:
             overlap.
     """
     from gisegkit.build.dataset import stack_warnings
+    from gisegkit.build.doctor import known_findings
+    from gisegkit.data.findings import refuse_errors, warning_lines
     from gisegkit.data.spacing import refuse_unmeasured
 
     recipe, dataset = data.recipe, data.dataset
@@ -78,10 +80,12 @@ def look(data: ExperimentData) -> Found:
     data.check_decision()
     direction_of_monitor(recipe, data.metrics, dataset.classes)
     refuse_overlaps(recipe, data.registries, dataset)
+    known = known_findings(data)
+    refuse_errors(known)
     train, validation = data.split
     crops = recipe.input.crops if recipe.input.mode == "crop" else 1
     steps = steps_of(len(train) * crops, recipe.train.batch_size)
-    warnings = (*stack_warnings(recipe, dataset), *idle_settings(recipe))
+    warnings = (*warning_lines(known), *stack_warnings(recipe, dataset), *idle_settings(recipe))
     return Found(len(train), len(validation), len(data.unlabelled), steps, warnings)
 
 

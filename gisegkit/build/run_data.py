@@ -85,6 +85,9 @@ class RunData(ExperimentData):
         """The slices that are scored, of those that ``parts_of`` tells; raises as ``scored_part``."""
         return scored_part(split, self.trained_table)
 
+    def distrust_kept(self) -> None:
+        """Use no probabilities that were kept before, since the images are others now; a network keeps none itself."""
+
     def folds_of(self, rows: Rows) -> Rows:
         """Which of several folds each of the rows validated in, numbered from 0; of a run of one network all are 0."""
         return np.zeros(len(rows), np.int64)

@@ -70,9 +70,8 @@ def command(
     if labels is not None:
         made = pseudo_labels(folder, experiment, labels, certain=0.9 if certain is None else certain)
         inside = ", ".join(f"{name} {share:.2%}" for name, share in made.shares.items())
-        say(
-            f"{count(made.slices, 'slice')} in {labels}; {made.ignored:.1%} of the pixels are ignored, of the others: {inside}"
-        )
+        ignored = f"{made.ignored:.1%} of the pixels are ignored"
+        say(f"{count(made.slices, 'slice')} in {labels}; {ignored}, of the others: {inside}")
         say(f"to train on them as well, write [[dataset]] for [dataset] in the recipe, and add:\n\n{made.table}")
         return
     result = predict(folder, experiment, out=out, part=part)

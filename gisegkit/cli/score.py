@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gisegkit.cli.output import print_scores, progress, say, table
+from gisegkit.cli.output import print_scores, progress, say, table, warn
 from gisegkit.components.metrics import PREFERRED
 from gisegkit.errors import count
 from gisegkit.plugins import Plugins
@@ -56,6 +56,8 @@ def command(
         frame = result.board.tables()[name]
         say(name.replace("_", " "))
         table([str(column) for column in frame.columns], frame.itertuples(index=False))
+    for line in result.doubts:
+        warn(line)
     if result.scans_not_scored:
         say(f"not scored: {count(result.scans_not_scored, 'scan')} of {truth} of which the submission has no row")
     say(f"{submission}: valid, scored against {truth}; nothing was written")

@@ -110,8 +110,16 @@ def contradictions(dataset: Dataset) -> list[str]:
         )
     sizes = table.groupby("scan", sort=False)[["height", "width"]].nunique().max(axis=1)
     if (sizes > 1).any():
-        scan = sizes.index[sizes > 1][0]
-        problems.append(f"scan {scan} has slices of different sizes; make each size a scan of its own")
+        for scan in sizes.index[sizes > 1][:SHOWN]:
+            rows = table[table["scan"] == scan]
+            kinds = rows.groupby(["height", "width"], sort=False)["id"].agg(["size", "first"])
+            seen = (
+                f"{height} x {width}: {size} ({first} first)" for (height, width), size, first in kinds.itertuples()
+            )
+            problems.append(
+                f"scan {scan} has slices of different sizes, height x width {', '.join(seen)}; make each size a scan "
+                "of its own"
+            )
     return problems
 
 

@@ -1,14 +1,31 @@
-"""What is found in data: how a file's error becomes a finding, and how errors stop whoever would train on them."""
+"""Findings of one kind as one line, the worst first, the verdict over all, and the stop where training would be wrong.
+
+Readers, datasets and the doctor (``gisegkit.data.doctor``) find; every command tells what they found by these.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gisegkit.errors import DataError, Finding, count
+from gisegkit.errors import DataError, Finding, Severity, count, listed
 
-SHOWN = 5
-"""Findings of a kind that an error spells out."""
+if TYPE_CHECKING:
+    from gisegkit.types import Dataset
+
+WORST_FIRST: tuple[Severity, ...] = ("error", "warning", "note")
+SHOWN = 3
+"""Places that the line of a kind shows."""
+
+
+class FindingsError(DataError):
+    """Data that training would be wrong on; ``findings`` holds everything that was found, errors and doubts."""
+
+    def __init__(self, text: str, findings: Iterable[Finding] = ()) -> None:
+        super().__init__(text)
+        self.findings = tuple(findings)
 
 
 class FileError(DataError):
@@ -37,33 +54,92 @@ def finding_of(error: DataError, path: Path, *, ids: tuple[str, ...] = (), kind:
     return Finding(getattr(error, "kind", kind), "error", str(path), what, remedy, ids)
 
 
-def lines_of(findings: Iterable[Finding], *, shown: int = SHOWN) -> list[str]:
-    """Findings grouped by kind: the first of each, and how many more there are."""
-    kinds: dict[str, list[Finding]] = {}
-    for finding in findings:
-        kinds.setdefault(finding.kind, []).append(finding)
-    lines = []
-    for kind, found in kinds.items():
-        lines += [str(one) for one in found[:shown]]
-        if len(found) > shown:
-            lines.append(f"... and {len(found) - shown} more of this kind ({kind})")
-    return lines
+@dataclass(frozen=True)
+class Group:
+    """Findings of one kind and severity, in the order in which they were found."""
+
+    kind: str
+    severity: Severity
+    findings: tuple[Finding, ...]
+
+    def __str__(self) -> str:
+        """One line: the kind, how many, the first with what was found, the next places, and the remedy."""
+        first, *others = self.findings
+        if not others:
+            return f"{self.kind}: {first}"
+        more = f"; also {listed((finding.place for finding in others), shown=SHOWN - 1)}"
+        remedy = f"; {first.remedy}" if first.remedy else ""
+        return f"{self.kind} ({len(self.findings)}): {first.place}: {first.what}{more}{remedy}"
 
 
-def refuse_errors(findings: Iterable[Finding], *, place: str = "") -> None:
-    """Stop where training or predicting would be wrong.
+def grouped(findings: Iterable[Finding]) -> list[Group]:
+    """The findings by kind, worst first; a finding that comes twice counts once."""
+    groups: dict[tuple[Severity, str], list[Finding]] = {}
+    for finding in dict.fromkeys(findings):
+        groups.setdefault((finding.severity, finding.kind), []).append(finding)
+    made = [Group(kind, severity, tuple(members)) for (severity, kind), members in groups.items()]
+    return sorted(made, key=lambda group: WORST_FIRST.index(group.severity))
+
+
+def verdict(findings: Iterable[Finding], where: str) -> str:
+    """The last line about a data set.
 
     Args:
-        place: what begins the message.
+        where: what was looked at, such as ``24 slices of phantom``.
+    """
+    kinds = [finding.severity for finding in dict.fromkeys(findings)]
+    errors, warnings = kinds.count("error"), kinds.count("warning")
+    if errors:
+        doubts = f", {count(warnings, 'warning')}" if warnings else ""
+        return f"{count(errors, 'error')}{doubts} in {where}: training would be wrong"
+    if warnings:
+        return f"{count(warnings, 'warning')} in {where}: look at them before training"
+    return f"nothing found in {where} that would make training wrong"
+
+
+def errors_of(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that make training wrong."""
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def warning_lines(findings: Iterable[Finding]) -> Iterator[str]:
+    """A line for each kind of doubt."""
+    for group in grouped(findings):
+        if group.severity == "warning":
+            yield f"warning: {group}"
+
+
+def refuse_errors(findings: Iterable[Finding]) -> None:
+    """Stop where training would be wrong, with all reasons at once, one line a kind.
 
     Raises:
-        DataError: if a finding is an error; the first five of each kind, and how many more there are.
+        FindingsError: if a finding is an error.
     """
-    errors = [finding for finding in findings if finding.severity == "error"]
+    found = list(findings)
+    errors = errors_of(found)
     if not errors:
         return
-    lines = lines_of(errors)
-    head = f"{place}: " if place else ""
-    if len(lines) == 1:
-        raise DataError(head + lines[0])
-    raise DataError("\n".join([f"{head}{count(len(errors), 'error')} in the data", *(f"  {line}" for line in lines)]))
+    lines = [str(group) for group in grouped(errors)]
+    if len(errors) > 1:
+        lines.append(f"{count(len(errors), 'error')} in the data; giseg data lists them")
+    if any(finding.ids for finding in errors):
+        lines.append('to train without these slices: [dataset] on_bad = "skip", or giseg data --fix LIST.csv')
+    raise FindingsError("\n".join(lines), found)
+
+
+def findings_of(dataset: Dataset) -> list[Finding]:
+    """What a dataset itself has found: ``findings()``, or the older ``defects()``, whose lines count as warnings.
+
+    Lines of ``notes`` that are no finding are told elsewhere.
+    """
+    look = getattr(dataset, "findings", None)
+    if look is not None:
+        return list(look())
+    look = getattr(dataset, "defects", None)
+    return [] if look is None else [of_line(line) for line in look()]
+
+
+def of_line(line: str) -> Finding:
+    """A line of a dataset that does not speak of findings."""
+    place, colon, what = line.partition(": ")
+    return Finding("defect", "warning", place if colon else "data", what if colon else line)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.errors import DataError, RunError, listed
+from gisegkit.errors import DataError, RunError, count, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -24,7 +24,9 @@ BOTH = "train+validation"
 """The part of a slice that trains and validates, as all do where ``split.folds = 1``."""
 ROLES = ("extra", "test")
 """The parts of slices from datasets of these roles: an extra one trains, one for tests does not."""
-PARTS = ("train", "validation", BOTH, "unlabelled", "unused", *ROLES)
+LEFT_OUT = "left out"
+"""The part of a slice that ``on_bad = "skip"`` leaves out."""
+PARTS = ("train", "validation", BOTH, "unlabelled", "unused", LEFT_OUT, *ROLES)
 """What ``split.csv`` may say of a slice; an unused one is labelled, but left out by ``split.subset``."""
 
 FOLD = "fold"
@@ -57,20 +59,20 @@ def assign_folds(table: pd.DataFrame, *, folds: int, group: str, stratify: str, 
         assigned[labelled] = 0
         return assigned
     codes = np.unique(table[COLUMNS[group]].to_numpy(dtype=str)[labelled], return_inverse=True)[1]
-    count = int(codes.max()) + 1 if len(codes) else 0
-    if count < folds:
+    groups = int(codes.max()) + 1 if len(codes) else 0
+    if groups < folds:
         raise DataError(
-            f"{folds} folds need at least {folds} {group}s, but the labelled slices have {count} "
-            f"(split.group = {group!r}): {_remedy(group, count)}"
+            f"{folds} folds need at least {folds} {group}s, but the labelled slices have {groups} "
+            f"(split.group = {group!r}): {_remedy(group, groups)}"
         )
     empty = table["empty"].to_numpy(dtype=bool)[labelled]
     assigned[labelled] = _assign(codes, empty, folds, stratify == "empty", seed)
     return assigned
 
 
-def _remedy(group: str, count: int) -> str:
+def _remedy(group: str, groups: int) -> str:
     """What a recipe can say if there are fewer groups than folds."""
-    fewer = f"set split.folds = {count}, " if count > 1 else ""
+    fewer = f"set split.folds = {groups}, " if groups > 1 else ""
     finer = "a finer split.group (which lets slices of one case train and validate), " if group != "slice" else ""
     return f"{fewer}{finer}or split.folds = 1, which trains and validates on all"
 
@@ -90,8 +92,8 @@ def _assign(codes: Rows, empty: BoolArray, folds: int, stratify: bool, seed: int
     return _collect(GroupKFold(folds).split(codes, groups=renamed), len(codes))
 
 
-def _collect(splits: Iterable[tuple[Rows, Rows]], count: int) -> Rows:
-    assigned = np.full(count, -1, dtype=np.int64)
+def _collect(splits: Iterable[tuple[Rows, Rows]], slices: int) -> Rows:
+    assigned = np.full(slices, -1, dtype=np.int64)
     for fold, (_, validation) in enumerate(splits):
         assigned[validation] = fold
     return assigned
@@ -142,11 +144,21 @@ def rows_of_fold(table: pd.DataFrame, assigned: Rows, *, folds: int, fold: int, 
 # --- a split that was drawn before ----------------------------------------------------------------------------------
 
 
-def split_table(table: pd.DataFrame, train: Rows, validation: Rows, *, roles: AnyArray | None = None) -> pd.DataFrame:
-    """Which slice is in which part: columns id and part, in the order of a dataset's table.
+def split_table(
+    table: pd.DataFrame,
+    train: Rows,
+    validation: Rows,
+    *,
+    roles: AnyArray | None = None,
+    digests: Mapping[str, str] | None = None,
+    left_out: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Which slice is in which part: columns id, part and, if asked for, digest, in the order of a dataset's table.
 
     Args:
         roles: ``[N]``: of each row's dataset; None if there is one dataset.
+        digests: of the pixels of slices that were looked at, by id; None for no such column.
+        left_out: ids of slices that are not in the table because they are bad.
     """
     import pandas as pd
 
@@ -156,20 +168,30 @@ def split_table(table: pd.DataFrame, train: Rows, validation: Rows, *, roles: An
     part[np.intersect1d(train, validation)] = BOTH
     for role in () if roles is None else ROLES:
         part[(roles == role) & table["labelled"].to_numpy(dtype=bool)] = role
-    return pd.DataFrame({"id": table["id"].to_numpy(), "part": part})
+    ids = [*table["id"].astype(str), *left_out]
+    made = pd.DataFrame({"id": ids, "part": [*part, *[LEFT_OUT] * len(left_out)]})
+    return made if digests is None else made.assign(digest=[digests.get(name, "") for name in ids])
 
 
-def folds_table(table: pd.DataFrame, assigned: Rows, *, roles: AnyArray | None = None) -> pd.DataFrame:
-    """Which slice validates in which fold: columns id and part, which is ``fold0``, ``fold1`` ... for a labelled slice.
+def folds_table(
+    table: pd.DataFrame,
+    assigned: Rows,
+    *,
+    roles: AnyArray | None = None,
+    digests: Mapping[str, str] | None = None,
+    left_out: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Which slice validates in which fold: as ``split_table``, but the part of a labelled slice is ``fold0`` ...
 
     Args:
         assigned: as ``assign_folds`` gives it.
-        roles: as of ``split_table``.
+        roles, digests, left_out: as of ``split_table``.
     """
     nothing = np.zeros(0, np.int64)
-    split = split_table(table, nothing, nothing, roles=roles)
-    names = np.array([f"{FOLD}{fold}" for fold in assigned], dtype=object)
-    return split.assign(part=np.where(assigned >= 0, names, split["part"].to_numpy(dtype=object)))
+    split = split_table(table, nothing, nothing, roles=roles, digests=digests, left_out=left_out)
+    names = np.array([f"{FOLD}{fold}" for fold in assigned] + [""] * len(left_out), dtype=object)
+    folds = np.append(assigned, np.full(len(left_out), -1))
+    return split.assign(part=np.where(folds >= 0, names, split["part"].to_numpy(dtype=object)))
 
 
 def assigned_folds(table: pd.DataFrame, split: pd.DataFrame) -> Rows:
@@ -190,8 +212,9 @@ def is_fold(part: str) -> bool:
 
 
 def split_digest(split: pd.DataFrame) -> str:
-    """A digest of which slice is in which part; the order of the rows does not count."""
-    pairs = sorted(zip(split["id"].astype(str), split["part"].astype(str), strict=True))
+    """A digest of which slice is in which part, and of its pixels' digest; the order of the rows does not count."""
+    columns = [split[name].astype(str) for name in ("id", "part", "digest") if name in split.columns]
+    pairs = sorted(zip(*columns, strict=True))
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
@@ -210,7 +233,7 @@ def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]
             reverse; names the ids and the ways out.
     """
     ids = table["id"].astype(str).to_numpy(dtype=object)
-    parts = dict(zip(split["id"], split["part"], strict=True))
+    parts = {name: part for name, part in zip(split["id"], split["part"], strict=True) if part != LEFT_OUT}
     here = set(ids)
     found = np.array([parts.get(name, "") for name in ids], dtype=object)
     labelled = table["labelled"].to_numpy(dtype=bool)
@@ -231,6 +254,32 @@ def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]
         )
     trains, validates = (np.isin(found, parts) for parts in (("train", BOTH, "extra"), ("validation", BOTH)))
     return np.flatnonzero(trains), np.flatnonzero(validates)
+
+
+def refuse_other_images(split: pd.DataFrame, digests: Mapping[str, str]) -> None:
+    """Check that slices show what they showed when a run began.
+
+    Args:
+        split: columns id, part and digest; without the last, which older runs do not have, nothing is checked.
+        digests: of the pixels of slices of today, by id.
+
+    Raises:
+        RunError: if the pixels of one are others; names the slices.
+    """
+    if changed := changed_images(split, digests):
+        raise RunError(
+            "the data are not those that the run began with, so it cannot be resumed: "
+            f"{count(len(changed), 'slice has', 'slices have')} the same name and another image than when it began: "
+            f"{listed(changed)}\nRestore the data, or start a new run with another --out"
+        )
+
+
+def changed_images(split: pd.DataFrame, digests: Mapping[str, str]) -> list[str]:
+    """Ids whose pixels are others than those that a split has noted; arguments as of ``refuse_other_images``."""
+    if "digest" not in split.columns:
+        return []
+    noted = zip(split["id"], split["digest"], strict=True)
+    return [name for name, before in noted if before and digests.get(name, before) != before]
 
 
 def _counted(what: str, names: list[str]) -> str:

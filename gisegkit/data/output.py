@@ -50,6 +50,7 @@ class PredictionFacts:
         exclusive: whether the network puts a pixel into one class at most.
         slices: how many will come.
         order: (id, class) in the order that the data set's owner asks a submission for; None if nobody asks.
+        left_out: ids of slices that are not predicted because they are bad (``on_bad``) or on an exclusion list.
         demo: whether these are predictions of a demo run.
     """
 
@@ -60,6 +61,7 @@ class PredictionFacts:
     slices: int
     order: Sequence[tuple[str, str]] | None = None
     demo: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,14 @@ def _refuse_beyond(pairs: NDArray[np.int64], height: int, width: int, place: str
         late = int(np.argmax(ends > pixels))
         run = f"{pairs[late, 0]} {pairs[late, 1]}"
         reason = f"the run {run!r} ends at pixel {ends[late]}, but {height} rows of {width} columns have {pixels}"
-        raise _refusal(place, reason)
+        raise _refusal(place, reason + _start_end(pairs))
+
+
+def _start_end(pairs: NDArray[np.int64]) -> str:
+    """A hint where runs that are refused would be right if each pair were a start and an end."""
+    if (pairs[:, 1] < pairs[:, 0]).any() or (pairs[1:, 0] <= pairs[:-1, 1]).any():
+        return ""
+    return "; the values look like pairs of start and end, and a run is a start and a length"
 
 
 def runs(text: object, *, place: str = "") -> NDArray[np.int64]:
@@ -197,7 +204,7 @@ def runs(text: object, *, place: str = "") -> NDArray[np.int64]:
     unsorted = np.concatenate([[False], starts[1:] < starts[:-1]])[: len(pairs)]
     _refuse_any(unsorted, pairs, place, "starts before the run in front of it; runs are sorted by start")
     overlapping = np.concatenate([[False], starts[1:] < before])[: len(pairs)]
-    _refuse_any(overlapping, pairs, place, "overlaps the run in front of it")
+    _refuse_any(overlapping, pairs, place, f"overlaps the run in front of it{_start_end(pairs)}")
     return pairs
 
 

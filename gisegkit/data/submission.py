@@ -6,7 +6,7 @@ They are read strictly: every problem of a file is named with its line.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -32,9 +32,22 @@ class SubmissionLines:
         order: (id, class) of the rows that a ``sample_submission.csv`` asks for: they come first and in this order,
             and all of them must be there if one is. The rows are then held in memory. None keeps the order in which
             they come, and holds none.
+        left_out: ids that are left out on purpose: rows that the order asks for are then empty masks.
+
+    Attributes:
+        filled: ids of such rows.
     """
 
-    def __init__(self, file: IO[str], name: str, *, order: Sequence[tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        file: IO[str],
+        name: str,
+        *,
+        order: Sequence[tuple[str, str]] | None = None,
+        left_out: Collection[str] = (),
+    ) -> None:
+        self._left_out = set(left_out)
+        self.filled: tuple[str, ...] = ()
         self._writer = csv.writer(file, lineterminator="\n")
         self._name = name
         self._order = order
@@ -61,6 +74,10 @@ class SubmissionLines:
         """
         if self._order is None:
             return
+        if any(key in self._held for key in self._order):
+            empty = [key for key in self._order if key not in self._held and key[0] in self._left_out]
+            self._held |= dict.fromkeys(empty, "")
+            self.filled = tuple(dict.fromkeys(slice_id for slice_id, _ in empty))
         missing = [key for key in self._order if key not in self._held]
         wanted = [] if len(missing) == len(self._order) else self._order
         if missing and wanted:

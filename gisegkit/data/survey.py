@@ -1,25 +1,23 @@
-"""What a dataset holds, slice by slice: sizes, intensity ranges, class shares, empty slices, overlaps, defects."""
+"""What a dataset holds, slice by slice: sizes, intensity ranges, class shares, empty slices, overlaps, findings."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from gisegkit.data.doctor.diagnosis import diagnose
+from gisegkit.data.doctor.facts import SliceFacts, facts_of
+from gisegkit.data.doctor.look import unreadable, unusable
+from gisegkit.data.doctor.seen import Seen
+from gisegkit.data.findings import findings_of
 from gisegkit.data.intensities import Intensities, Normalization, keeps_zero, problem, scale_of
-from gisegkit.data.names import examples
-from gisegkit.data.reading import (
-    id_of,
-    image_name,
-    largest,
-    not_finite,
-    not_finite_line,
-    read_mask,
-    read_slice,
-)
-from gisegkit.errors import GisegError, count
+from gisegkit.data.reading import check_size, id_of, image_name, largest, not_finite, read_mask, read_slice
+from gisegkit.errors import Finding, GisegError, count
 from gisegkit.types import IGNORE, AnyArray, Dataset, MaskArray, Progress, silent
+
+REFUSED = "values that the normalization does not take"
 
 
 @dataclass
@@ -32,7 +30,8 @@ class Survey:
         overlaps: labelled slices in which two classes share pixels, by pair.
         ignored: pixels that count in neither loss nor score.
         labelled_pixels: all pixels of labelled slices.
-        defects: one line each.
+        facts: the doctor's, by row.
+        findings: what makes training wrong, and what is doubtful.
     """
 
     ranges: dict[tuple[int, int, str], tuple[float, float]] = field(default_factory=dict)
@@ -41,55 +40,71 @@ class Survey:
     overlaps: Counter[tuple[str, str]] = field(default_factory=Counter)
     ignored: int = 0
     labelled_pixels: int = 0
-    defects: list[str] = field(default_factory=list)
+    facts: dict[int, SliceFacts] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
 
-def survey(dataset: Dataset, *, normalization: Normalization | None = None, progress: Progress = silent) -> Survey:
-    """Read every slice once, holding one at a time.
+def survey(
+    dataset: Dataset,
+    *,
+    normalization: Normalization | None = None,
+    parts: Mapping[int, str] | None = None,
+    progress: Progress = silent,
+) -> Survey:
+    """Read every slice once, holding one at a time, and find what is wrong or doubtful.
 
-    A slice that cannot be read becomes a defect; the others are counted.
+    A slice that cannot be read becomes a finding; the others are counted.
 
     Args:
-        normalization: values that it does not take are defects.
+        normalization: values that it does not take are errors.
+        parts: train, validation or test by row, if the data are split.
         progress: shown slice by slice.
     """
     found = Survey()
     table = dataset.table
     maxima: dict[str, tuple[tuple[int, int, str], float]] = {}
-    channels: dict[int, list[str]] = {}
     for row in progress(range(len(table)), "read slices", len(table)):
-        try:
-            image = read_slice(dataset, row)
-        except GisegError as error:
-            found.defects += str(error).splitlines()
-        else:
-            channels.setdefault(image.shape[2], []).append(id_of(dataset, row))
-            if not_finite(image):
-                found.defects.append(not_finite_line(dataset, row))
-            else:
-                scan = str(table["scan"].iat[row])
-                key = (image.shape[0], image.shape[1], str(image.dtype))
-                top = float(image.max())
-                if not image.any():
-                    found.defects.append(f"{table['id'].iat[row]}: the image is black")
-                elif normalization is not None and (line := _refused(normalization, image)):
-                    found.defects.append(f"{image_name(dataset, row)}: {line}")
-                maxima[scan] = (key, max(top, maxima.get(scan, (key, top))[1]))
-        if bool(table["labelled"].iat[row]):
-            try:
-                _count(found, read_mask(dataset, row), dataset.classes)
-            except GisegError as error:
-                found.defects += str(error).splitlines()
-    if len(channels) > 1:
-        kinds = (f"{len(names)} have {count} ({examples(names)})" for count, names in sorted(channels.items()))
-        found.defects.append(f"images differ in channels: {', '.join(kinds)}; make all grey or all color")
+        image, mask = _read(found, dataset, row)
+        if mask is not None:
+            _count(found, mask, dataset.classes)
+        if image is None:
+            continue
+        if mask is not None or not bool(table["labelled"].iat[row]):
+            found.facts[row] = facts_of(image, mask)
+        if not_finite(image):
+            found.findings.append(unusable(dataset, row))
+            continue
+        if image.any() and normalization is not None and (line := _refused(normalization, image)):
+            name = id_of(dataset, row)
+            found.findings.append(Finding(REFUSED, "error", image_name(dataset, row), line, ids=(name,)))
+        scan, key = str(table["scan"].iat[row]), (image.shape[0], image.shape[1], str(image.dtype))
+        top = float(image.max())
+        maxima[scan] = (key, max(top, maxima.get(scan, (key, top))[1]))
     for key, top in maxima.values():
         low, high = found.ranges.get(key, (top, top))
         found.ranges[key] = (min(low, top), max(high, top))
-    look = getattr(dataset, "defects", None)  # a dataset may find what reading its slices does not show
-    found.defects += [] if look is None else look()
-    found.defects += map(str, getattr(dataset, "findings", tuple)())
+    seen = Seen(table, tuple(dataset.classes), found.facts, lambda row: read_mask(dataset, row), parts or {})
+    found.findings += [*diagnose(seen), *findings_of(dataset)]
     return found
+
+
+def _read(found: Survey, dataset: Dataset, row: int) -> tuple[AnyArray | None, MaskArray | None]:
+    """Image and mask of a row; None for what cannot be read, which is noted, and for no mask."""
+    name = id_of(dataset, row)
+    image = mask = None
+    try:
+        image = read_slice(dataset, row)
+        check_size(dataset, row, image=image)
+    except GisegError as error:
+        found.findings += unreadable(name, error)
+    if bool(dataset.table["labelled"].iat[row]):
+        try:
+            mask = read_mask(dataset, row)
+            check_size(dataset, row, mask=mask)
+        except GisegError as error:
+            found.findings += unreadable(name, error)
+            mask = None
+    return image, mask
 
 
 def _refused(normalization: Normalization, image: AnyArray) -> str:

@@ -14,6 +14,8 @@ from gisegkit.registry.kind import Key, Kind
 from gisegkit.registry.signatures import Signature, load_path, read_object, read_path
 
 ROLE = "train: split into folds; extra: all its labelled slices train; test: it is only scored, after training."
+EXCLUSIONS = "a CSV file with a column id: slices to leave out, as giseg data --fix writes it."
+ON_BAD = "slices with errors stop the command (stop, the default), or are left out and counted (skip)."
 RATES = "learning rates of parts of the network, such as {encoder = 1e-4}; the others have lr."
 AS = "what its scores are called, if not by its name; needed if a recipe has a metric twice."
 
@@ -29,7 +31,11 @@ KINDS: dict[str, Kind] = {
             tried=False,  # every command that reads data verifies its dataset
             needed=True,
             several=True,
-            keys={"role": Key('Literal["train", "extra", "test"]', "train", ROLE)},
+            keys={
+                "role": Key('Literal["train", "extra", "test"]', "train", ROLE),
+                "exclusions": Key("str", None, EXCLUSIONS),
+                "on_bad": Key('Literal["stop", "skip"]', None, ON_BAD),
+            },
         ),
         Kind(
             "normalization",

@@ -5,12 +5,13 @@ The parts are those of the run's ``split.csv``; today's data may hold fewer slic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gisegkit.data.folds import changed_images
 from gisegkit.errors import DataError, RunError, count, listed
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Part:
         validation: slices that the run validates on, wherever they are.
         instead: whether these are taken because none of the validation slices is here.
         left_out: labelled slices of the data that no network of some member validated on.
+        changed: ids of slices that have another image than when the run began.
+        foreign: whether most have, so that these are other data under the same names.
     """
 
     name: str
@@ -54,16 +57,29 @@ class Part:
     validation: int = 0
     instead: bool = False
     left_out: int = 0
+    changed: tuple[str, ...] = ()
+    foreign: bool = False
 
     @property
     def whole(self) -> bool:
-        """Whether these are all the slices that were asked for."""
-        return not self.missing and not self.instead
+        """Whether these are all the slices that were asked for, as the run knows them."""
+        return not self.missing and not self.instead and not self.changed
 
     def lines(self) -> Iterator[str]:
         """What a reader of scores or predictions of these slices must know, a sentence each."""
         taken = len(self.rows)
-        if self.instead:
+        if self.foreign:
+            yield (
+                f"these are other data under the same names: {count(len(self.changed), 'slice has', 'slices have')} "
+                f"another image than in the run ({listed(self.changed, shown=3)}); taking all "
+                f"{count(taken, 'labelled slice')}"
+            )
+        elif self.changed:
+            yield (
+                f"{count(len(self.changed), 'slice has', 'slices have')} another image than when the run began: "
+                f"{listed(self.changed)}"
+            )
+        if self.instead and not self.foreign:
             yield (
                 f"none of the run's {count(self.validation, 'validation slice')} is in these data; taking all "
                 f"{count(taken, 'labelled slice')} instead"
@@ -116,6 +132,39 @@ def scored_part(split: pd.DataFrame, table: pd.DataFrame) -> Part:
     trained = int(_among(own, TRAINED)[rows].sum())
     name = "train" if trained == len(rows) else "all labelled"
     return Part(name, rows, len(rows), trained=trained, validation=len(wanted), instead=True)
+
+
+def identified(part: Part, split: pd.DataFrame, table: pd.DataFrame, digests: Mapping[str, str]) -> Part:
+    """A part, once its images are known: which of them the run knows, under whatever names.
+
+    Where most of a part of ``split.csv`` has other images, these are other data: all labelled slices are taken. Images
+    that the run was trained on count as such under any name.
+
+    Args:
+        part: as of ``scored_part``, ``part_for_tests`` or ``named_part``.
+        split, table: as of ``scored_part``; without the column digest, which older runs do not have, nothing changes.
+        digests: of the pixels of today's slices by id, as far as they were looked at; images that show nothing left
+            out.
+    """
+    if "digest" not in split.columns:
+        return part
+    ids = table["id"].astype(str).to_numpy(dtype=object)
+    here = {name: digests[name] for name in ids[part.rows] if name in digests}
+    changed = tuple(changed_images(split, here))
+    noted = set(split["id"][split["digest"] != ""])
+    if changed and 2 * len(changed) > len(noted & here.keys()) and part.name in VALIDATION:
+        rows = np.flatnonzero(table["labelled"].to_numpy(dtype=bool))
+        part = Part("all labelled", rows, len(rows), validation=part.validation, instead=True, foreign=True)
+    trained = split[split["part"].isin(TRAINED)]
+    known = dict(zip(trained["id"], trained["digest"], strict=True))
+    seen = set(known.values()) - {""}
+    again = [digests.get(name, "") in seen or _unchanged(name, known, digests) for name in ids[part.rows]]
+    return replace(part, changed=changed, trained=sum(again))
+
+
+def _unchanged(name: str, known: Mapping[str, str], digests: Mapping[str, str]) -> bool:
+    """Whether a slice was trained on by its name, and nothing says that it is another one."""
+    return name in known and "" in (known[name], digests.get(name, ""))
 
 
 def part_for_tests(split: pd.DataFrame, table: pd.DataFrame, rows: NDArray[np.int64]) -> Part:

@@ -25,6 +25,7 @@ from gisegkit.runs.members import is_ensemble, members_of
 from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_table, say_own_folder
 from gisegkit.runs.parts import Part, part_for_tests
 from gisegkit.workflows.exclusive import in_run_folder
+from gisegkit.workflows.identity import leave_out_as_before, part_of_run
 from gisegkit.workflows.pages import panels_of, write_preview, write_report
 
 
@@ -75,13 +76,15 @@ def evaluate(
     if out is not None:
         check_new_folder(out, run)
     weights = experiment.take_over(run, weights)
+    split = experiment.parts_of(run, weights)
+    leave_out_as_before(experiment, split)
     experiment.check_data(training=False)
     experiment.look_at_store()
-    split, rows = experiment.parts_of(run, weights), experiment.rows_of_role("test")
-    part = experiment.part_of(split)
-    tested = part_for_tests(split, experiment.dataset.table, rows) if len(rows) else None
+    part, tested = _parts(experiment, split)
     for line in (*part.lines(), *(tested.lines() if tested else ())):
         console.say(line)
+    if part.changed:
+        experiment.distrust_kept()
     about = _network_and_training(run, experiment)
     _say_progress(about, experiment, weights)
     with keeping(run.oof, experiment, weights=weights["digest"]) if keep else nullcontext() as writer:
@@ -104,6 +107,20 @@ def _say_progress(about: Mapping[str, Any], experiment: Experiment, weights: Map
     if 0 < about["training"]["epochs"] < epochs:
         done = f"{about['training']['epochs']} of at most {count(epochs, 'epoch')}"
         experiment.console.say(f"the run has trained {done} so far; its best weights are of {epoch_of(weights)}")
+
+
+def _parts(experiment: Experiment, split: pd.DataFrame) -> tuple[Part, Part | None]:
+    """The slices that are scored, and those of test datasets, if there are any."""
+
+    def tests() -> Part:
+        return part_for_tests(split, experiment.dataset.table, experiment.rows_of_role("test"))
+
+    before = None
+    while before is not experiment.dataset:  # slices may be left out while the others are looked at
+        before = experiment.dataset
+        part = part_of_run(experiment, split, lambda: experiment.part_of(split))
+        tested = part_of_run(experiment, split, tests) if len(experiment.rows_of_role("test")) else None
+    return part, tested
 
 
 def _write(

@@ -13,7 +13,7 @@ from gisegkit.build.ensemble import Ensemble
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.folds import SHARED, draw_folds, of_fold, parts_of_fold
 from gisegkit.build.training import verify_store
-from gisegkit.data.folds import FOLD, assigned_folds, folds_table, split_digest
+from gisegkit.data.folds import FOLD, LEFT_OUT, assigned_folds, folds_table, split_digest
 from gisegkit.data.output import read_manifest
 from gisegkit.errors import GisegError, Interrupted, RunError, count
 from gisegkit.recipe.sections import Recipe
@@ -24,6 +24,7 @@ from gisegkit.runs.members import fold_folder, members_of
 from gisegkit.runs.outputs import read_scores
 from gisegkit.runs.scored import number
 from gisegkit.workflows.evaluate import evaluate
+from gisegkit.workflows.identity import leave_out_as_before
 from gisegkit.workflows.predict import predict
 from gisegkit.workflows.resume import check_recipe
 from gisegkit.workflows.run import Finished
@@ -122,13 +123,22 @@ def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir
             raise RunError(
                 f"{run.path / 'split.csv'} is missing, so which case is in which fold is not known; restore it"
             )
+        leave_out_as_before(experiment, split)
+        experiment.check_data(training=True)
         assigned = assigned_folds(experiment.dataset.table, split)
         _check_drawn(experiment, run, assigned)
         return run, assigned
     experiment.check_data(training=True)
+    experiment.prepare()  # slices may be left out while they are looked at, which must come before folds are drawn
     assigned = draw_folds(experiment)
     environment = describe_environment(console.plugins, device=str(experiment.device), recipe=Path(recipe.source))
-    table = folds_table(experiment.dataset.table, assigned, roles=experiment.roles)
+    table = folds_table(
+        experiment.dataset.table,
+        assigned,
+        roles=experiment.roles,
+        digests=experiment.digests,
+        left_out=experiment.skipped,
+    )
     run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=table)
     keep_decision(run, experiment)
     return run, assigned
@@ -142,7 +152,8 @@ def _check_drawn(experiment: Experiment, run: RunDir, assigned: Rows) -> None:
     """
     for fold in experiment.recipe.split.chosen:
         own = RunDir(fold_folder(run, fold)).split()
-        if own is not None and split_digest(own) != split_digest(parts_of_fold(experiment, assigned, fold)):
+        drawn = parts_of_fold(experiment, assigned, fold)
+        if own is not None and split_digest(own[own["part"] != LEFT_OUT][["id", "part"]]) != split_digest(drawn):
             raise RunError(
                 f"{run.path / 'split.csv'} and that of {fold_folder(run, fold)} are not of one drawing; one of them "
                 "was changed or damaged: restore it from a copy"

@@ -24,6 +24,7 @@ from gisegkit.runs.outputs import Evaluation, changes, check_submission_file, no
 from gisegkit.runs.parts import Part
 from gisegkit.workflows.evaluate import epoch_of
 from gisegkit.workflows.exclusive import in_run_folder
+from gisegkit.workflows.identity import leave_out_as_before, part_of_run
 from gisegkit.workflows.pages import write_preview, write_report
 from gisegkit.workflows.writing import Written, write_predictions
 
@@ -85,9 +86,7 @@ def predict(
     changed = () if own else changes(run, recipe, experiment.registries)
     _check_out(out, run, recipe)
     weights = experiment.take_over(run, weights)
-    experiment.check_data(training=False)
-    experiment.look_at_store()
-    found = predicted_part(experiment.parts_of(run, weights), experiment, recipe.predict.part)
+    found = _part(experiment.parts_of(run, weights), experiment, recipe.predict.part)
     for line in found.lines():
         console.say(line)
     folder = _target(run, changed, found, experiment) if out is None else files_beside(out)
@@ -105,6 +104,14 @@ def predict(
     if is_own:
         _renew_report(run, console)
     return made
+
+
+def _part(split: pd.DataFrame, experiment: Experiment, name: str) -> Part:
+    """The slices of a part, once the data are checked and the slices looked at."""
+    leave_out_as_before(experiment, split)
+    experiment.check_data(training=False)
+    experiment.look_at_store()
+    return part_of_run(experiment, split, lambda: predicted_part(split, experiment, name))
 
 
 def files_beside(out: Path) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -20,8 +21,13 @@ from gisegkit.errors import DataError, RunError
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import check_new_folder
+from gisegkit.runs.parts import Part
 from gisegkit.types import SPACING, AnyArray, BoolArray, FloatArray, MaskArray
+from gisegkit.workflows.identity import leave_out_as_before, part_of_run
 from gisegkit.workflows.writing import slice_facts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PREFIX = "pseudo-"
 """Of ids, scans and cases: the slices are in the data already, without labels, and a recipe may hold both."""
@@ -70,7 +76,9 @@ def pseudo_labels(run: RunDir, experiment: Experiment, out: Path, *, certain: fl
     if not 0.5 <= certain <= 1:
         raise DataError(f"--certain {certain:g}: give a probability from 0.5 to 1")
     check_new_folder(out, run)
-    experiment.take_over(run)
+    weights = experiment.take_over(run)
+    split = experiment.parts_of(run, weights)
+    leave_out_as_before(experiment, split)
     experiment.check_data(training=False)
     experiment.look_at_store()
     rows = experiment.unlabelled
@@ -78,6 +86,9 @@ def pseudo_labels(run: RunDir, experiment: Experiment, out: Path, *, certain: fl
         raise DataError(
             "these data have no unlabelled slices; labels for slices that have some would replace the truth by a guess"
         )
+    for line in part_of_run(experiment, split, lambda: _unlabelled(experiment, split)).lines():
+        experiment.console.say(line)
+    rows = experiment.unlabelled
     with Output(out) as files:
         writer = _Writer(experiment, files, certain)
         facts = slice_facts(experiment.dataset, rows)
@@ -91,6 +102,10 @@ def pseudo_labels(run: RunDir, experiment: Experiment, out: Path, *, certain: fl
         made = writer.finish(out)
         files.finish(run=run.path.resolve().name, certain=certain)
     return made
+
+
+def _unlabelled(experiment: Experiment, split: pd.DataFrame) -> Part:
+    return experiment.named_part(split, "unlabelled", experiment.unlabelled)
 
 
 class _Writer:

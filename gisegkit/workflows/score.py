@@ -13,6 +13,7 @@ import numpy as np
 from gisegkit.components.datasets.uwmgi_tree import BEFORE_NUMBER, sizes_beside, spacing_beside
 from gisegkit.data import rle
 from gisegkit.data.planes import merge
+from gisegkit.data.run_direction import direction
 from gisegkit.data.submission import check_runs, missing_rows, read_submission, report
 from gisegkit.data.tables import read_rows
 from gisegkit.engine.scoring import ScanValues, Scoreboard
@@ -44,6 +45,7 @@ class SubmissionScores:
         board: scores, tables and conventions.
         scans, slices: scored.
         scans_not_scored: scans of the truth of which the submission has no row.
+        doubts: what looks wrong with the submission though it keeps to the format, a line each.
     """
 
     submission: Path
@@ -52,6 +54,7 @@ class SubmissionScores:
     scans: int
     slices: int
     scans_not_scored: int
+    doubts: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the table by slice, ready for JSON; undefined numbers are None."""
@@ -63,6 +66,7 @@ class SubmissionScores:
                 "scans": self.scans,
                 "slices": self.slices,
                 "scans_not_scored": self.scans_not_scored,
+                "doubts": list(self.doubts),
                 "scores": self.board.scores(),
                 "conventions": self.board.conventions,
                 "by_class": tables["by_class"].to_dict("records"),
@@ -117,8 +121,17 @@ def score_submission(
     with closing(threaded_map(measure, scans.items(), threads=threads, ahead=threads)) as measured:
         for values in progress(measured, "score", len(scans)):
             board.record(values)
-    count = len(scans)
-    return SubmissionScores(submission, truth, board, count, sum(map(len, scans.values())), len(true.scans) - count)
+    count, slices = len(scans), sum(map(len, scans.values()))
+    doubts = (*_doubts(submission, predicted, true), *_doubts(truth, true.runs, true))
+    return SubmissionScores(submission, truth, board, count, slices, len(true.scans) - count, doubts)
+
+
+def _doubts(path: Path, runs: Runs, true: Truth) -> Iterator[str]:
+    """A line where most runs of a file look as if they were written along the columns."""
+    sizes = ((key, text, true.sizes[key[0]]) for key, text in runs.items())
+    found = direction((", ".join(key), text, *size) for key, text, size in sizes if size is not None)
+    if found.doubtful:
+        yield f"{path}: {found}"
 
 
 def _predicted(submission: Path, true: Truth, truth: Path) -> tuple[Runs, dict[str, list[str]]]:

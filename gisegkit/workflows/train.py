@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gisegkit.build.contracts import check_contracts
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.training import Assembled, verify_store
-from gisegkit.data.folds import split_digest, split_table
+from gisegkit.data.folds import refuse_other_images, split_digest
 from gisegkit.engine.fit import fit
 from gisegkit.engine.training import Training
 from gisegkit.engine.tta import views_of
@@ -115,6 +115,8 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
         experiment.expect(state["facts"])
     _ = experiment.model, experiment.views
     experiment.prepare()
+    if kept is not None:
+        refuse_other_images(kept.split, experiment.digests)
     assembled = experiment.assembled
     verify_states(experiment, _states(assembled.training))
     run = _record_start(experiment, out, kept, assembled)
@@ -122,8 +124,7 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
     if kept is not None and state is not None:
         state = keep_micro_batches(kept.state or {}, assembled.training, experiment, run)
         experiment.console.say(f"resuming after epoch {state['epoch']} of {experiment.recipe.train.epochs}")
-    table, split = experiment.dataset.table, experiment.split
-    parts = kept.split if kept else split_table(table, *split, roles=experiment.roles)
+    parts = kept.split if kept else experiment.split_table
     return Begun(run, state, {**experiment.facts, "split": split_digest(parts)}, later)
 
 
@@ -154,7 +155,7 @@ def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assemble
     environment = describe_environment(console.plugins, device=str(experiment.device), recipe=Path(recipe.source))
     if kept is None:
         environment["memory"] = assembled.plan.as_dict() if assembled.plan else None
-        table = split_table(experiment.dataset.table, *split, roles=experiment.roles)
+        table = experiment.split_table
         run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=table)
     else:
         run = kept.run

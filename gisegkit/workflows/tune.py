@@ -26,6 +26,7 @@ from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.members import Member
 from gisegkit.workflows.exclusive import in_run_folder
+from gisegkit.workflows.identity import leave_out_as_before, part_of_run
 
 NAME = "tuning.json"
 """What the last search of a run found, beside its ``decision.json``."""
@@ -94,11 +95,15 @@ def tune(
     name = _metric(experiment, metric)
     whole = _as_ensemble(run, experiment)
     weights = whole.take_over(run)
+    split = whole.parts_of(run, weights)
+    leave_out_as_before(whole, split)
     whole.check_data(training=False)
     whole.look_at_store()
-    part = whole.part_of(whole.parts_of(run, weights))
+    part = part_of_run(whole, split, lambda: whole.part_of(split))
     for line in part.lines():
         whole.console.say(line)
+    if part.changed:
+        whole.distrust_kept()
     knobs, search = _search(whole, part.rows, name, only)
     found = search.run(knobs.start, resamples=resamples, rng=np.random.default_rng(whole.recipe.split.seed))
     result = _result(name, len(part.rows), knobs, found, apply)

@@ -52,6 +52,7 @@ def write_predictions(
         slices=len(rows),
         order=getattr(dataset, "submission_order", None),
         demo=recipe.demo,
+        left_out=experiment.left_out,
     )
     for spec, writer in writers:
         with _placed(spec):

@@ -11,6 +11,8 @@ from gisegkit.data.survey import describe, survey
 from gisegkit.errors import DataError
 from gisegkit.types import IGNORE, Dropped
 
+ADVICE = "and it has a mask; copy the image again, or leave it out"
+
 
 class Tiny:
     """Five slices: both classes overlapping, one class, none, one whose image cannot be read, one unlabelled."""
@@ -50,7 +52,7 @@ class Tiny:
         return mask
 
     def defects(self):
-        yield "id s9 of train.csv has no file"
+        yield "s9: train.csv has no file of this id"
 
 
 @pytest.fixture
@@ -67,12 +69,15 @@ def test_counts(found):
     assert found.ranges == {(4, 5, "uint16"): (0.0, 20.0), (4, 6, "uint16"): (50.0, 50.0)}
 
 
-def test_every_defect_is_listed_and_stops_nothing(found):
-    assert found.defects == [
-        "s2: the image is black",
-        "s3.png: cannot be decoded; copy it again",
-        "id s9 of train.csv has no file",
-    ]
+def test_everything_found_is_listed_and_stops_nothing(found):
+    assert [(finding.severity, str(finding)) for finding in found.findings if finding.kind != "copied scan"] == [
+        ("error", "s3: s3.png: cannot be decoded; copy it again"),
+        ("error", f"s0: all pixels of the image have the value 10, {ADVICE}"),
+        ("error", f"s1: all pixels of the image have the value 20, {ADVICE}"),
+        ("warning", "s2: the image is black; copy it again, if it should show something"),
+        ("warning", "s4: all pixels of the image have the value 50; copy it again, if it should show something"),
+        ("warning", "s9: train.csv has no file of this id"),
+    ]  # fmt: skip
 
 
 def test_lines(found):
@@ -101,9 +106,12 @@ class Mixed(Tiny):
 
 
 def test_channels_that_differ_and_defects_of_plugins_are_listed_too():
-    found = survey(Mixed(), normalization=Maximum()).defects
+    found = [str(finding) for finding in survey(Mixed(), normalization=Maximum()).findings]
     assert sum("its values, -3 to -3, would become -3 to -3, and only 0 to 1 is valid" in line for line in found) == 4
     for other in (None, Percentile(), ZScore(), Window(level=0, width=2)):
-        assert not any("its values" in line for line in survey(Mixed(), normalization=other).defects)
+        lines = map(str, survey(Mixed(), normalization=other).findings)
+        assert not any("its values" in line for line in lines)
     assert sum("image(2) raised ValueError for slice s2: brightness 7" in line for line in found) == 1
-    assert "images differ in channels: 3 have 1 (s0, s1, s4), 1 have 3 (s3); make all grey or all color" in found
+    (channels,) = [finding for finding in survey(Mixed()).findings if finding.kind == "channels"]
+    assert channels.severity == "error" and channels.ids == ("s3",)
+    assert "1 image has 3 channels, 3 1 channel" in channels.what

@@ -266,9 +266,10 @@ def rewrite(file, change):
 def test_a_split_that_changed_is_refused(copied, session):
     file = copied / "split.csv"
     text = file.read_text()
-    swapped = text.replace(",train\n", ",x\n").replace(",validation\n", ",train\n").replace(",x\n", ",validation\n")
-    cut = "\n".join(line for line in text.splitlines() if not line.endswith("_0003,validation")) + "\n"
-    for content in (swapped, cut):
+    swapped = text.replace(",train,", ",x,").replace(",validation,", ",train,").replace(",x,", ",validation,")
+    cut = "\n".join(line for line in text.splitlines() if "_0003,validation," not in line) + "\n"
+    digest = text.splitlines()[-1].rpartition(",")[2]
+    for content in (swapped, cut, text.replace(digest, digest[::-1])):
         assert content != text
         file.write_text(content)
         for verb in (evaluate, predict):

@@ -12,7 +12,7 @@ import pandas as pd
 from gisegkit.components.datasets.folder_files import FolderFiles
 from gisegkit.components.datasets.folder_looks import Looks
 from gisegkit.components.datasets.pairing import Item, arrange_table, pair_by_name, pair_by_table, without_suffix
-from gisegkit.data.findings import finding_of, lines_of
+from gisegkit.data.findings import finding_of
 from gisegkit.data.images.read import read_image
 from gisegkit.data.masks import RESERVED, MaskRule, parse_colors
 from gisegkit.data.names import arrange, case_notes, pattern_of
@@ -187,10 +187,8 @@ class Folder:
         return {name: Item(path) for name, path in more.items()}
 
     def _note(self, *, cases: bool) -> None:
-        """What training and prediction print: doubts, one line a kind."""
+        """Doubts about the names."""
         likely = case_notes(self.table["id"].tolist()) if cases else ()
-        doubts = [finding for finding in self._findings if finding.severity != "error"]
-        self.notes = (*likely, *lines_of(doubts, shown=1))
         self._findings += [Finding("names look like cases", "warning", str(self.root), note) for note in likely]
 
     def _fill(self, items: dict[str, Item], arranged: pd.DataFrame) -> None:

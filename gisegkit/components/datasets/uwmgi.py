@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from gisegkit.components.datasets.exclusions import excluded_scans
+from gisegkit.components.datasets.uwmgi_rows import direction_findings, row_findings
+from gisegkit.components.datasets.uwmgi_strays import stray_findings
 from gisegkit.components.datasets.uwmgi_tree import THICKNESS, list_slices, subfolders
 from gisegkit.data import rle
 from gisegkit.data.files import no_data, png_header
 from gisegkit.data.images.read import read_image
 from gisegkit.data.planes import merge
 from gisegkit.data.tables import read_rows
-from gisegkit.errors import DataError, did_you_mean
+from gisegkit.errors import DataError, Finding, did_you_mean
 from gisegkit.types import Dropped
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ class UWMGI:
             )
         _refuse_twice(table)
         table["spacing_z"] = THICKNESS
-        self._notes: list[str] = []  # one line a place, for giseg data
-        self.notes: tuple[str, ...] = ()
+        self._found: list[Finding] = []
         runs, known = self._read_runs(table, file=self.root / "train.csv" if len(train) else None)
         table["labelled"] = np.asarray(known.any(axis=1))
         table["empty"] = table["labelled"] & (runs == "").all(axis=1)
@@ -139,15 +139,10 @@ class UWMGI:
         rows = _read_csv(file, ["id", "class"])
         return list(zip(rows["id"], rows["class"], strict=True)) or None
 
-    def defects(self) -> Iterator[str]:
-        """What ``image`` and ``mask`` cannot find in a slice, one line each; reads headers only."""
-        yield from self._notes
-        for row in range(len(self.table)):
-            path = self._path(row)
-            with contextlib.suppress(DataError):  # what cannot be read at all is found by reading it
-                bits = png_header(path).bits
-                if bits != 16:
-                    yield f"{path}: has {bits} bits a pixel; the competition's have 16"
+    def findings(self) -> Iterator[Finding]:
+        """What ``image`` and ``mask`` cannot find in a slice; reads no image."""
+        yield from self._found
+        yield from stray_findings(self.root)
 
     def _path(self, row: int) -> Path:
         return self.root / self._paths[row]
@@ -162,6 +157,9 @@ class UWMGI:
         for row in np.flatnonzero(~self.table["scan"].duplicated().to_numpy()):
             header = png_header(self._path(int(row)))
             self._check_size(int(row), header.height, header.width)
+            if header.bits != 16:
+                what = f"has {header.bits} bits a pixel; the competition's have 16"
+                self._found.append(Finding("depth", "warning", str(self._path(int(row))), what))
 
     def _check_size(self, row: int, height: int, width: int) -> None:
         named = tuple(map(int, self._sizes[row]))
@@ -178,10 +176,10 @@ class UWMGI:
         if file is None:
             return runs, known
         if not file.is_file():
-            self._notes.append(f"{file}: is not there, so no slice is labelled")
-            self.notes = tuple(self._notes)
+            what = "is not there, so no slice is labelled"
+            self._found.append(Finding("no labels", "warning", str(file), what))
             return runs, known
-        rows = _read_csv(file, ["id", "class", "segmentation"], self._notes)
+        rows = _read_csv(file, ["id", "class", "segmentation"], self._found)
         self._check_classes(file, rows["class"])
         twice = rows.duplicated(["id", "class"])
         if twice.any():
@@ -200,7 +198,8 @@ class UWMGI:
         ks = pd.Index(self.classes).get_indexer(pd.Index(rows["class"]))
         runs[places[found], ks[found]] = rows["segmentation"].fillna("").str.strip().to_numpy(dtype=object)[found]
         known[places[found], ks[found]] = True
-        self._note_misfits(table, known, rows["id"][~found].drop_duplicates())
+        gaps = row_findings(table, runs, known, file=file, without_file=rows["id"][~found].drop_duplicates())
+        self._found += [*gaps, *direction_findings(table, runs, self.classes, file=file)]
         return runs, known
 
     def _check_classes(self, file: Path, column: pd.Series[str]) -> None:
@@ -218,26 +217,6 @@ class UWMGI:
                 raise DataError(
                     f"dataset.classes has {name!r}, but {file} has only {', '.join(found)}; {hint}".rstrip("; ")
                 )
-
-    def _note_misfits(self, table: pd.DataFrame, known: BoolArray, without_file: pd.Series[str]) -> None:
-        known_before = len(self._notes)
-        for scan, count in without_file.str.replace(r"_slice_\d+$", "", regex=True).value_counts(sort=False).items():
-            self._notes.append(f"{scan}: {count} ids of train.csv have no file in train/")
-        in_train = table["path"].str.startswith("train").to_numpy()
-        some = np.asarray(known.any(axis=1))
-        unlabelled = table[~some & in_train]
-        for scan, count in unlabelled["scan"].value_counts(sort=False).items():
-            self._notes.append(f"{scan}: {count} slices have no rows in train.csv; they count as not labelled")
-        partial = table["id"][some & ~np.asarray(known.all(axis=1))]
-        for name in partial:
-            self._notes.append(f"{name}: train.csv lacks a row for some class; the class counts as absent")
-        found = (
-            (without_file, "ids of train.csv have no file in train/, so their masks are not used"),
-            (unlabelled["id"], "slices in train/ have no rows in train.csv, so they count as not labelled"),
-            (partial, "slices lack rows of train.csv for some class, which counts as absent there"),
-        )
-        lines = [f"{len(ids)} {what} (first: {ids.iloc[0]})" for ids, what in found if len(ids)]
-        self.notes = (*self._notes[:known_before], *(f"{line}; giseg data lists them" for line in lines))
 
 
 def _check_root(root: Path) -> None:
@@ -261,14 +240,14 @@ def _refuse_twice(table: pd.DataFrame) -> None:
         raise DataError(f"{first} and {second} are the same slice of the same scan; remove one of the two")
 
 
-def _read_csv(file: Path, columns: list[str], noted: list[str] | None = None) -> pd.DataFrame:
+def _read_csv(file: Path, columns: list[str], found: list[Finding] | None = None) -> pd.DataFrame:
     rows = read_rows(file, columns, skip_blanks=True)
     keys = rows[["id", "class"]]
     rows[["id", "class"]] = keys.map(str.strip, na_action="ignore")  # a blank of a spreadsheet would lose a row's mask
     padded = ((rows[["id", "class"]] != keys) & keys.notna()).any(axis=1)
-    if noted is not None and padded.any():
-        line = f"{file.name}: {int(padded.sum())} rows have blanks around id or class, which are not counted"
-        noted.append(f"{line} (first: line {padded.idxmax()})")
+    if found is not None and padded.any():
+        what = f"{int(padded.sum())} rows have blanks around id or class, which are not counted"
+        found.append(Finding("blanks around ids", "note", str(file), f"{what} (first: line {padded.idxmax()})"))
     blank = (rows[["id", "class"]].isna() | (rows[["id", "class"]] == "")).any(axis=1)
     if blank.any():
         raise DataError(f"{file}: line {blank.idxmax()} has no id or no class")

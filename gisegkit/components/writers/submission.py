@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from gisegkit.data import rle
 from gisegkit.data.planes import split
 from gisegkit.data.submission import SubmissionLines
-from gisegkit.errors import count
+from gisegkit.errors import count, listed
 
 if TYPE_CHECKING:
     from gisegkit.data.output import Output, PredictionFacts, SliceFacts
@@ -32,7 +32,7 @@ class Submission:
         self.stack = out.stack()
         path = self.stack.enter_context(out.path(NAME))
         file = self.stack.enter_context(path.open("w", newline="", encoding="utf-8"))
-        self.lines = SubmissionLines(file, str(out.place(NAME)), order=facts.order)
+        self.lines = SubmissionLines(file, str(out.place(NAME)), order=facts.order, left_out=facts.left_out)
         self.slices = 0
 
     def write(self, facts: SliceFacts, masks: BoolArray, probabilities: FloatArray | None) -> None:
@@ -51,4 +51,6 @@ class Submission:
         """Close the file."""
         self.lines.finish()
         self.stack.close()
-        return f"{NAME}, {count(self.slices, 'slice')}"
+        filled = self.lines.filled
+        empty = f"; empty masks for {count(len(filled), 'slice')} left out: {listed(filled)}" if filled else ""
+        return f"{NAME}, {count(self.slices, 'slice')}{empty}"

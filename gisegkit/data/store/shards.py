@@ -1,9 +1,10 @@
 """One file of the prepared store, to be mapped into memory: a few slices, images at full depth, masks as bit planes.
 
 A shard is two files: ``NAME-CHECK.bin`` holds the arrays, one slice after another, and ``NAME.jsonl`` says, line by
-line, how long the other file must be, what it was made of, and where each slice lies. The second is written last and
-whole, so that a shard which was interrupted does not exist. A slice's line is parsed when the slice is read: parsing
-all of a large set would take longer than everything else at start-up, and ten times the memory of the text.
+line, how long the other file must be, what it was made of, the doctor's facts of all slices, and where each slice is.
+The second is written last and whole, so that a shard which was interrupted does not exist. A slice's line is parsed
+when the slice is read: parsing all of a large set would take longer than everything else at start-up, and ten times the
+memory of the text.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from gisegkit.data.doctor.facts import SliceFacts
 from gisegkit.data.planes import merge, split
 from gisegkit.data.reading import are_finite
 from gisegkit.types import IGNORE
@@ -40,11 +42,13 @@ class Content:
         limits: the smallest and the largest value of the image as the file has it, before any resizing, and the
             largest that the file's type can hold.
         masks: ``[h, w, K]`` uint8 by name, with IGNORE; empty if the slice is not labelled.
+        facts: the doctor's, of the slice at native size.
     """
 
     image: AnyArray
     limits: tuple[float, float, float]
     masks: dict[str, MaskArray]
+    facts: SliceFacts
 
     def planes(self, name: str) -> MaskArray | None:
         """``[K, h, w]`` uint8 with IGNORE; None if the slice is not labelled."""
@@ -68,7 +72,7 @@ class Shard:
         facts = json.loads(head)
         if _check(rest) != facts["check"]:
             raise ValueError(f"{facts['file']}: the index is damaged")
-        self._sources, *self._entries = rest
+        self._sources, self._facts, *self._entries = rest
         self.path = folder / facts["file"]
         self.size = int(facts["size"])
         self.not_finite: list[int] = list(facts["not_finite"])  # places of images whose values no network can use
@@ -85,6 +89,11 @@ class Shard:
         """What it is made of, as ``write_shard`` was told."""
         found: list[list[Any]] = json.loads(self._sources)
         return found
+
+    @property
+    def facts(self) -> list[SliceFacts]:
+        """The doctor's facts of its slices, in their order."""
+        return [SliceFacts(*values) for values in json.loads(self._facts)]
 
     def release(self) -> None:
         """Let go of the mapped file until it is read again; what was read of it counts as this process's memory."""
@@ -188,12 +197,14 @@ def write_shard(folder: Path, name: str, contents: Iterable[Content], sources: C
         with part.open("wb") as file:
             entries: list[bytes] = []
             spoilt: list[int] = []
-            for place, entry in enumerate(_write_all(file, contents)):
+            seen: list[SliceFacts] = []
+            for place, (entry, facts) in enumerate(_write_all(file, contents)):
                 entries.append(_line(entry))
+                seen.append(facts)
                 spoilt += [] if are_finite(*entry["limits"][:2]) else [place]
             size = file.tell()
-        facts = {"file": f"{name}-{_check(entries):08x}.bin", "size": size, "not_finite": spoilt}
-        index = _index(facts, sources, entries)
+        head = {"file": f"{name}-{_check(entries):08x}.bin", "size": size, "not_finite": spoilt}
+        index = _index(head, sources, [_line(seen), *entries])
         shard = Shard(folder, index)
         os.replace(part, shard.path)
         part.write_bytes(index)
@@ -214,10 +225,10 @@ def rewrite_sources(folder: Path, name: str, sources: Collection[list[Any]]) -> 
         OSError: if it cannot be written.
     """
     path = folder / f"{name}.jsonl"
-    head, _, *entries = path.read_bytes().splitlines()
+    head, _, *others = path.read_bytes().splitlines()
     part = _part(folder, name)
     try:
-        part.write_bytes(_index(json.loads(head), sources, entries))
+        part.write_bytes(_index(json.loads(head), sources, others))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -228,9 +239,9 @@ def _part(folder: Path, name: str) -> Path:
     return folder / f".{name}-{os.getpid()}-{threading.get_ident()}.part"
 
 
-def _index(facts: dict[str, Any], sources: Collection[list[Any]], entries: list[bytes]) -> bytes:
-    rest = [_line(list(sources)), *entries]
-    return b"\n".join([_line(facts | {"check": _check(rest)}), *rest])
+def _index(head: dict[str, Any], sources: Collection[list[Any]], others: list[bytes]) -> bytes:
+    rest = [_line(list(sources)), *others]
+    return b"\n".join([_line(head | {"check": _check(rest)}), *rest])
 
 
 def _line(value: Any) -> bytes:
@@ -242,7 +253,7 @@ def _check(lines: Sequence[bytes]) -> int:
     return zlib.crc32(b"\n".join(lines))
 
 
-def _write_all(file: BinaryIO, contents: Iterable[Content]) -> Iterator[dict[str, Any]]:
+def _write_all(file: BinaryIO, contents: Iterable[Content]) -> Iterator[tuple[dict[str, Any], SliceFacts]]:
     for content in contents:
         start, check = file.tell(), 0
 
@@ -261,7 +272,7 @@ def _write_all(file: BinaryIO, contents: Iterable[Content]) -> Iterator[dict[str
         for name, mask in content.masks.items():
             ignored = bool((mask == IGNORE).any())
             entry["masks"][name] = [put(_packed(mask, ignored=ignored)), list(mask.shape), ignored]
-        yield entry | {"bytes": [start, file.tell()], "check": check}
+        yield entry | {"bytes": [start, file.tell()], "check": check}, content.facts
 
 
 def _packed(mask: MaskArray, *, ignored: bool) -> AnyArray:

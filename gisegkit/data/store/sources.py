@@ -31,6 +31,7 @@ Known = dict[str, Note]
 """Notes by path."""
 
 READERS = (
+    "doctor.facts",
     "files",
     "geometry",
     "images.complaints",

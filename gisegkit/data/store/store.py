@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from gisegkit.data.doctor.facts import SliceFacts, facts_of
+from gisegkit.data.doctor.look import refuse_slices, unreadable, unusable
 from gisegkit.data.files import cache_home
+from gisegkit.data.findings import FindingsError
 from gisegkit.data.geometry import make_geometry, resized
-from gisegkit.data.reading import check_size, largest, read_mask, read_slice, refuse_not_finite
+from gisegkit.data.reading import check_size, id_of, largest, read_mask, read_slice
 from gisegkit.data.store.disk_space import DO_WITHOUT, check_room, needed, remove_left_behind, used
 from gisegkit.data.store.layout import Layout, Prepared
 from gisegkit.data.store.shards import Content, DamagedError, Shard, read_shard, rewrite_sources, write_shard
 from gisegkit.data.store.sources import Known, Sources, code_of, digest
-from gisegkit.errors import DataError, GisegError
+from gisegkit.errors import DataError, Finding, GisegError
 from gisegkit.machine import usable_cores
 from gisegkit.types import Dataset, Progress, silent
 
@@ -75,18 +78,18 @@ class Store:
             progress: shown slice by slice.
 
         Raises:
-            DataError: if slices cannot be read, or have values that are not finite (all such are named), there is no
-                room for them, or the folder cannot be written.
+            FindingsError: if slices cannot be read, or have values that are not finite; holds all of them.
+            DataError: if there is no room for them, or the folder cannot be written.
         """
         wanted = sorted(set(self._places[np.asarray(rows, dtype=np.int64), 0].tolist()))
         known: Known = {}
         for number in wanted:
             self._shards[number] = self._valid(number, known)
         missing = [number for number in wanted if self._shards[number] is None] if build else []
-        if missing:
-            self._make_all(missing, known, progress)
+        findings = self._make_all(missing, known, progress) if missing else []
         if build:
-            refuse_not_finite(self.dataset, sorted(set(rows) & self._not_finite(wanted)))
+            spoilt = sorted(set(rows) & self._not_finite(wanted))
+            refuse_slices(findings, [unusable(self.dataset, row) for row in spoilt])
         there = [(rows, shard) for rows, shard in zip(self._blocks, self._shards, strict=True) if shard is not None]
         return Prepared(
             made=sum(len(self._blocks[number]) for number in missing),
@@ -96,22 +99,31 @@ class Store:
 
     def _not_finite(self, numbers: list[int]) -> set[int]:
         """The rows whose images have values that are not finite, out of these shards."""
-        shards = ((self._blocks[number], self._shards[number]) for number in numbers)
-        return {int(rows[place]) for rows, shard in shards if shard is not None for place in shard.not_finite}
+        there = [(self._blocks[number], shard) for number in numbers if (shard := self._shards[number]) is not None]
+        return {int(rows[place]) for rows, shard in there for place in shard.not_finite}
+
+    def facts(self, rows: Sequence[int] | AnyArray) -> dict[int, SliceFacts]:
+        """The doctor's facts of those of the rows that are prepared, and of what is kept together with them."""
+        found: dict[int, SliceFacts] = {}
+        for number in np.unique(self._places[np.asarray(rows, dtype=np.int64), 0]).tolist():
+            if (shard := self._shards[number]) is not None:
+                found |= dict(zip(self._blocks[number].tolist(), shard.facts, strict=True))
+        return found
 
     def others(self) -> int:
         """Bytes under the dataset's folder besides what ``prepare`` found or made: whoever may need them."""
         there = {name for name, shard in zip(self._names, self._shards, strict=True) if shard is not None}
         return used(self.folder.parent, without=there)
 
-    def _make_all(self, missing: list[int], known: Known, progress: Progress) -> None:
+    def _make_all(self, missing: list[int], known: Known, progress: Progress) -> list[Finding]:
+        """Make shards; what was found in slices that cannot be read, whose shards are not made."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_left_behind(self.folder.parent)
             self._check_room(missing)
         except OSError as error:
             raise self._unwritable(error) from error
-        errors: list[DataError] = []
+        found: list[Finding] = []
         total = sum(len(self._blocks[number]) for number in missing)
         with ThreadPoolExecutor(usable_cores()) as pool:
             futures = {pool.submit(self._make, number, known): number for number in missing}
@@ -120,8 +132,8 @@ class Store:
                 for future in as_completed(futures):
                     try:
                         self._shards[futures[future]] = future.result()
-                    except DataError as error:
-                        errors.append(error)
+                    except FindingsError as error:
+                        found.extend(error.findings)
                     except OSError as error:
                         raise self._unwritable(error) from error
                     yield from [None] * len(self._blocks[futures[future]])
@@ -132,12 +144,7 @@ class Store:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        if errors:  # several slices may be made of one file
-            problems = list(dict.fromkeys(line for error in errors for line in str(error).splitlines()))
-            many = len(problems)
-            shown = problems[:20] + [f"... and {many - 20} more"] * (many > 20)
-            last = f"{many} problem{'s' * (many > 1)} while slices were read; scans without one are prepared"
-            raise DataError("\n".join([*shown, last])) from errors[0]
+        return found
 
     def _unwritable(self, error: OSError) -> DataError:
         return DataError(
@@ -146,9 +153,9 @@ class Store:
         )
 
     def _make(self, number: int, known: Known) -> Shard:
-        """A shard anew; DataError if slices cannot be read, OSError if it cannot be written."""
+        """A shard anew; FindingsError if slices cannot be read, OSError if it cannot be written."""
         notes: Known = {}
-        errors: list[GisegError] = []
+        findings: list[Finding] = []
 
         def contents() -> Iterator[Content]:
             for row in self._blocks[number]:
@@ -156,9 +163,9 @@ class Store:
                     notes.update((file, self._sources.note(file, known)) for file in self._sources.of(int(row))[0])
                     yield self._content(row)
                 except GisegError as error:
-                    errors.append(error)
-            if errors:
-                raise DataError("\n".join(map(str, errors))) from errors[0]
+                    findings.extend(unreadable(id_of(self.dataset, int(row)), error))
+            if findings:
+                raise FindingsError("slices cannot be read", findings)
 
         return write_shard(self.folder, self._names[number], contents(), notes.values())
 
@@ -167,13 +174,14 @@ class Store:
         image = read_slice(self.dataset, row)
         mask = read_mask(self.dataset, row) if self._labelled[row] else None
         check_size(self.dataset, row, image=image, mask=mask)
+        facts = facts_of(image, mask)
         masks = {} if mask is None else {"native": mask}
         limits = float(image.min()), float(image.max()), largest(image.dtype)
         if self.layout.size is not None:
             geometry = make_geometry(self.layout.resize, image.shape[:2], self.layout.size, self.layout.interpolation)
             image = resized(image, geometry)
             masks |= {} if mask is None else {"sized": geometry.mask(mask)}
-        return Content(image, limits, masks)
+        return Content(image, limits, masks, facts)
 
     def _check_room(self, missing: list[int]) -> None:
         """Refuse to begin what cannot end, going by the first slice that can be read."""
@@ -200,7 +208,12 @@ class Store:
         """Everything that settles a shard besides the content of files."""
         ids = self.dataset.table["id"].to_numpy()
         version = str(getattr(self.dataset, "version", ""))
-        parts = [str(self.layout), code_of(type(self.dataset)), version, *self.dataset.classes]
+        parts = [
+            str(self.layout),
+            code_of(getattr(self.dataset, "read_by", type(self.dataset))),
+            version,
+            *self.dataset.classes,
+        ]
         for row in rows.tolist():
             files, text = self._sources.of(row)
             parts += [str(ids[row]), "labelled" if self._labelled[row] else "", *files, text]
@@ -229,8 +242,7 @@ class Store:
 
     def release(self, row: int) -> None:
         """Let go of the file that holds a slice; reading maps it again."""
-        shard = self._shards[self._places[row, 0]]
-        if shard is not None:
+        if (shard := self._shards[self._places[row, 0]]) is not None:
             shard.release()
 
     def image(self, row: int) -> AnyArray:
@@ -259,8 +271,7 @@ class Store:
     def _read(self, row: int, take: Callable[[Shard, int], T], decoded: Callable[[Content], T]) -> T:
         """From the shard, made again if it is damaged; from the slice's files where that cannot be done."""
         number, place = self._places[row].tolist()
-        shard = self._shards[number]
-        if shard is None:
+        if (shard := self._shards[number]) is None:
             raise KeyError(row)
         try:
             return take(shard, place)

@@ -31,6 +31,7 @@ def slice_file(root, scan, number, *, part="train", width=WIDTH, height=HEIGHT, 
     path = folder / f"slice_{number:04d}_{width}_{height}_1.50_1.63.png"
     if image is None:
         image = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 1000 + number
+        image[0, 0] = sum(f"{part}{scan}".encode())  # no two scans have the same images
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     return path
 
@@ -143,7 +144,7 @@ def test_without_train_csv_nothing_is_labelled(root):
     dataset = UWMGI(root=str(root))
     assert len(dataset.table) == 12  # exclusion concerns annotations
     assert not dataset.table["labelled"].any()
-    assert any("train.csv: is not there" in line for line in dataset.defects())
+    assert [finding.kind for finding in dataset.findings()] == ["no labels"]
 
 
 def test_submission_order(root):
@@ -271,13 +272,20 @@ def test_wrong_classes(root, classes):
         UWMGI(root=str(root), classes=classes)
 
 
-def test_a_clean_folder_has_no_defects(root):
-    dataset = UWMGI(root=str(root))
-    assert survey(dataset).defects == []
-    assert dataset.notes == ()
+TWO = ["large_bowel", "stomach"]
 
 
-def test_defects(root):
+def kinds(findings):
+    return [(finding.kind, finding.severity, finding.place) for finding in findings]
+
+
+def test_a_clean_folder_has_no_findings(root):
+    dataset = UWMGI(root=str(root), classes=TWO)
+    assert survey(dataset).findings == [] and list(dataset.findings()) == []
+    assert kinds(survey(UWMGI(root=str(root))).findings) == [("class that never occurs", "warning", "small_bowel")]
+
+
+def test_findings(root):
     slice_file(root, "case2_day0", 4)  # no rows
     rows = csv_rows(SCANS) + [("case2_day5_slice_0009", name, None) for name in CLASSES]  # no file
     rows = [row for row in rows if row[:2] != ("case2_day5_slice_0003", "stomach")]
@@ -285,45 +293,57 @@ def test_defects(root):
     rows[broken] = ("case2_day0_slice_0001", "stomach", "50 9")
     write_csv(root, rows)
     slice_file(root, "case2_day5", 2, image=np.zeros((HEIGHT, WIDTH), dtype=np.uint16))
-    slice_file(root, "case10_day1", 2, image=np.ones((HEIGHT, WIDTH), dtype=np.uint8))
+    slice_file(root, "case10_day1", 2, image=np.eye(HEIGHT, WIDTH, dtype=np.uint8))
     slice_file(root, "case10_day1", 3, image=np.ones((HEIGHT, WIDTH, 3), dtype=np.uint16))
     cut = slice_file(root, "case2_day0", 3)
     cut.write_bytes(cut.read_bytes()[:-30])
     slice_file(root, "case2_day5", 4, height=7)
-    found = survey(UWMGI(root=str(root))).defects
+    dataset = UWMGI(root=str(root))
+    (root / dataset.table["path"].iat[0]).with_name("notes.txt").write_text("x")
+    found = survey(dataset).findings
     expected = [
-        "case2_day5: 1 ids of train.csv have no file",
-        "case2_day0: 1 slices have no rows in train.csv",
-        "case2_day5: 1 slices have no rows in train.csv",
-        "case2_day5_slice_0003: train.csv lacks a row",
-        "slice_0002_9_6_1.50_1.63.png: has 8 bits a pixel",
-        "is a color image",
-        "case2_day0_slice_0001, stomach: the run '50 9' ends at pixel 58, but 6 rows of 9 columns have 54",
-        "the file is cut off",
-        "case2_day5_slice_0002: the image is black",
-        "the name says width 9 and height 7",
+        ("error", "is a color image"),
+        ("error", "case2_day0_slice_0001, stomach: the run '50 9' ends at pixel 58, but 6 rows of 9 columns have 54"),
+        ("error", "the file is cut off"),
+        ("error", "case2_day5_slice_0002: the image is black, and it has a mask"),
+        ("error", "the name says width 9 and height 7"),
+        ("error", "case2_day5_slice_0003: train.csv lacks a row for some class"),
+        ("warning", "case10_day1_slice_0002: 1 image has uint8"),
+        ("warning", "case2_day5: 1 ids of train.csv have no file"),
+        ("warning", "case2_day0: 1 slice has no rows in train.csv"),
+        ("warning", "case2_day5: 1 slice has no rows in train.csv"),
+        ("warning", "small_bowel: it is in none of"),
+        ("warning", "notes.txt: is no slice (.txt)"),
     ]
-    for text in expected:
-        assert sum(text in line for line in found) == 1, text
+    for severity, text in expected:
+        assert sum(finding.severity == severity and text in str(finding) for finding in found) == 1, text
     assert len(found) == len(expected)
 
 
-def test_defects_of_the_table_are_notes_too(root):
-    """One line a kind, which training prints as well; giseg data lists them one by one."""
-    slice_file(root, "case2_day0", 4)  # no rows
-    slice_file(root, "case2_day0", 5)
-    rows = csv_rows(SCANS) + [("case2_day5_slice_0009", name, None) for name in CLASSES]  # no file
-    write_csv(root, [row for row in rows if row[:2] != ("case2_day5_slice_0003", "stomach")])
-    assert UWMGI(root=str(root)).notes == (
-        "1 ids of train.csv have no file in train/, so their masks are not used (first: case2_day5_slice_0009); giseg "
-        "data lists them",
-        "2 slices in train/ have no rows in train.csv, so they count as not labelled (first: case2_day0_slice_0004); "
-        "giseg data lists them",
-        "1 slices lack rows of train.csv for some class, which counts as absent there (first: case2_day5_slice_0003); "
-        "giseg data lists them",
+def test_rows_of_empty_masks_that_were_dropped_are_an_error(root):
+    write_csv(root, [row for row in csv_rows(SCANS) if row[2] is not None])  # as dropna() does
+    (finding,) = UWMGI(root=str(root), classes=TWO).findings()
+    assert finding.kind == "rows of empty masks dropped" and finding.severity == "error"
+    assert "4 slices lack rows (first: case10_day1_slice_0001)" in finding.what, "the first of each scan is empty"
+    write_csv(root, [row for row in csv_rows(SCANS) if not row[0].startswith("case2_day5")])
+    assert kinds(UWMGI(root=str(root)).findings()) == [("slices without rows", "warning", "case2_day5")], (
+        "a scan is not"
     )
+
+
+def test_runs_along_the_columns_are_doubted(root):
+    def along_columns(runs):
+        return rle.encode(rle.decode(runs, height=HEIGHT, width=WIDTH).T) if runs else None
+
+    write_csv(root, [(name, label, along_columns(runs)) for name, label, runs in csv_rows(SCANS)])
+    (finding,) = UWMGI(root=str(root)).findings()
+    assert finding.kind == "runs along the columns" and finding.severity == "error"
+    assert "write them anew along the rows" in finding.remedy
+
+
+def test_no_labels(root):
     (root / "train.csv").unlink()
-    assert UWMGI(root=str(root)).notes[0].endswith("train.csv: is not there, so no slice is labelled")
+    assert kinds(UWMGI(root=str(root)).findings()) == [("no labels", "warning", str(root / "train.csv"))]
 
 
 def test_blanks_around_ids_and_capital_endings_lose_nothing(root):
@@ -332,9 +352,9 @@ def test_blanks_around_ids_and_capital_endings_lose_nothing(root):
         file.rename(file.with_suffix(".PNG"))
     dataset = UWMGI(root=str(root))
     assert dataset.table["labelled"].all() and len(dataset.table) == 9
-    (note,) = dataset.notes
-    assert "rows have blanks around id or class, which are not counted (first: line 2)" in note
-    assert list(dataset.defects()) == [note]
+    (note,) = dataset.findings()
+    assert "rows have blanks around id or class, which are not counted (first: line 2)" in note.what
+    assert note.severity == "note"
     assert np.array_equal(dataset.mask(1), masks_of("case10_day1", 2))
     assert dataset.image(4).shape == (HEIGHT, WIDTH)
 
@@ -377,7 +397,7 @@ def test_real_sample():
     assert dataset.table["case"].nunique() == 3
     assert dataset.table["scan"].nunique() == 4
     assert sorted(set(zip(dataset.table["height"], dataset.table["width"], strict=True))) == [(266, 266), (310, 360)]
-    assert list(dataset.defects()) == []
+    assert list(dataset.findings()) == []
     texts = pd.read_csv(SAMPLE / "train.csv").fillna("").set_index(["id", "class"])["segmentation"]
     for row, name in enumerate(dataset.table["id"]):
         assert dataset.image(row).dtype == np.uint16

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gisegkit.data.doctor.facts import facts_of
 from gisegkit.data.store import disk_space as room
 from gisegkit.data.store.disk_space import check_room, needed, remove_left_behind, used
 from gisegkit.data.store.shards import Content, write_shard
@@ -30,7 +31,7 @@ def test_slices_never_take_more_than_is_asked_for(tmp_path_factory, pixels, size
     value = 255 if ignored else 1
     masks = {name: np.full((*shape, classes), value, dtype=np.uint8) for name, shape in shapes.items()}
     image = np.zeros((*(size or pixels), 3), dtype=np.float32)
-    contents = [Content(image, (0.0, 1.0, 255.0), masks if known else {}) for known in labelled]
+    contents = [Content(image, (0.0, 1.0, 255.0), masks if known else {}, facts_of(image, None)) for known in labelled]
     folder = tmp_path_factory.mktemp("room")
     notes = [[f"train/case1/case1_day0/scans/slice_{number}.png", 1, 2, 3, "x" * 24] for number in range(len(labelled))]
     shard = write_shard(folder, "a", contents, notes)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from gisegkit.data.doctor.facts import facts_of
 from gisegkit.data.store.shards import Content, DamagedError, read_shard, rewrite_sources, write_shard
 
 LIMITS = (0.0, 1.0, 255.0)
@@ -15,7 +16,9 @@ LIMITS = (0.0, 1.0, 255.0)
 
 def contents(*masks):
     image = np.arange(24, dtype=np.uint16).reshape(4, 6, 1)
-    return [Content(image + number, LIMITS, {"native": mask}) for number, mask in enumerate(masks)]
+    return [
+        Content(image + number, LIMITS, {"native": mask}, facts_of(image, mask)) for number, mask in enumerate(masks)
+    ]
 
 
 @given(
@@ -41,7 +44,7 @@ def test_masks_come_back(tmp_path_factory, masks):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
 def test_images_come_back_in_their_type_and_read_only(tmp_path, dtype):
     image = np.arange(30).reshape(2, 5, 3).astype(dtype)
-    write_shard(tmp_path, "a", [Content(image, LIMITS, {})], [["file", 1, 2, 3, "x"]])
+    write_shard(tmp_path, "a", [Content(image, LIMITS, {}, facts_of(image, None))], [["file", 1, 2, 3, "x"]])
     shard = read_shard(tmp_path, "a")
     assert np.array_equal(shard.image(0), image) and shard.image(0).dtype == dtype
     assert shard.limits(0) == LIMITS and shard.mask(0, "native") is None
