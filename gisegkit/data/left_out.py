@@ -95,7 +95,7 @@ def read_exclusions(file: str | Path) -> dict[str, str]:
     Raises:
         DataError: if it is missing, or no table with a column id.
     """
-    from gisegkit.data.submission import read_rows
+    from gisegkit.data.tables import read_rows
 
     path = Path(file).expanduser()
     table = read_rows(path, ("id",))

@@ -206,7 +206,7 @@ def uncertain(masks: BoolArray, probabilities: FloatArray, certain: float) -> Bo
         certain: the probability from which a class is certain to be there; below 1 minus it, to be absent.
     """
     agrees = np.where(masks, probabilities >= certain, probabilities <= 1 - certain)
-    found: BoolArray = ~agrees.all(axis=-1)
+    found: BoolArray = np.logical_not(agrees.all(axis=-1))
     return found
 
 
