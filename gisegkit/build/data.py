@@ -40,6 +40,8 @@ Rows = NDArray[np.int64]
 NOTHING = Prepared(made=0, slices=0, size=0)
 MADE_OF_SLICES = ("dataset", "split", "unlabelled", "store", "source", "samples", "sampler", "resident", "assembled")
 """Parts of an experiment that are made anew without the slices that are left out."""
+MADE_OF_SPLIT = ("split", "samples", "sampler", "resident", "assembled")
+"""Those of them that depend on what trains and what validates."""
 
 
 class Split(NamedTuple):
@@ -193,7 +195,10 @@ class ExperimentData:
     def keep_split(self, split: pd.DataFrame) -> None:
         """Take the parts of a run that is resumed, columns id and part, instead of drawing folds."""
         self._stored_split = split
-        self.skip(split["id"][split["part"] == LEFT_OUT])
+        if gone := set(split["id"][split["part"] == LEFT_OUT]) - self._bad:
+            self.skip(gone)
+        for name in MADE_OF_SPLIT:
+            self.__dict__.pop(name, None)
 
     @cached_property
     def split(self) -> Split:

@@ -39,15 +39,15 @@ def known_findings(data: ExperimentData) -> list[Finding]:
 
 
 def tell(data: ExperimentData, findings: Iterable[Finding]) -> None:
-    """Print a line for each kind of doubt, once a session, and stop where training would be wrong.
+    """Print a line for each kind of doubt and of note, once a session, and stop where training would be wrong.
 
     Raises:
         FindingsError: if there is an error.
     """
     found = list(findings)
     for group in grouped(found):
-        if group.severity == "warning":
-            data.console.once(f"warning: {group}")
+        if group.severity != "error":
+            data.console.once(f"{group.severity}: {group}")
     refuse_errors(found)
 
 

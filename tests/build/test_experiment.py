@@ -107,4 +107,4 @@ def test_what_a_dataset_notes_is_told_once_a_session(tmp_path, session):
     own = replace(session, say=told.append, said=set())
     for training in (True, False):
         own.experiment(recipe).check_data(training=training)
-    assert ["3 cases (p0 ... p2)" in line for line in told if line.startswith("note: ")] == [True]
+    assert ["3 cases (p0 ... p2)" in line for line in told if line.startswith("warning: ")] == [True]

@@ -160,7 +160,9 @@ def test_fractions_too_small_to_divide_by_are_refused_not_blown_up(tmp_path, nam
     for position in range(3):
         assert cv2.imwrite(str(root / "images" / f"v1_{position}.tif"), image)
     source = make(root, name, None, tmp_path)
-    with pytest.raises(DataError, match=rf"image v1_0 .*{name.split()[0]}: .*not finite once they are divided"):
+    with pytest.raises(
+        DataError, match=rf"v1_0.*({name.split()[0]}: .*not finite once they are divided|largest value is 1e-50)"
+    ):
         source.image(3)
 
 
@@ -202,7 +204,8 @@ def test_the_survey_lists_every_one(tmp_path):
     root = write(tmp_path / "data", bad=np.nan)
     assert cv2.imwrite(str(root / "new" / "v8_0.tif"), np.full((9, 7), -np.inf, np.float32))
     found = survey(Folder(root=str(root), labels={"a": 1}, pattern=PATTERN, unlabelled="new"))
-    assert [line.split(";")[0] for line in found.defects] == [
+    lines = [one.what for one in found.findings if one.severity == "error"]
+    assert [line.split(";")[0] for line in lines] == [
         f"image v1_1 ({root}/images/v1_1.tif): 1 of 63 values are not finite (1 NaN, 0 infinite)",
         f"image v8_0 ({root}/new/v8_0.tif): 63 of 63 values are not finite (0 NaN, 63 infinite)",
     ]

@@ -56,12 +56,25 @@ def read_image(path: Path, *, alpha: Alpha = "refuse", page: int | None = None) 
     elif header.bits < 8 and image.dtype == np.uint8:
         image = image * np.uint8(255 // (2**header.bits - 1))
     if image.dtype.kind == "f" and image.dtype != np.float32:
-        with np.errstate(over="ignore"):  # what becomes infinite is refused as such
-            image = image.astype(np.float32)
+        image = _single_precision(image, path)
     image = _without_alpha(image, path, alpha) if header.alpha else image
     if header.format == "WebP" and image.ndim == 3 and (image[:, :, :3] == image[:, :, :1]).all():
         image = image[:, :, 0] if image.shape[2] == 3 else image[:, :, ::3]  # the format has no gray of its own
     return image
+
+
+def _single_precision(image: AnyArray, path: Path) -> AnyArray:
+    """float16 or float64 as float32; what becomes infinite is refused as such, later.
+
+    Raises:
+        DataError: if all that is in the image is too small for it, so that the image would be empty.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        made: AnyArray = image.astype(np.float32)
+    if image.any() and not made.any():
+        found = f"its largest value is {float(np.abs(image).max()):g}"
+        raise FileError("values too small", f"{path}: {found}; multiply the values before saving")
+    return made
 
 
 def read_values(path: Path, *, source: Literal["values", "alpha"] = "values", page: int | None = None) -> AnyArray:

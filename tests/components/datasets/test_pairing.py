@@ -38,7 +38,7 @@ def test_suffixes(tmp_path):
     dataset = load(tmp_path, image_suffix="_0000", mask_suffix="_mask")
     assert dataset.table["id"].tolist() == ["case_000", "case_001"]
     assert np.array_equal(dataset.mask(0)[:, :, 0], MASK)
-    assert any("1 passed over: case_000_0001.png" in line for line in dataset.notes)
+    assert any("1 passed over: case_000_0001.png" in line for line in map(str, dataset.findings()))
     assert without_suffix("_m")("_m") is None
 
 

@@ -94,3 +94,11 @@ def test_gray_webp_is_gray_although_the_format_is_not(tmp_path, lossless):
     assert found.shape == smooth.shape and np.abs(found.astype(int) - smooth).max() <= (0 if lossless else 20)
     Image.fromarray(RGB).save(path, lossless=True)
     assert np.array_equal(read_image(path), RGB)
+
+
+def test_values_that_are_all_too_small_for_32_bits_are_refused_not_lost(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((4, 5), 1e-60))
+    with pytest.raises(DataError, match=r"a\.tif: its largest value is 1e-60; multiply the values"):
+        read_image(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[1e-60, 1.0]]))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.float32([[0, 1]]))
