@@ -14,7 +14,21 @@ from typing import Any
 import click
 
 from gisegkit import __version__
-from gisegkit.cli import check, compare, components, data, evaluate, phantom, predict, prepare, run, score, show, train
+from gisegkit.cli import (
+    check,
+    compare,
+    components,
+    data,
+    evaluate,
+    init,
+    phantom,
+    predict,
+    prepare,
+    run,
+    score,
+    show,
+    train,
+)
 from gisegkit.cli.output import warn
 from gisegkit.errors import GisegError, Interrupted, did_you_mean
 from gisegkit.machine import refuse_windows
@@ -22,6 +36,7 @@ from gisegkit.plugins import Plugins, installed
 from gisegkit.registry.culprit import name_culprit
 
 COMMANDS: tuple[click.Command, ...] = (
+    init.command,
     run.command,
     train.command,
     evaluate.command,
