@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from gisegkit.engine.device import pick_device
 from gisegkit.errors import GisegError, RunError, count
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import Recipe
+
+MOST = 0.5
+"""Share of the pixels from which a class may be the background."""
 
 ENOUGH = """
 [model]
@@ -98,7 +102,16 @@ def choose(layout: Layout, facts: Facts, power: Power) -> tuple[list[Part], tupl
         *training_rules.choose_training(slices * inputs.values.get("crops", 1), power),
         *training_rules.choose_metrics(layout.dataset["name"]),
     ]
-    return parts, told
+    return parts, (*told, *_doubts(facts))
+
+
+def _doubts(facts: Facts) -> Iterator[str]:
+    """What is strange about the classes, a line each."""
+    for name in facts.absent:
+        yield f"{name} has no pixel in the {count(facts.looked, 'slice')} that were looked at"
+    for name, share in facts.shares.items():
+        if share > MOST:
+            yield f"{name} covers {share:.0%} of the pixels; if it is the background, name the others in dataset.labels"
 
 
 def _parse(text: str, out: Path, console: Console) -> Recipe:

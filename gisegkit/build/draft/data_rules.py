@@ -34,6 +34,9 @@ AIR = (-1100, -900)
 TOP = 8000
 """Hounsfield units that even metal does not exceed in 12 bits or extended scales of a CT converted to slices."""
 
+DARK = 128
+"""Largest value of 8-bit images that use less than half of what 8 bits hold."""
+
 UNEVEN = 1.5
 """Ratio of bright to dark slices from which exposures differ."""
 
@@ -136,9 +139,12 @@ def choose_normalization(facts: Facts) -> Part:
         )
         return Part("normalization", {"name": "window", "level": level, "width": width}, (reason,))
     if facts.dtype == "uint8":
-        if facts.exposure >= UNEVEN or facts.high < 128:
+        if facts.high < DARK:
+            reason = f"{seen}, a small part of their type: percentiles of each {over} are mapped to 0 and 1."
+            return Part("normalization", {"name": "percentile", "over": over}, (reason,))
+        if facts.exposure >= UNEVEN:
             reason = f"{seen}; bright slices are {facts.exposure:.1f} times as bright as dark ones."
-            return Part("normalization", {"name": "percentile", "over": "slice"}, (reason,))
+            return Part("normalization", {"name": "percentile", "over": over}, (reason,))
         return Part("normalization", {"name": "dtype"}, (f"{seen}, alike in all slices: divided by 255.",))
     if facts.dtype.startswith("float") and facts.low >= 0 and facts.high <= 1 and facts.high > 0.5:
         return Part("normalization", {"name": "dtype"}, (f"{seen}: normalized already, and left as they are.",))

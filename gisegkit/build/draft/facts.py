@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from gisegkit.errors import DataError, count
 from gisegkit.types import Dataset, Progress, silent
 
 if TYPE_CHECKING:
@@ -77,9 +78,14 @@ class Facts:
         return min(*self.widths.values(), self.gap)
 
     @property
+    def absent(self) -> list[str]:
+        """Classes that no slice that was read has."""
+        return [name for name, share in self.shares.items() if not share]
+
+    @property
     def rarest(self) -> float:
-        """The smallest share of pixels that a class has."""
-        return min(self.shares.values())
+        """The smallest share of pixels that a class has which occurs."""
+        return min(share for share in self.shares.values() if share)
 
 
 def look(dataset: Dataset, *, most: int = MOST, progress: Progress = silent) -> Facts:
@@ -89,17 +95,18 @@ def look(dataset: Dataset, *, most: int = MOST, progress: Progress = silent) -> 
         most: slices that are read at most.
 
     Raises:
-        DataError: if one cannot be read.
+        DataError: if one cannot be read or has values that are not finite, channels differ, or no slice has a class.
     """
     table = dataset.table
     labelled = table[table["labelled"].to_numpy(dtype=bool)]
     filled = labelled.index[~labelled["empty"].to_numpy(dtype=bool)].to_numpy()
-    rows = filled if len(filled) else labelled.index.to_numpy()
-    chosen = np.unique(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
+    if not len(filled):
+        raise DataError(f"none of the {len(labelled)} slices with masks has a pixel of a class; are these the masks?")
+    chosen = np.unique(filled[np.linspace(0, len(filled) - 1, min(most, len(filled))).astype(int)])
     images, masks = Images(), Masks(dataset.classes)
     for row in progress(chosen.tolist(), "looking", len(chosen)):
         image, mask = np.asarray(dataset.image(row)), np.asarray(dataset.mask(row)) == 1
-        images.add(image, mask.any(axis=2))
+        images.add(image, mask.any(axis=2), name=str(table["id"].iat[row]))
         masks.add(mask)
     fraction = len(filled) / len(labelled)
     return Facts(
@@ -142,16 +149,21 @@ class Images:
 
     def __init__(self) -> None:
         self.types: set[str] = set()
-        self.channels = 1
+        self.channels: dict[int, str] = {}
         self.ends: list[tuple[float, float]] = []
         self.whole = True
         self.bright: list[float] = []
         self.inside: list[AnyArray] = []
 
-    def add(self, image: AnyArray, classes: BoolArray) -> None:
+    def add(self, image: AnyArray, classes: BoolArray, *, name: str) -> None:
         """Take in an image ``[H, W]`` or ``[H, W, C]`` and where it has a class, ``[H, W]``."""
+        if not np.isfinite(image).all():
+            raise DataError(f"image {name} has values that are not finite (NaN or infinity); replace them first")
         self.types.add(str(image.dtype))
-        self.channels = image.shape[2] if image.ndim == 3 else 1
+        self.channels.setdefault(image.shape[2] if image.ndim == 3 else 1, name)
+        if len(self.channels) > 1:
+            those = " and ".join(f"{one} has {count(number, 'channel')}" for number, one in self.channels.items())
+            raise DataError(f"images have different channels: {those}; save all in gray or all in color")
         self.ends.append((float(image.min()), float(image.max())))
         self.whole &= image.dtype.kind in "iu" or bool((image == np.round(image)).all())
         self.bright.append(float(np.percentile(image, 99)))
@@ -165,7 +177,7 @@ class Images:
         darker, brighter = np.percentile(self.bright, (10, 90))
         return {
             "dtype": ", ".join(sorted(self.types)),
-            "channels": self.channels,
+            "channels": next(iter(self.channels)),
             "low": low,
             "high": high,
             "whole": self.whole,

@@ -19,6 +19,9 @@ MASKS = ("masks", "mask", "labels", "label", "labelstr", "annotations", "segment
 PARTS = ("", "train", "training")
 """Folders that hold those of images and masks."""
 
+OTHERS = ("val", "valid", "validation", "test", "testing")
+"""Folders that may hold more of them, which a recipe would name as a data set of its own."""
+
 VOLUMES = (".nii", ".gz", ".dcm", ".mha", ".mhd", ".nrrd")
 """Endings of scans that are one file or a series, which gisegkit does not read."""
 
@@ -62,7 +65,7 @@ def find_layout(folder: Path) -> Layout:
         raise DataError(f"{folder}: images and masks can be paired in {len(found)} ways ({pairs}); {PAIR}")
     if found:
         return _folders(folder, *found[0])
-    raise DataError(f"{folder}: {_missing(folder)}")
+    raise DataError(f"{folder}: {_one_side(folder) or _missing(folder)}")
 
 
 # --- the competition's folder ---
@@ -124,7 +127,8 @@ def _folders(root: Path, images: Path, masks: Path) -> Layout:
     if test is not None:
         dataset["unlabelled"] = test.relative_to(root).as_posix()
         why.append(f"{dataset['unlabelled']}/ has no masks, so its images are for prediction.")
-    asks = _cases(dataset, list(found), why)
+    why.append("Distances in mm need the spacing: spacing = [slices, rows, columns] in mm.")
+    asks = (*_cases(dataset, list(found), why), *_left_out(root, images, masks))
     return Layout(dataset, tuple(files.values()), _dataset_json(masks.parent), tuple(why), asks)
 
 
@@ -163,6 +167,22 @@ def _cases(dataset: dict[str, Any], names: list[str], why: list[str]) -> tuple[s
     )
 
 
+def _left_out(root: Path, images: Path, masks: Path) -> Iterator[str]:
+    """Files and folders that the recipe does not use, a line each."""
+    for name in OTHERS:
+        for other, its_masks in _pairs(root / name):
+            yield (
+                f"{other.relative_to(root)} with {its_masks.relative_to(root)} is left out; to score it or to train on "
+                'it too, add a [[dataset]] with role = "test" or "extra"'
+            )
+    for folder in (images, masks):
+        passed = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in SUFFIXES]
+        kinds = Counter(path.suffix.lower() or path.name for path in passed if not path.name.startswith("."))
+        if kinds:
+            files = listed(count(number, f"{kind} file") for kind, number in kinds.most_common())
+            yield f"{folder.relative_to(root)}: {files} passed over"
+
+
 def _dataset_json(folder: Path) -> dict[int, str]:
     """The names of label values in nnU-Net's dataset.json, ``{"labels": {"background": 0, "liver": 1}}``."""
     try:
@@ -174,6 +194,21 @@ def _dataset_json(folder: Path) -> dict[int, str]:
 
 
 # --- what is not there ---
+
+
+def _one_side(folder: Path) -> str:
+    """What a folder lacks that has images but no masks, or the other way around; empty if it has neither."""
+    folders = [path for part in PARTS if (folder / part).is_dir() for path in sorted((folder / part).iterdir())]
+    images, masks = (
+        [path for path in folders if path.is_dir() and path.name.lower() in names] for names in (IMAGES, MASKS)
+    )
+    if not images and not masks:
+        return ""
+    there, lacking = ("images", "masks") if images else ("masks", "images")
+    return (
+        f"has {', '.join(path.relative_to(folder).as_posix() for path in images or masks)}, but no folder of {lacking} "
+        f"beside it; put the {lacking} of the {there} into {lacking}/, under the same names"
+    )
 
 
 def _missing(folder: Path, opening: str = "I find no") -> str:

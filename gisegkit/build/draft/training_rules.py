@@ -56,7 +56,7 @@ def choose_model(power: Power) -> Part:
 
 def choose_losses(facts: Facts) -> list[Part]:
     """``[[loss]]``: cross-entropy and a ratio, the ratio by how rare the rarest class is."""
-    name = min(facts.shares, key=lambda one: facts.shares[one])
+    name = next(name for name, share in facts.shares.items() if share == facts.rarest)
     share = f"{facts.rarest:.2%}" if facts.rarest >= 1e-4 else f"{facts.rarest:.4%}"
     seen = f"The rarest class, {name}, has {share} of the pixels"
     pixels = "ce" if facts.exclusive and len(facts.shares) > 1 else "bce"
@@ -103,7 +103,9 @@ def choose_training(slices: int, power: Power) -> list[Part]:
         values["validate_every"] = every
     why = (
         f"About {slices} slices or crops an epoch, in {steps} steps: {epochs * steps} steps, as {power.name} can do.",
-        "If a batch does not fit the memory, it is cut into micro-batches by itself.",
+        "A batch that does not fit the memory is cut into micro-batches by itself."
+        if power is GPU
+        else 'memory = "4GiB", say, limits what a step takes.',
     )
     return [
         Part("optimizer", {"name": "adamw", "lr": 1e-3}),

@@ -41,7 +41,8 @@ def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Counter[
         if len(counts) > MOST_VALUES:
             raise DataError(
                 f"{file}: with it the masks hold more than {MOST_VALUES} values ({listed(sorted(counts))}), which are "
-                "no classes: if they number objects, save 0 and 1 instead; if borders are smoothed, save them without"
+                "no classes: if they number objects, save 0 and 1 instead; if borders are smoothed, as in "
+                "a JPEG file, save them without"
             )
     return counts
 
