@@ -82,7 +82,7 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
     recipe = _parse(text, out, console)
     look_at_recipe(ExperimentData(recipe, console.plugins.registries, console=console))
     write_text(out, text)
-    return Drafted(out, replace(recipe, source=str(out)), facts, (*layout.asks, *told))
+    return Drafted(out, load_recipe(out, registries=console.plugins.registries), facts, (*layout.asks, *told))
 
 
 def choose(layout: Layout, facts: Facts, power: Power) -> tuple[list[Part], tuple[str, ...]]:
@@ -115,15 +115,20 @@ def _doubts(facts: Facts) -> Iterator[str]:
 
 
 def _parse(text: str, out: Path, console: Console) -> Recipe:
-    """The recipe of a text that is not written yet; messages name the file that it will be."""
+    """The recipe of a text that is not written yet; messages name the file that it would be."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.toml"
         draft.write_text(text, encoding="utf-8")
         try:
-            return load_recipe(draft, registries=console.plugins.registries)
+            recipe = load_recipe(draft, registries=console.plugins.registries)
         except GisegError as error:
-            error.args = (str(error).replace(str(draft), str(out)),)
+            error.args = (str(error).replace(str(draft), f"draft of {out}"),)
             raise
+    tables = {
+        kind: tuple(replace(spec, place=spec.place.replace(str(draft), f"draft of {out}")) for spec in specs)
+        for kind, specs in recipe.tables.items()
+    }
+    return replace(recipe, tables=tables, source=f"draft of {out}")
 
 
 def _name(folder: Path) -> str:

@@ -1,0 +1,165 @@
+"""``giseg init`` from a folder to a recipe that checks, builds and trains a batch, and what it refuses."""
+
+import cv2
+import numpy as np
+import pytest
+
+from gisegkit.build.session import Session
+from gisegkit.cli import main
+from gisegkit.data.phantom.writer import write_phantom
+from gisegkit.errors import DataError, RunError
+from gisegkit.plugins import load_plugins
+from gisegkit.recipe.load import load_recipe
+from gisegkit.workflows.check import smoke_test
+from gisegkit.workflows.init import init
+
+
+@pytest.fixture(scope="module")
+def console():
+    return Session(load_plugins(selection="none"), "cpu")
+
+
+def pairs(root, *, names=("a", "b", "c", "d"), values=(0, 1), size=64, dtype=np.uint8, low=0, images="images"):
+    """Images and label files: a square of each value on noise, a different one in each image."""
+    rng = np.random.default_rng(0)
+    for folder in (root / images, root / "masks"):
+        folder.mkdir(parents=True, exist_ok=True)
+    ending = ".tif" if low < 0 else ".png"
+    for number, name in enumerate(names):
+        mask = np.full((size, size), values[0], dtype=np.uint8)
+        for index, value in enumerate(values[1:]):
+            mask[4 + number : 24, 4 + 24 * index : 24 + 24 * index] = value
+        image = rng.integers(low, 250, (size, size)) + 2 * (mask > 0)
+        image[0, 0] = low
+        cv2.imwrite(str(root / images / (name + ending)), image.astype(dtype))
+        cv2.imwrite(str(root / "masks" / f"{name}.png"), mask)
+    return root
+
+
+def test_the_recipe_says_what_was_seen_and_is_what_is_read_back(tmp_path, console, registries):
+    drafted = init(pairs(tmp_path / "My data!", values=(0, 1, 255)), tmp_path / "recipe.toml", console=console)
+    recipe = load_recipe(tmp_path / "recipe.toml", registries=registries)
+    assert recipe == drafted.recipe
+    assert recipe.name == "my_data"
+    assert recipe.dataset.params["labels"] == {"class_1": 1} and recipe.dataset.params["ignore"] == [255]
+    assert recipe.input.size == (64, 64) and recipe.input.slices == 1 and recipe.split.folds == 4
+    text = (tmp_path / "recipe.toml").read_text()
+    for table in ("dataset", "input", "normalization", "split", "model", "augmentation", "train"):
+        before = text.split(f"\n[{table}]\n")[0].splitlines()[-1]
+        assert before.startswith("#"), table
+    assert len(drafted.asks) == 3  # patients, the value 255, the name of class 1
+
+
+@pytest.mark.parametrize(
+    ("options", "loss", "normalization", "slices"),
+    [
+        ({"values": (0, 255)}, "bce", "dtype", 1),
+        ({"values": (0, 1, 2), "names": ("p1_1", "p1_2", "p2_1", "p2_2")}, "ce", "dtype", 3),
+        ({"low": -1000, "dtype": np.int16}, "bce", "window", 1),
+        ({"names": ("p1_1", "p1_2", "p2_1", "p2_2"), "low": -1000, "dtype": np.int16}, "bce", "window", 3),
+    ],
+)
+def test_what_is_written_builds_and_trains_a_batch_without_an_edit(
+    tmp_path, console, options, loss, normalization, slices
+):
+    recipe = init(pairs(tmp_path / "data", **options), tmp_path / "recipe.toml", console=console).recipe
+    found = (recipe.loss[0].name, recipe.normalization.name, recipe.input.slices)
+    assert found == (loss, normalization, slices)
+    small = ("model.encoder=tu-test_resnet", "input.store=off", "train.activation_checkpointing=off")
+    quick = load_recipe(tmp_path / "recipe.toml", registries=console.plugins.registries, overrides=small)
+    assert any("one batch of" in line for line in smoke_test(console.experiment(quick)))
+
+
+def test_crops_of_color_images_build_and_train_a_batch(tmp_path, console):
+    root = pairs(tmp_path / "data", size=320)
+    for file in (root / "images").iterdir():
+        cv2.imwrite(str(file), cv2.cvtColor(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), cv2.COLOR_GRAY2BGR))
+    for file in (root / "masks").iterdir():
+        mask = np.zeros((320, 320), dtype=np.uint8)
+        mask[::40, ::40] = 1  # 64 single pixels: width 2
+        cv2.imwrite(str(file), mask)
+    recipe = init(root, tmp_path / "recipe.toml", console=console).recipe
+    assert recipe.input.mode == "crop" and recipe.input.size == (192, 192)
+    small = ("model.encoder=tu-test_resnet", "input.size=[32, 32]", "train.activation_checkpointing=off")
+    quick = load_recipe(tmp_path / "recipe.toml", registries=console.plugins.registries, overrides=small)
+    assert any("input [B, 3, 32, 32]" in line for line in smoke_test(console.experiment(quick)))
+
+
+def test_a_folder_of_the_competition_keeps_its_cases_and_its_score(tmp_path, console, registries):
+    folder = write_phantom(tmp_path / "phantom", cases=2, days=1, slices=8, test_cases=1, seed=0)
+    recipe = init(folder, tmp_path / "recipe.toml", console=console).recipe
+    assert (recipe.dataset.name, recipe.split.folds, recipe.input.slices) == ("uwmgi", 2, 3)
+    assert recipe.metric[-1].name == "uwmgi_score"
+
+
+def giseg(*words):
+    with pytest.raises(SystemExit) as stop:
+        main(list(words))
+    assert stop.value.code == 0
+
+
+def test_the_command_tells_what_it_saw_asks_and_says_what_is_next(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GISEG_PLUGINS", "none")
+    monkeypatch.chdir(tmp_path)
+    pairs(tmp_path / "data")
+    giseg("init", "data", "--device", "cpu")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "data: 4 slices in 4 cases, uint8"
+    area = sum((24 - 4 - number) * 20 for number in range(4)) / (4 * 64 * 64)
+    assert lines[1] == f"  class_1: {area:.2%} of the pixels, in 100% of the slices"
+    assert [line for line in lines if line.startswith("please check: ")] == [
+        "please check: I cannot tell which images belong to one patient, so each image is a case of its own; if some "
+        "belong together, set dataset.pattern",
+        "please check: I cannot tell what class_1 is; name the classes as you like in dataset.labels",
+    ]
+    assert lines[-1] == "next: giseg data recipe.toml; giseg run recipe.toml"
+    giseg("check", "recipe.toml")
+    assert "recipe.toml: no mistakes" in capsys.readouterr().out
+
+
+def test_a_recipe_that_is_there_is_replaced_only_by_force(tmp_path, console):
+    root, out = pairs(tmp_path / "data"), tmp_path / "recipe.toml"
+    out.write_text("mine")
+    with pytest.raises(RunError, match="--force"):
+        init(root, out, console=console)
+    assert out.read_text() == "mine"
+    init(root, out, console=console, force=True)
+    assert out.read_text().startswith("# Written by giseg init")
+
+
+def test_nothing_is_written_for_a_folder_that_cannot_be_trained_on(tmp_path, console):
+    root, out = pairs(tmp_path / "data"), tmp_path / "recipe.toml"
+    out.write_text("mine")
+    (root / "masks" / "a.png").unlink()
+    with pytest.raises(DataError, match="have no mask") as caught:
+        init(root, out, console=console, force=True)
+    assert str(caught.value).startswith(f"draft of {out}:5: ")
+    assert out.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "recipe.toml"]
+
+
+@pytest.mark.parametrize("spoil", ["image", "mask", "size"])
+def test_a_file_that_cannot_be_read_or_has_another_size_is_named(tmp_path, console, spoil):
+    root = pairs(tmp_path / "data")
+    if spoil == "size":
+        cv2.imwrite(str(root / "masks" / "b.png"), np.ones((32, 64), dtype=np.uint8))
+    else:
+        (root / f"{spoil}s" / "b.png").write_bytes((root / f"{spoil}s" / "b.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"b\.png"):
+        init(root, tmp_path / "recipe.toml", console=console)
+    assert not (tmp_path / "recipe.toml").exists()
+
+
+def test_mixed_sizes_are_padded_to_the_median(tmp_path, console):
+    root = pairs(tmp_path / "data")
+    pairs(root, names=("e",), size=96)
+    cv2.imwrite(str(root / "images" / "f.png"), np.zeros((64, 160), dtype=np.uint8))
+    cv2.imwrite(str(root / "masks" / "f.png"), np.ones((64, 160), dtype=np.uint8))
+    recipe = init(root, tmp_path / "recipe.toml", console=console).recipe
+    assert recipe.input.resize == "fit" and recipe.input.size == (64, 64)
+
+
+def test_a_class_that_covers_most_of_the_images_is_doubted(tmp_path, console):
+    root = pairs(tmp_path / "data", values=(255, 0))
+    drafted = init(root, tmp_path / "recipe.toml", console=console)
+    assert any(line.startswith("class_255 covers ") for line in drafted.asks)
