@@ -1,5 +1,8 @@
 """``giseg init`` from a folder to a recipe that checks, builds and trains a batch, and what it refuses."""
 
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -163,3 +166,23 @@ def test_a_class_that_covers_most_of_the_images_is_doubted(tmp_path, console):
     root = pairs(tmp_path / "data", values=(255, 0))
     drafted = init(root, tmp_path / "recipe.toml", console=console)
     assert any(line.startswith("class_255 covers ") for line in drafted.asks)
+
+
+def test_a_folder_for_each_image_is_refused_and_trains_once_the_script_of_the_page_has_merged_it(tmp_path, console):
+    page = (Path(__file__).parents[2] / "docs" / "init.md").read_text()
+    script = re.search(r"<!-- file: merge.py -->\n```python\n(.*?)```", page, re.DOTALL)
+    for name in ("x", "y", "z"):
+        for part in ("images", "masks"):
+            (tmp_path / "bowl" / name / part).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "bowl" / name / "images" / f"{name}.png"), np.full((64, 64, 3), 200, dtype=np.uint8))
+        for number in range(2):
+            mask = np.zeros((64, 64), dtype=np.uint8)
+            mask[8:24, 8 + 24 * number : 24 + 24 * number] = 255
+            cv2.imwrite(str(tmp_path / "bowl" / name / "masks" / f"{number}.png"), mask)
+    with pytest.raises(DataError, match=r"a folder for each image \(x, y, z\)"):
+        init(tmp_path / "bowl", tmp_path / "recipe.toml", console=console)
+    names = {}
+    exec(script[1], names)
+    names["merge"](tmp_path / "bowl", tmp_path / "merged")
+    drafted = init(tmp_path / "merged", tmp_path / "recipe.toml", console=console)
+    assert drafted.facts.shares == {"class_1": 2 * 16 * 16 / 64**2} and drafted.facts.channels == 3

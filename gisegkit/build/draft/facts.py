@@ -200,7 +200,7 @@ class Masks:
         self.shares.append(mask.mean(axis=(0, 1)))
         for index, name in enumerate(self.classes):
             self.widths[name].extend(widths(mask[:, :, index]))
-        around = ~mask.any(axis=2)
+        around = np.asarray(~mask.any(axis=2))
         if around.any() and not around.all():
             self.gaps.append(width(around))
 

@@ -65,7 +65,7 @@ def find_layout(folder: Path) -> Layout:
         raise DataError(f"{folder}: images and masks can be paired in {len(found)} ways ({pairs}); {PAIR}")
     if found:
         return _folders(folder, *found[0])
-    raise DataError(f"{folder}: {_one_side(folder) or _missing(folder)}")
+    raise DataError(f"{folder}: {_scattered(folder) or _one_side(folder) or _missing(folder)}")
 
 
 # --- the competition's folder ---
@@ -194,6 +194,17 @@ def _dataset_json(folder: Path) -> dict[int, str]:
 
 
 # --- what is not there ---
+
+
+def _scattered(folder: Path) -> str:
+    """What to do with a folder for each image, as in the Data Science Bowl 2018; empty if it is none."""
+    own = [path for path in folder.iterdir() if list_images(path / "images") and list_images(path / "masks")]
+    if not own:
+        return ""
+    return (
+        f"holds a folder for each image ({examples([path.name for path in own])}) with masks of single objects; merge "
+        "the masks of an image into masks/NAME.png and put the image into images/NAME.png (docs/init.md has a script)"
+    )
 
 
 def _one_side(folder: Path) -> str:

@@ -127,6 +127,10 @@ def test_files_that_are_no_images_are_counted(tmp_path, write):
         (["images/a.png", "masks/a.png", "train/images/a.png", "train/masks/a.png"], "in 2 ways"),
         (["images/a.png", "masks/a.png", "masks/liver/a.png"], r"both masks \(a\) and folders of masks \(liver\)"),
         (["images/a.png", "masks/a_mask.png"], "end with '_mask'"),
+        (
+            ["x/images/x.png", "x/masks/1.png", "x/masks/2.png", "y/images/y.png", "y/masks/3.png"],
+            r"each image \(x, y\)",
+        ),
     ],
 )
 def test_what_cannot_be_paired_is_told_in_one_line(tmp_path, write, files, said):
