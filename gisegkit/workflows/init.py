@@ -23,6 +23,7 @@ from gisegkit.engine.device import pick_device
 from gisegkit.errors import GisegError, RunError, count
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.sections import Recipe
+from gisegkit.types import Dataset
 
 MOST = 0.5
 """Share of the pixels from which a class may be the background."""
@@ -80,9 +81,13 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
     parts, told = choose(layout, facts, power)
     text = recipe_text(_name(folder), _header(folder, facts, power), parts)
     recipe = _parse(text, out, console)
-    look_at_recipe(ExperimentData(recipe, console.plugins.registries, console=console))
+    whole = ExperimentData(recipe, console.plugins.registries, console=console)
+    whole.dataset = data.dataset  # of the same table; making one may read every mask
+    found = look_at_recipe(whole)
     write_text(out, text)
-    return Drafted(out, load_recipe(out, registries=console.plugins.registries), facts, (*layout.asks, *told))
+    written = load_recipe(out, registries=console.plugins.registries)
+    warnings = (line.removeprefix("warning: ") for line in found.warnings)
+    return Drafted(out, written, facts, (*layout.asks, *told, *_notes(data.dataset), *warnings))
 
 
 def choose(layout: Layout, facts: Facts, power: Power) -> tuple[list[Part], tuple[str, ...]]:
@@ -103,6 +108,13 @@ def choose(layout: Layout, facts: Facts, power: Power) -> tuple[list[Part], tupl
         *training_rules.choose_metrics(layout.dataset["name"]),
     ]
     return parts, (*told, *_doubts(facts))
+
+
+def _notes(dataset: Dataset) -> Iterator[str]:
+    """What the data set itself says, and what it leaves out, a line each."""
+    yield from getattr(dataset, "notes", ())
+    for dropped in dataset.dropped:
+        yield f"{count(dropped.slices, 'slice')} left out by the data set: {dropped.reason}"
 
 
 def _doubts(facts: Facts) -> Iterator[str]:

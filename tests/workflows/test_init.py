@@ -95,6 +95,18 @@ def test_a_folder_of_the_competition_keeps_its_cases_and_its_score(tmp_path, con
     assert recipe.metric[-1].name == "uwmgi_score"
 
 
+def test_what_the_data_set_itself_leaves_out_or_misses_is_told(tmp_path, console):
+    folder = write_phantom(tmp_path / "phantom", cases=7, days=1, slices=8, test_cases=0, seed=0)
+    (scan,) = (folder / "train" / "case7").iterdir()
+    scan.rename(scan.with_name("case7_day0"))
+    table = (folder / "train.csv").read_text()
+    table = table.replace(scan.name, "case7_day0").replace("case1_day0_slice_0001", "case1_day0_slice_0099")
+    (folder / "train.csv").write_text(table)
+    asks = init(folder, tmp_path / "recipe.toml", console=console).asks
+    assert any(line.startswith("8 slices left out by the data set: ") for line in asks)
+    assert any("case1_day0" in line and "no file" in line for line in asks)
+
+
 def giseg(*words):
     with pytest.raises(SystemExit) as stop:
         main(list(words))

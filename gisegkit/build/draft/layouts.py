@@ -138,7 +138,8 @@ def _pair_names(dataset: dict[str, Any], images: dict[str, Path], masks: dict[st
         return
     if (difference := affix(images, masks)) or (difference := affix(masks, images)):
         raise DataError(
-            f"{folder}: names of images and masks differ ({examples(images)}; {examples(masks)}): some {difference}"
+            f"{folder}: names of images and masks differ ({examples(images)}; {examples(masks)}): some {difference}; "
+            "rename them, so that an image and its mask have the same name"
         )
 
 
