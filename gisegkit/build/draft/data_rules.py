@@ -18,6 +18,10 @@ ROOM = 1.3
 FINE = 5.0
 """Pixels that the finest structure keeps when slices are shrunk; else they are cropped."""
 
+KEPT = 6.0
+LEAST = 96
+"""Pixels of the finest structure and of a square that are left on a slow device, where fewer pixels make more steps."""
+
 FAR = 2
 """Largest distance of neighbors that are channels."""
 
@@ -68,25 +72,29 @@ def _sides(height: float, width: float) -> tuple[int, int]:
     return max(STEP, round(height / STEP) * STEP), max(STEP, round(width / STEP) * STEP)
 
 
-def choose_input(facts: Facts, *, side: int) -> Part:
+def choose_input(facts: Facts, *, side: int, quick: bool = False) -> Part:
     """``[input]``: whole slices at their size, shrunk, or crops; neighbors as channels.
 
     Args:
         side: pixels of a square that the device can train on quickly.
+        quick: shrink slices as far as their finest structure allows, because the device is slow.
     """
     height, width = facts.size
     area = height * width
     mixed = "" if facts.sizes[0] == facts.sizes[1] else ", the median"
     native = f"Slices have {height} x {width} pixels (height x width{mixed})"
     values: dict[str, Any]
-    if area <= ROOM * side**2:
+    factor = 1.0 if area <= ROOM * side**2 else side / math.sqrt(area)
+    if quick:
+        factor = min(factor, max(KEPT / facts.thinnest, LEAST / math.sqrt(area)))
+    if factor == 1:
         values = {"size": list(_sides(height, width))}
         why = [f"{native}: the network sees whole slices, with sides that can be halved five times."]
-    elif facts.thinnest * (factor := side / math.sqrt(area)) >= FINE:
+    elif facts.thinnest * factor >= FINE:
         values = {"size": list(_sides(height * factor, width * factor))}
         why = [
-            f"{native}, more than this device trains on quickly; shrunk to about {side}^2 pixels, the finest structure "
-            f"is still {facts.thinnest * factor:.0f} pixels wide."
+            f"{native}, more than this device trains on quickly. Shrunk to {factor:.0%}, the finest structure is still "
+            f"{facts.thinnest * factor:.0f} pixels wide."
         ]
     else:
         values, why = _crops(facts, side=side, native=native)
@@ -107,8 +115,8 @@ def _crops(facts: Facts, *, side: int, native: str) -> tuple[dict[str, Any], lis
     values = {"mode": "crop", "size": size, "crops": crops} | ({"scale": scale} if scale < 1 else {})
     factor = side / math.sqrt(height * width)
     why = [
-        f"{native}. Shrunk to about {side}^2, the finest structure, {facts.thinnest:.0f} pixels wide, would keep "
-        f"{facts.thinnest * factor:.1f}: crops instead.",
+        f"{native}. Shrunk to {factor:.0%}, as this device needs, the finest structure, {facts.thinnest:.0f} pixels "
+        f"wide, would keep {facts.thinnest * factor:.1f}: crops instead.",
         f"{count(crops, 'crop')} of a slice in an epoch cover about as much as the slice, {CROPS} at most.",
     ]
     return values, why

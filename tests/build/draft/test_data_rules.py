@@ -43,6 +43,22 @@ def test_what_would_become_finer_than_five_pixels_is_cropped(facts, thin, mode):
     assert inputs(facts, size=(384, 384), widths={"a": 100.0}, gap=thin).get("mode") == mode
 
 
+@pytest.mark.parametrize(
+    ("thin", "expected"),
+    [
+        (6.0, [192, 192]),  # would have less than 6 pixels
+        (12.0, [96, 96]),
+        (7.5, [160, 160]),  # 6 / 7.5 * 192 = 153.6
+        (1000.0, [96, 96]),
+        (4.0, [192, 192]),
+    ],
+)
+def test_a_slow_device_gets_slices_as_small_as_the_finest_structure_allows(facts, thin, expected):
+    small = replace(facts, size=(192, 192), widths={"a": thin}, gap=1e9, step=0)
+    assert choose_input(small, side=SIDE, quick=True).values == {"size": expected}
+    assert choose_input(small, side=SIDE).values == {"size": [192, 192]}
+
+
 def test_small_slices_are_never_cropped(facts):
     assert "mode" not in inputs(facts, size=(192, 192), widths={"a": 1.0})
 
