@@ -40,11 +40,14 @@ HOMES = {
     "segmentation_models_pytorch": ("components/models/encoders.py", "components/models/networks.py"),
     "albumentations": ("components/augmentation/albumentations_",),
     "click": ("cli/",),
+    "PIL": ("data/images/pillow.py",),
+    "imagecodecs": ("data/images/tiff.py",),
+    "tifffile": ("data/images/tiff.py",),
     "jinja2": ("report/",),
     "pluggy": ("registry/hookspecs.py", "plugins.py"),
 }
 
-NAMED_OTHERWISE = {"cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
+NAMED_OTHERWISE = {"PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
 """Distributions whose name is not that of what they are imported as."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))

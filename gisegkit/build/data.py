@@ -198,8 +198,9 @@ class ExperimentData:
         if not table["labelled"].to_numpy(dtype=bool).any():
             place = self.recipe.dataset.place
             raise DataError(f"{place}: no slice is labelled, so there is nothing to train or score on")
-        if self._stored_split is not None:
-            rows = rows_of_split(table, self._stored_split)
+        given = getattr(self.dataset, "parts", None) if self._stored_split is None else self._stored_split
+        if given is not None:
+            rows = rows_of_split(table, given)
         else:
             rows = split_rows(
                 self.trained_table,
@@ -263,6 +264,8 @@ class ExperimentData:
             _ = self.split
             direction_of_monitor(self.recipe, self.metrics, self.classes)
             refuse_overlaps(self.recipe, self.registries, self.dataset)
+            if getattr(self.dataset, "parts", None) is not None:
+                self.console.note("the column split of dataset.table says what trains; [split] folds have no effect")
             for line in (*stack_warnings(self.recipe, self.dataset), *idle_settings(self.recipe)):
                 self.console.note(line)
             self._checked = True

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gisegkit.data.dataset_check import breaches, contradictions, row_problems
+from gisegkit.data.findings import refuse_errors
 from gisegkit.data.intensities import Normalization, keeps_zero
 from gisegkit.data.neighbors import neighbor_warnings
 from gisegkit.data.store.layout import Layout, Prepared
@@ -57,7 +58,7 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
 
     Raises:
         DataError: if it holds no slices, or they contradict each other: ids that are there twice, a scan of two cases
-            or of two sizes.
+            or of two sizes; if its ``findings()`` are errors.
         ComponentError: if its table or its readers break the contract; names place and owner.
     """
     what = f"{spec.place}: dataset {spec.name!r}"
@@ -65,6 +66,7 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
     try:
         wrong = breaches(dataset)
         if not wrong and dataset.table.empty:
+            refuse_errors(getattr(dataset, "findings", tuple)(), place=what)
             raise DataError(f"{what} holds no slices")
         apart = [] if wrong else contradictions(dataset)
         readers = [] if wrong or apart or owner.distribution == "gisegkit" else row_problems(dataset)
@@ -76,6 +78,8 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
         raise ComponentError(f"{what} of {owner}: {'; '.join(wrong)} ({remedy})")
     if apart:
         raise DataError(f"{what}: {'; '.join(apart)}")
+    look = getattr(dataset, "findings", None)
+    refuse_errors([] if look is None else look(), place=what)
     refused = [problem for problem in readers if problem.refused]
     if refused:
         texts = list(dict.fromkeys(problem.text for problem in refused))

@@ -1,4 +1,4 @@
-"""Image files: read whole or not at all, sizes from headers, and what to say when a data folder is not there."""
+"""Files: their content, kept for a moment; headers of PNG files; what to say when a data folder is not there."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
-
-import cv2
-import numpy as np
+from typing import NamedTuple
 
 from gisegkit.errors import DataError
 
-if TYPE_CHECKING:
-    from gisegkit.types import AnyArray
-
 PNG = b"\x89PNG\r\n\x1a\n"
-PNG_END = b"IEND\xaeB`\x82"
 
 
 MAX_FILE = 2**20
@@ -111,40 +104,6 @@ def png_header(path: Path) -> PNGHeader:
         raise DataError(f"{path}: is not a PNG file, or is cut off; copy it again from its source")
     width, height, bits, color = struct.unpack(">IIBB", start[16:26])
     return PNGHeader(height, width, bits, grey=color == 0)
-
-
-def read_image(path: Path) -> AnyArray:
-    """An image in its file's own depth: ``[H, W]``, or ``[H, W, 3]`` in the order red, green, blue (alpha dropped).
-
-    Raises:
-        DataError: if the file cannot be opened, is damaged or cut off, or holds several pages.
-    """
-    try:
-        content = read_bytes(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    if content.startswith(PNG) and PNG_END not in content:  # OpenCV 4 fills what is cut off without a word
-        raise DataError(f"{path}: the file is cut off; copy it again from its source")
-    if content[:4] in (b"II*\0", b"MM\0*") and cv2.imcount(str(path)) > 1:
-        raise DataError(f"{path}: holds several pages; save every slice as a file of its own")
-    image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    if image is None:
-        raise DataError(f"{path}: is damaged or no image that can be read; copy it again from its source")
-    if image.ndim == 3 and image.shape[2] in (3, 4):
-        image = image[:, :, 2::-1]
-    return np.ascontiguousarray(image)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels: from the header of a PNG file, by reading others.
-
-    Raises:
-        DataError: as ``read_image``.
-    """
-    if path.suffix.lower() == ".png":
-        return png_header(path)[:2]
-    height, width = read_image(path).shape[:2]
-    return height, width
 
 
 def cache_home() -> Path:

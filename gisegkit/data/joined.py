@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gisegkit.data.store.sources import code_of, digest
-from gisegkit.errors import DataError, count, listed
+from gisegkit.errors import DataError, Finding, count, listed
 
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray, Dataset, MaskArray
@@ -35,6 +35,11 @@ class JoinedDataset:
     def __init__(self, parts: Sequence[tuple[str, str, Dataset]]) -> None:
         self._datasets: list[Any] = [dataset for _, _, dataset in parts]
         first = self._datasets[0]
+        for name, _, dataset in parts:
+            if getattr(dataset, "parts", None) is not None:
+                raise DataError(
+                    f"{name}: its table has a column split, which only a recipe with one dataset can follow"
+                )
         for name, _, dataset in parts[1:]:
             _refuse_difference(parts[0][0], first, name, dataset)
         tables = [dataset.table.assign(_part=number) for number, dataset in enumerate(self._datasets)]
@@ -73,6 +78,11 @@ class JoinedDataset:
         part, own = self._places[row]
         files, text = self._datasets[part].sources(own)
         return [str(file) for file in files], text
+
+    def findings(self) -> Iterator[Finding]:
+        """What each dataset finds in its files."""
+        for dataset in self._datasets:
+            yield from getattr(dataset, "findings", tuple)()
 
     def defects(self) -> Iterator[str]:
         """What each dataset finds worth a look."""

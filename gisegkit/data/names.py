@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -101,12 +102,13 @@ def case_notes(names: list[str]) -> tuple[str, ...]:
 # --- the table ---
 
 
-def arrange(images: Mapping[str, Path], pattern: str) -> pd.DataFrame:
+def arrange(images: Mapping[str, Path], pattern: str, *, folders: Path | None = None) -> pd.DataFrame:
     """The table's columns that names tell, sorted by scan and position.
 
     Args:
         images: the files by name.
         pattern: as of the dataset ``folder``; empty makes each image a scan and a case of its own.
+        folders: where the folders are whose subfolders are cases; names then begin with ``CASE_``.
 
     Raises:
         DataError: if the pattern is wrong, does not describe a name, or makes two slices or two cases one.
@@ -115,11 +117,16 @@ def arrange(images: Mapping[str, Path], pattern: str) -> pd.DataFrame:
     rows: list[tuple[str, str, int, str]] = []
     counts: Counter[str] = Counter()
     for name in sorted(images, key=natural):
-        found = expression.fullmatch(name)
+        outer = _subfolder(images[name], folders)
+        own = name.removeprefix(f"{outer}_") if outer else name
+        found = expression.fullmatch(own)
         if found is None:
-            raise DataError(f"{images[name]}: dataset.pattern = {pattern!r} does not describe the name {name!r}")
+            raise DataError(f"{images[name]}: dataset.pattern = {pattern!r} does not describe the name {own!r}")
         parts = found.groupdict()
         scan = _scan(found, name)
+        if outer:
+            scan = f"{outer}/{parts['scan']}" if parts.get("scan") else outer
+            parts["case"] = outer
         position = parts.get("position", str(counts[scan]))
         if position is None or not position.isdecimal():
             raise DataError(f"{images[name]}: dataset.pattern finds no whole number as position in {name!r}")
@@ -143,6 +150,13 @@ def arrange(images: Mapping[str, Path], pattern: str) -> pd.DataFrame:
             f"{mixed.index[0]}; a scan is of one case, so put the case into (?P<scan>...) too"
         )
     return table
+
+
+def _subfolder(path: Path, folders: Path | None) -> str:
+    """The case that a file's folder is; empty if folders are no cases, or it is in none."""
+    if folders is None or len(path.relative_to(folders).parts) < 3:
+        return ""
+    return unicodedata.normalize("NFC", path.parent.name)
 
 
 def _scan(found: re.Match[str], name: str) -> str:
@@ -179,8 +193,8 @@ def _compile(pattern: str) -> re.Pattern[str]:
 # --- pairs ---
 
 
-def affix(plain: Collection[str], longer: Collection[str]) -> str:
-    """How all longer names differ from the plain ones, such as "end with '_mask'"; empty if nothing explains it."""
+def misfit(plain: Collection[str], longer: Collection[str]) -> tuple[str, str]:
+    """How all longer names differ from the plain ones, such as ("end", "_mask"); empty if nothing explains it."""
     whole = set(longer)
     for other in sorted(longer)[:SHOWN]:
         for name in plain:
@@ -188,12 +202,40 @@ def affix(plain: Collection[str], longer: Collection[str]) -> str:
                 continue
             if other.startswith(name):
                 rest = other.removeprefix(name)
-                words, joined = f"end with {rest!r}", {one + rest for one in plain}
+                place, joined = "end", {one + rest for one in plain}
             elif other.endswith(name):
                 rest = other.removesuffix(name)
-                words, joined = f"begin with {rest!r}", {rest + one for one in plain}
+                place, joined = "begin", {rest + one for one in plain}
             else:
                 continue
             if joined >= whole or joined <= whole:
-                return words
-    return ""
+                return place, rest
+    return "", ""
+
+
+# --- templates ---
+
+FIELDS = {"case": "(?P<case>.+)", "scan": "(?P<scan>.+)", "slice": r"(?P<position>\d+)", "": ".*"}
+"""What the fields of a template match."""
+
+
+def pattern_of(template: str) -> str:
+    """The regular expression of a template such as ``{case}_{slice}``.
+
+    Raises:
+        DataError: if it has a field that means nothing, one twice, or none.
+    """
+    parts = re.split(r"\{([^{}]*)\}", template)
+    named = [name for name in parts[1::2] if name]
+    for name in named:
+        if name not in FIELDS:
+            hint = did_you_mean(name, FIELDS) or ("write {slice}" if name in ("position", "number") else "")
+            raise DataError(
+                f"dataset.names = {template!r}: {{{name}}} has no meaning; valid are {{case}}, {{scan}}, {{slice}} and "
+                f"{{}}; {hint}".rstrip("; ")
+            )
+        if named.count(name) > 1:
+            raise DataError(f"dataset.names = {template!r}: {{{name}}} is there twice")
+    if not named:
+        raise DataError(f'dataset.names = {template!r} has no field; write it like "{{case}}_{{slice}}"')
+    return "".join(FIELDS[part] if index % 2 else re.escape(part) for index, part in enumerate(parts))

@@ -6,7 +6,6 @@ They are read strictly: every problem of a file is named with its line.
 from __future__ import annotations
 
 import csv
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -14,6 +13,7 @@ from typing import IO
 import pandas as pd
 
 from gisegkit.data import rle
+from gisegkit.data.tables import read_rows
 from gisegkit.errors import DataError, SubmissionError, count, did_you_mean
 
 COLUMNS = ("id", "class", "predicted")
@@ -185,49 +185,6 @@ def check_runs(text: str, size: tuple[int, int] | None, *, place: str) -> None:
     pairs = rle.runs(text, place=place)
     if size is not None and len(pairs) and int(pairs[-1].sum()) - 1 > size[0] * size[1]:
         rle.decode(text, height=size[0], width=size[1], place=place)  # refuses, with the run that goes too far
-
-
-def read_rows(path: Path, columns: Sequence[str], *, error: type[DataError] = DataError) -> pd.DataFrame:
-    """A CSV file as text, with the number of each line as its index; a column may have any name.
-
-    Args:
-        path: the file.
-        columns: those that it must have; others are kept.
-        error: the type of error that is raised.
-
-    Raises:
-        DataError: if the file is missing, is no table, or lacks a column.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a field too many would be dropped
-            table = pd.read_csv(
-                path,
-                dtype=str,
-                encoding="utf-8-sig",
-                index_col=False,
-                keep_default_na=False,
-                na_filter=False,
-                skip_blank_lines=False,  # so that rows and lines go together
-            )
-    except OSError as cause:
-        raise error(f"{path} cannot be read: {cause.strerror or cause}") from cause
-    except pd.errors.EmptyDataError as cause:
-        raise error(f"{path} is empty; its first line must be {','.join(columns)}") from cause
-    except pd.errors.ParserWarning as cause:
-        raise error(f"{path}: a line has more fields than the first line has columns") from cause
-    except (pd.errors.ParserError, UnicodeDecodeError) as cause:
-        raise error(f"{path} is no table in CSV: {str(cause).strip()}") from cause
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        found = [str(column) for column in table.columns]
-        hints = " ".join(filter(None, (did_you_mean(column, found) for column in missing)))
-        raise error(
-            f"{path}: line 1: no column {', '.join(repr(column) for column in missing)}; found "
-            f"{', '.join(repr(column) for column in found)}{'; ' + hints if hints else ''}"
-        )
-    table.index = pd.RangeIndex(2, len(table) + 2)
-    return table
 
 
 def missing_rows(slice_id: str, missing: Sequence[str], classes: Sequence[str]) -> str:

@@ -88,6 +88,7 @@ def survey(dataset: Dataset, *, normalization: Normalization | None = None, prog
         found.ranges[key] = (min(low, top), max(high, top))
     look = getattr(dataset, "defects", None)  # a dataset may find what reading its slices does not show
     found.defects += [] if look is None else look()
+    found.defects += map(str, getattr(dataset, "findings", tuple)())
     return found
 
 

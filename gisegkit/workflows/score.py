@@ -13,7 +13,8 @@ import numpy as np
 from gisegkit.components.datasets.uwmgi_tree import BEFORE_NUMBER, sizes_beside, spacing_beside
 from gisegkit.data import rle
 from gisegkit.data.planes import merge
-from gisegkit.data.submission import check_runs, missing_rows, read_rows, read_submission, report
+from gisegkit.data.submission import check_runs, missing_rows, read_submission, report
+from gisegkit.data.tables import read_rows
 from gisegkit.engine.scoring import ScanValues, Scoreboard
 from gisegkit.engine.threaded_map import thread_count, threaded_map
 from gisegkit.errors import DataError, SubmissionError

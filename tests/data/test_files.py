@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gisegkit.data import files
-from gisegkit.data.files import image_size, no_data, png_header, read_image
+from gisegkit.data.files import no_data, png_header
+from gisegkit.data.images.read import image_size, read_image
 from gisegkit.errors import DataError
 
 GREY = (np.random.default_rng(0).random((40, 30)) * 60000).astype(np.uint16)

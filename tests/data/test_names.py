@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gisegkit.data.names import affix, arrange, case_notes, examples, likely_cases
+from gisegkit.data.names import arrange, case_notes, examples, likely_cases, misfit
 from gisegkit.errors import DataError
 
 
@@ -120,7 +120,8 @@ def test_what_would_be_one_is_refused_with_the_remedy(names, pattern, message):
     ],
 )
 def test_what_names_differ_by(plain, longer, words):
-    assert affix(plain, longer) == words
+    place, rest = misfit(plain, longer)
+    assert (f"{place} with {rest!r}" if rest else "") == words
 
 
 def test_examples_are_the_first_in_natural_order():

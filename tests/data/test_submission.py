@@ -170,7 +170,8 @@ def test_a_long_report_is_cut_and_counts_the_rest(tmp_path):
     [
         ("id,class,prediction", "no column 'predicted'; found 'id', 'class', 'prediction'; did you mean 'prediction'?"),
         ("id,class,segmentation", "no column 'predicted'"),
-        ("ID;class;predicted", "no column 'id', 'class', 'predicted'"),
+        ("ID;class;predicted", "its columns are separated by semicolons (';'), not by commas"),
+        ("id\tclass\tpredicted", "its columns are separated by tabs"),
         (",id,class,predicted", "index=False"),
     ],
 )
@@ -191,7 +192,9 @@ def test_no_file_and_no_table(tmp_path):
     assert "No such file" in refusal(tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_text("")
     assert "must be id,class,predicted" in refusal(tmp_path / "empty.csv")
-    assert "more fields" in refusal(write(tmp_path / "wide.csv", "a,liver,1 2,5"))
+    assert "line 2 has 4 fields, and the first line has 3 columns" in refusal(
+        write(tmp_path / "wide.csv", "a,liver,1 2,5")
+    )
     assert "line 3" in refusal(write(tmp_path / "late.csv", "a,liver,1 2", "b,liver,1 2,5"))
     (tmp_path / "bytes.csv").write_bytes(b"\x89PNG\xff\xfe\x00")
     assert "no table" in refusal(tmp_path / "bytes.csv")

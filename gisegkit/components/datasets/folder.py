@@ -1,24 +1,27 @@
-"""A folder of images and masks, paired by their names."""
+"""A folder of images and masks, paired by their names or by a table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
+import pandas as pd
 
-from gisegkit.data.files import image_size, no_data, read_image
-from gisegkit.data.names import affix, arrange, case_notes, examples
-from gisegkit.errors import DataError
-from gisegkit.types import IGNORE, SPACING, Dropped
+from gisegkit.components.datasets.folder_files import FolderFiles
+from gisegkit.components.datasets.folder_looks import Looks
+from gisegkit.components.datasets.pairing import Item, arrange_table, pair_by_name, pair_by_table, without_suffix
+from gisegkit.data.findings import finding_of, lines_of
+from gisegkit.data.images.read import read_image
+from gisegkit.data.masks import RESERVED, MaskRule, parse_colors
+from gisegkit.data.names import arrange, case_notes, pattern_of
+from gisegkit.errors import DataError, Finding
+from gisegkit.types import SPACING, AtLeast, Between, Dropped
 
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray, MaskArray
 
-LOSSY = (".jpg", ".jpeg")
-SUFFIXES = (".png", *LOSSY, ".tif", ".tiff")
 PUT = (
     "put images (PNG, JPEG or TIFF) into images/ in this folder and their masks, under the same names, into masks/ "
     "(or name other folders with dataset.images and dataset.masks)"
@@ -28,20 +31,40 @@ PUT = (
 class Folder:
     """A folder of images and masks paired by name: one label file an image, or one mask file a class.
 
-    Images are PNG, JPEG or TIFF of 8 or 16 bits, grey or color; masks are PNG or TIFF. With ``labels`` there is one
-    mask an image, ``masks/NAME.png``, and classes exclude one another. With ``classes`` there is one mask an image and
-    class, ``masks/CLASS/NAME.png``, in which everything but background is the class, and classes may overlap. Without
-    a folder of masks all images are for prediction. Making one reads every mask once.
+    Images and masks are PNG, TIFF, BMP, WebP or GIF files, images also JPEG; docs/files.md says what is done with odd
+    ones. With ``labels`` or ``colors`` there is one mask an image, ``masks/NAME.png``, and classes exclude one another.
+    With ``classes`` there is one mask an image and class, ``masks/CLASS/NAME.png``, in which everything but background
+    is the class, and classes may overlap. Without a folder of masks all images are for prediction. Making one reads
+    every mask once; what is wrong with single files is not raised, but told by ``findings()``.
 
     Args:
         root: folder that holds the folders of images and masks.
         images: folder of the images, in root.
         masks: folder of the masks, in root.
-        labels: the value of each class in the label files, such as {liver = 1, spleen = 2}.
+        labels: the value of each class in the label files, such as {liver = 1, spleen = 2}; of a file with a palette,
+            its indices.
         classes: names of the classes where each has its own folder of masks.
+        colors: the color of each class in masks that are color images, such as {liver = "#ff0000"} or [255, 0, 0].
+            Black is background; the names background and ignore stand for colors that are no class.
+        tolerance: how far a pixel may be from the nearest of the colors (distance in RGB), for masks with smoothed
+            edges or from JPEG.
+        threshold: with classes: the value from which on a pixel belongs to the class, for such masks; 0 for none, so
+            that values in between are refused.
         background: values that belong to no class.
         ignore: values whose pixels count in neither loss nor score, for any class.
+        mask_from: where the masks' values are: in the file's values, or in its alpha channel.
+        image_suffix: what the names of images end with, such as "_0000"; images without it are passed over.
+        mask_suffix: what the names of masks end with, such as "_mask"; masks without it are passed over.
+        missing: images without a mask: refused, or "empty": their class does not occur.
+        table: CSV file in root, with the columns image and mask (with classes: one named as each class), paths in
+            root, and maybe id, case, scan, position and split; in place of names. Split is train, validation or test,
+            and takes the place of [split] folds; test slices neither train nor validate.
         unlabelled: folder of images without masks, for prediction, in root; empty for none.
+        pages: files with several pages: refused, or "slices": each file is a scan, and its pages are the slices.
+        subfolders: folders in the folders of images and masks: passed over, or "cases": each is a case.
+        alpha: images with transparency that is not opaque: refused, or "channel": it is one more channel, or "drop".
+        names: what names look like, such as "{case}_{slice}", made of {case}, {scan}, {slice} (a number, its position
+            in the scan), {} for what does not matter, and what is between them. As of ``pattern``.
         pattern: regular expression that matches each file name without its suffix, with any of the named groups case,
             scan and position (the slice's number in the scan), such as "(?P<case>p\\d+)_(?P<position>\\d+)".
             A scan whose name does not contain the case is called CASE/SCAN. Without case, each scan is a case; without
@@ -51,7 +74,7 @@ class Folder:
             the last two alone, for metrics that measure in mm.
 
     Raises:
-        DataError: if folders or partners are missing, sizes differ, or a mask has a value that nothing explains.
+        DataError: if folders are missing, names do not pair, or options contradict each other.
     """
 
     def __init__(
@@ -62,137 +85,162 @@ class Folder:
         masks: str = "masks",
         labels: dict[str, int] = {},  # noqa: B006 - a recipe's default is a literal
         classes: list[str] = [],  # noqa: B006
+        colors: dict[str, str | list[int]] = {},  # noqa: B006
+        tolerance: Annotated[float, Between(0, 442)] = 0.0,
+        threshold: Annotated[int, AtLeast(0)] = 0,
         background: list[int] = [0],  # noqa: B006
         ignore: list[int] = [],  # noqa: B006
+        mask_from: Literal["values", "alpha"] = "values",
+        image_suffix: str = "",
+        mask_suffix: str = "",
+        missing: Literal["refuse", "empty"] = "refuse",
+        table: str = "",
         unlabelled: str = "",
+        pages: Literal["refuse", "slices"] = "refuse",
+        subfolders: Literal["pass", "cases"] = "pass",
+        alpha: Literal["refuse", "channel", "drop"] = "refuse",
+        names: str = "",
         pattern: str = "",
         spacing: list[float] = [],  # noqa: B006
     ) -> None:
-        _check_values(labels, classes, background, ignore)
+        _check_values(labels, classes, background, ignore, colors=colors, threshold=threshold)
         _check_spacing(spacing)
+        _check_options(
+            table=table, names=names, pattern=pattern, subfolders=subfolders, suffixes=image_suffix + mask_suffix
+        )
+        self._rule = MaskRule(
+            labels=dict(labels),
+            classes=tuple(classes),
+            colors=parse_colors(colors),
+            tolerance=tolerance,
+            threshold=threshold,
+            background=tuple(background),
+            ignore=tuple(ignore),
+            source=mask_from,
+        )
         self.root = Path(root).expanduser()
-        self.exclusive = bool(labels)
-        self.may_ignore = bool(ignore)
-        self.classes = tuple(labels or classes)
+        self.exclusive = not classes
+        self.may_ignore = bool(ignore) or "ignore" in colors
+        self.classes = tuple(labels or classes or [name for name in colors if name not in RESERVED])
         self.dropped: tuple[Dropped, ...] = ()
-        self._labels, self._background, self._ignore = dict(labels), list(background), list(ignore)
+        self._alpha, self._pages = alpha, pages
+        files = FolderFiles(self.root, subfolders=subfolders == "cases")
+        self._findings: list[Finding] = files.findings
         self._masks = self.root / masks
-        found = _list_images(self.root / images, PUT)
-        self._files: dict[str, list[Path]] = self._pair(found) if self._masks.is_dir() else {}
+        put = without_suffix(image_suffix, but_not=mask_suffix if self._masks == self.root / images else "")
+        if table:
+            columns = list(self.classes) if classes else ["mask"]
+            items = pair_by_table(self.root / table, self.root, files, columns=columns)
+        else:
+            items = self._by_name(files, files.list(self.root / images, put=PUT, take=put), mask_suffix, missing)
         if unlabelled:
-            more = _list_images(self.root / unlabelled, "put images to predict there, or set dataset.unlabelled = ''")
-            if twice := sorted(found.keys() & more.keys()):
-                raise DataError(f"{found[twice[0]]} and {more[twice[0]]} have the same name; names are ids, rename one")
-            found |= more
-        self.table = arrange(found, pattern)
-        self.notes = () if pattern else case_notes(self.table["id"].tolist())
-        self._ids: list[str] = self.table["id"].tolist()
-        self._images = [found[name] for name in self._ids]
-        self._sizes = [image_size(path) for path in self._images]
-        self.table["height"] = [height for height, _ in self._sizes]
-        self.table["width"] = [width for _, width in self._sizes]
+            put_new = "put images to predict there, or set dataset.unlabelled = ''"
+            more = files.list(self.root / unlabelled, put=put_new, take=without_suffix(image_suffix))
+            if twice := sorted(items.keys() & more.keys()):
+                raise DataError(
+                    f"{items[twice[0]].image} and {more[twice[0]]} have the same name; names are ids, rename one"
+                )
+            items |= {name: Item(path) for name, path in more.items()}
+        expression = pattern_of(names) if names else pattern
+        self._fill(items, arrange_table(items) if table else self._arrange(items, expression, subfolders == "cases"))
         for column, distance in zip(reversed(SPACING), reversed(spacing), strict=False):
             self.table[column] = distance
-        labelled = [name in self._files for name in self._ids]
-        self.table["labelled"] = labelled
-        self.table["empty"] = [known and not (self.mask(row) == 1).any() for row, known in enumerate(labelled)]
+        tells = pattern or names or table or subfolders == "cases"
+        cases = () if tells else case_notes(self.table["id"].tolist())
+        doubts = [finding for finding in self._findings if finding.severity != "error"]
+        self.notes = (*cases, *lines_of(doubts, shown=1))
+        self._findings += [Finding("names look like cases", "warning", str(self.root), note) for note in cases]
 
     def image(self, row: int) -> AnyArray:
-        """``[H, W]``, or ``[H, W, 3]`` in the order red, green, blue, in the file's own depth.
+        """``[H, W]``, or ``[H, W, C]`` (colors in the order red, green, blue), upright, in the file's own depth.
 
         Raises:
             DataError: if the file cannot be read.
         """
-        return read_image(self._images[row])
+        return read_image(self._items[row].image, alpha=self._alpha, page=self._page[row])
 
     def mask(self, row: int) -> MaskArray:
         """``[H, W, K]`` uint8: 0, 1, or IGNORE.
 
         Raises:
-            DataError: if the row is not labelled, a mask has another size than its image, is in color, or has a value
+            DataError: if the row is not labelled, a mask has another size than its image, or has a color or a value
                 that nothing explains.
         """
-        name = self._ids[row]
-        if name not in self._files:
-            raise DataError(f"{name}: has no mask; it is for prediction")
-        files = self._files[name]
-        values = [self._values(file, row) for file in files]
-        if self.exclusive:
-            self._refuse_unexplained(files[0], values[0])
-            planes = [values[0] == value for value in self._labels.values()]
-        else:
-            planes = [~np.isin(plane, self._background) for plane in values]
-        mask = np.stack(planes, axis=-1).astype(np.uint8)
-        for plane in values if self._ignore else ():
-            mask[np.isin(plane, self._ignore)] = IGNORE
-        return mask
+        item = self._items[row]
+        if not item.masks:
+            raise DataError(f"{self.table['id'].iat[row]}: has no mask; it is for prediction")
+        return self._rule.mask(item.masks, self._sizes[row], item.image, page=self._page[row])
 
     def sources(self, row: int) -> tuple[list[str], str]:
-        """The files that the slice's image and mask are read from, and what the values of the masks mean."""
-        masks = self._files.get(self._ids[row], [])
-        return [str(file) for file in (self._images[row], *masks)], f"{self._labels} {self._background} {self._ignore}"
+        """The files that the slice's image and mask are read from, and what settles how they are read."""
+        item = self._items[row]
+        files = [str(file) for file in (item.image, *item.masks) if file is not None]
+        there = [file is not None for file in item.masks]
+        return files, f"{self._rule} {self._alpha} {self._page[row]} {there}"
 
-    def defects(self) -> Iterator[str]:
-        """What is worth a look besides errors, one line each."""
-        yield from self.notes
-        if not self._files:
-            yield f"{self._masks}: is not there, so no image is labelled"
+    def findings(self) -> Iterator[Finding]:
+        """What was found in the files: what cannot be used (errors), what is doubtful, what is passed over."""
+        yield from self._findings
 
-    def _pair(self, images: dict[str, Path]) -> dict[str, list[Path]]:
-        """For each image its mask files: one, or one a class."""
+    def _by_name(self, files: FolderFiles, images: dict[str, Path], suffix: str, missing: str) -> dict[str, Item]:
+        if not self._masks.is_dir():
+            what = "is not there, so no image is labelled"
+            self._findings.append(Finding("no masks", "warning", str(self._masks), what))
+            return {name: Item(path) for name, path in images.items()}
         folders = [self._masks] if self.exclusive else [self._masks / name for name in self.classes]
-        pairs: dict[str, list[Path]] = {name: [] for name in images}
-        for folder in folders:
-            files = _list_images(folder, "make a folder of masks for each class, or give labels = {name = value}")
-            for file in files.values():
-                if file.suffix.lower() in LOSSY:
-                    raise DataError(f"{file}: JPEG changes the values of a mask; save masks as PNG or TIFF")
-            _refuse_lonely(images.keys(), files.keys(), folder)
-            for name, file in files.items():
-                pairs[name].append(file)
-        return pairs
+        return pair_by_name(images, folders, files, suffix=suffix, missing=missing)
 
-    def _values(self, file: Path, row: int) -> AnyArray:
-        """The values of one mask file, ``[H, W]``."""
-        values = read_image(file)
-        if values.ndim == 3:
-            if (values != values[:, :, :1]).any():
-                raise DataError(
-                    f"{file}: is a color image (also a PNG with a palette is); save it as one channel of label values"
-                )
-            values = values[:, :, 0]
-        if values.dtype.kind not in "iu":
-            raise DataError(f"{file}: has values of type {values.dtype}; save the mask with whole numbers")
-        if values.shape != self._sizes[row]:
-            height, width = self._sizes[row]
-            raise DataError(
-                f"{file}: is {values.shape[0]} x {values.shape[1]} (height x width), but its image "
-                f"{self._images[row]} is {height} x {width}"
-            )
-        return values
+    def _arrange(self, items: dict[str, Item], expression: str, subfolders: bool) -> pd.DataFrame:
+        paths = {name: item.image for name, item in items.items()}
+        return arrange(paths, expression, folders=self.root if subfolders else None)
 
-    def _refuse_unexplained(self, file: Path, values: AnyArray) -> None:
-        known = [*self._labels.values(), *self._background, *self._ignore]
-        explained = np.isin(values, known)
-        if not explained.all():
-            strange = ", ".join(map(str, np.unique(values[~explained])[:10]))
-            every = np.unique(values)
-            shown = ", ".join(map(str, every[:20])) + (f" ... ({len(every)} in all)" if len(every) > 20 else "")
-            raise DataError(
-                f"{file}: has the value {strange}, which nothing explains; values found: {shown}; "
-                f"labels = {self._labels}, background = {self._background}, ignore = {self._ignore}. Add it to "
-                f"dataset.labels if it is a class, to dataset.background if it is none, or to dataset.ignore"
-            )
+    def _fill(self, items: dict[str, Item], arranged: pd.DataFrame) -> None:
+        """Look at every file; what cannot be read at all is left out of the table, and told."""
+        looks = Looks(self._findings, pages=self._pages, alpha=self._alpha)
+        self.table, self._items, self._page, self._sizes = looks.rows(arranged, items)
+        self.table["height"] = [height for height, _ in self._sizes]
+        self.table["width"] = [width for _, width in self._sizes]
+        self.table["labelled"] = [bool(item.masks) for item in self._items]
+        self.table["empty"] = [bool(item.masks) and self._is_empty(row) for row, item in enumerate(self._items)]
+        looks.finish()
+        parts = {"": "unused", **{part: part for part in ("train", "validation", "test")}}
+        self.parts: pd.DataFrame | None = None
+        if any(item.split for item in self._items):
+            named = [parts[item.split] if item.masks else "unlabelled" for item in self._items]
+            self.parts = pd.DataFrame({"id": self.table["id"], "part": named})
+
+    def _is_empty(self, row: int) -> bool:
+        try:
+            return not (self.mask(row) == 1).any()
+        except DataError as error:
+            masks = [file for file in self._items[row].masks if file is not None]
+            place = next((file for file in masks if str(error).startswith(str(file))), masks[0])
+            self._findings.append(finding_of(error, place, ids=(str(self.table["id"].iat[row]),)))
+            return False
 
 
-def _check_values(labels: dict[str, int], classes: list[str], background: list[int], ignore: list[int]) -> None:
-    if bool(labels) == bool(classes):
+def _check_values(
+    labels: dict[str, int],
+    classes: list[str],
+    background: list[int],
+    ignore: list[int],
+    *,
+    colors: object,
+    threshold: int,
+) -> None:
+    if sum(map(bool, (labels, classes, colors))) != 1:
         raise DataError(
-            "give either dataset.labels = {NAME = VALUE} (one label file an image: masks/IMAGE.png) or "
-            'dataset.classes = ["NAME"] (one file a class: masks/NAME/IMAGE.png)'
+            "give either dataset.labels = {NAME = VALUE} (one label file an image: masks/IMAGE.png), "
+            'dataset.classes = ["NAME"] (one file a class: masks/NAME/IMAGE.png) or '
+            'dataset.colors = {NAME = "#ff0000"} (one color image an image)'
         )
     if len(set(classes)) != len(classes):
         raise DataError(f"dataset.classes = {classes}: has a name twice")
+    if threshold and not classes:
+        raise DataError(
+            "dataset.threshold needs dataset.classes, with a folder for each class: where a file holds several values, "
+            "a value in between could be any class"
+        )
     meanings = [(value, f"labels.{name}") for name, value in labels.items()]
     meanings += [(value, "background") for value in background] + [(value, "ignore") for value in ignore]
     seen: dict[int, str] = {}
@@ -209,42 +257,24 @@ def _check_values(labels: dict[str, int], classes: list[str], background: list[i
         seen[value] = meaning
 
 
+def _check_options(*, table: str, names: str, pattern: str, subfolders: str, suffixes: str) -> None:
+    if names and pattern:
+        raise DataError("give dataset.names or dataset.pattern; both say what names look like")
+    given = [
+        key
+        for key, value in (("names", names), ("pattern", pattern), ("image_suffix or mask_suffix", suffixes))
+        if value
+    ]
+    if subfolders != "pass":
+        given.append("subfolders")
+    if table and given:
+        raise DataError(
+            f"dataset.table takes the place of dataset.{given[0]}, which would have no effect; leave it out"
+        )
+
+
 def _check_spacing(spacing: list[float]) -> None:
     if len(spacing) not in (0, 2, 3) or not all(0 < distance < math.inf for distance in spacing):
         raise DataError(
             f"dataset.spacing = {spacing}: give mm above 0 for [slices, rows, columns] or for [rows, columns]"
         )
-
-
-def _list_images(folder: Path, put: str) -> dict[str, Path]:
-    """The image files of a folder by name without suffix; hidden files and other kinds are passed over."""
-    if not folder.is_dir():
-        raise no_data(folder, "there is no such folder", put=put)
-    found: dict[str, Path] = {}
-    others: set[str] = set()
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
-            continue
-        if path.suffix.lower() not in SUFFIXES:
-            others.add(path.suffix.lower() or path.name)
-        elif path.stem in found:
-            raise DataError(f"{found[path.stem]} and {path} have the same name; names are ids, rename or remove one")
-        else:
-            found[path.stem] = path
-    if not found:
-        hint = f"found: {', '.join(sorted(others))}" if others else ""
-        raise no_data(folder, "holds no PNG, JPEG or TIFF files", put=put, hint=hint)
-    return found
-
-
-def _refuse_lonely(images: Set[str], masks: Set[str], folder: Path) -> None:
-    alone, without = images - masks, masks - images
-    if not alone and not without:
-        return
-    sides = [f"{len(alone)} images have no mask in {folder}: {examples(alone)}"] if alone else []
-    sides += [f"{len(without)} masks in {folder} have no image: {examples(without)}"] if without else []
-    remedy = "add what is missing, or move them elsewhere"
-    for plain, longer, what in ((alone, without, "masks"), (without, alone, "images")):
-        if difference := affix(plain, longer):
-            remedy = f"names of {what} {difference}: rename them, so that an image and its mask have the same name"
-    raise DataError("; ".join([*sides, remedy]))

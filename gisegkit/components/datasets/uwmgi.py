@@ -13,8 +13,10 @@ import pandas as pd
 from gisegkit.components.datasets.exclusions import excluded_scans
 from gisegkit.components.datasets.uwmgi_tree import THICKNESS, list_slices, subfolders
 from gisegkit.data import rle
-from gisegkit.data.files import no_data, png_header, read_image
+from gisegkit.data.files import no_data, png_header
+from gisegkit.data.images.read import read_image
 from gisegkit.data.planes import merge
+from gisegkit.data.tables import read_rows
 from gisegkit.errors import DataError, did_you_mean
 from gisegkit.types import Dropped
 
@@ -27,6 +29,8 @@ DOWNLOAD = (
     "get the data: kaggle competitions download -c uw-madison-gi-tract-image-segmentation, unzip, and let dataset.root "
     "be the folder that holds train.csv"
 )
+NOTHING = ("nan", "NaN", "NA", "N/A", "null", "None", "<NA>")
+"""What programs write for a mask that is not there."""
 COLUMNS = ["id", "scan", "position", "case", "height", "width", "spacing_y", "spacing_x", "path"]
 
 
@@ -258,22 +262,14 @@ def _refuse_twice(table: pd.DataFrame) -> None:
 
 
 def _read_csv(file: Path, columns: list[str], noted: list[str] | None = None) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(file, dtype=str)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{file}: is no table that can be read ({error})") from error
-    missing = [column for column in columns if column not in rows.columns]
-    if missing:
-        raise DataError(
-            f"{file}: has no column {', '.join(missing)}; its columns are {', '.join(map(str, rows.columns))}"
-        )
+    rows = read_rows(file, columns, skip_blanks=True)
     keys = rows[["id", "class"]]
     rows[["id", "class"]] = keys.map(str.strip, na_action="ignore")  # a blank of a spreadsheet would lose a row's mask
     padded = ((rows[["id", "class"]] != keys) & keys.notna()).any(axis=1)
     if noted is not None and padded.any():
         line = f"{file.name}: {int(padded.sum())} rows have blanks around id or class, which are not counted"
-        noted.append(f"{line} (first: line {int(padded.to_numpy().argmax()) + 2})")
+        noted.append(f"{line} (first: line {padded.idxmax()})")
     blank = (rows[["id", "class"]].isna() | (rows[["id", "class"]] == "")).any(axis=1)
     if blank.any():
-        raise DataError(f"{file}: line {int(blank.to_numpy().argmax()) + 2} has no id or no class")
-    return rows[columns]
+        raise DataError(f"{file}: line {blank.idxmax()} has no id or no class")
+    return rows[columns].replace({"segmentation": dict.fromkeys(NOTHING, "")}).reset_index(drop=True)

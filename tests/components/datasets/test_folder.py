@@ -11,6 +11,7 @@ import pytest
 
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.components.normalizations import FileType
+from gisegkit.data.findings import refuse_errors
 from gisegkit.data.names import natural
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import DataError
@@ -18,6 +19,13 @@ from gisegkit.testing import check_dataset
 from gisegkit.types import IGNORE
 
 MEMBRANE = Path(__file__).parents[4] / "shared" / "data" / "membrane"
+
+
+def load(**options):
+    """A dataset whose files are right; raises what stops training."""
+    dataset = Folder(**options)
+    refuse_errors(dataset.findings())
+    return dataset
 
 
 def write(path, image):
@@ -49,7 +57,7 @@ def root(tmp_path):
 
 
 def test_label_files(root):
-    dataset = Folder(root=str(root), labels=LABELS, ignore=[9])
+    dataset = load(root=str(root), labels=LABELS, ignore=[9])
     check_dataset(dataset)
     assert dataset.exclusive
     assert dataset.classes == ("liver", "spleen")
@@ -62,18 +70,18 @@ def test_label_files(root):
         assert np.array_equal(mask[:, :, k], expected)
     assert not dataset.table["empty"].any()
     assert dataset.table["case"].tolist() == dataset.table["scan"].tolist() == ["1", "10", "2"]
-    assert list(dataset.defects()) == []
+    assert list(dataset.findings()) == []
 
 
 def test_ignored_pixels_alone_are_empty(root):
     write(root / "masks" / "2.png", np.where(label_file() == 9, 9, 0).astype(np.uint8))
-    table = Folder(root=str(root), labels=LABELS, ignore=[9]).table
+    table = load(root=str(root), labels=LABELS, ignore=[9]).table
     assert dict(zip(table["id"], table["empty"], strict=True)) == {"1": False, "10": False, "2": True}
 
 
 def test_unexplained_values_are_shown_with_file_and_remedy(root):
     with pytest.raises(DataError) as caught:
-        Folder(root=str(root), labels={"liver": 2})
+        load(root=str(root), labels={"liver": 2})
     message = str(caught.value)
     assert "masks/1.png: has the value 1, 9, which nothing explains; values found: 0, 1, 2, 9;" in message
     for remedy in ("dataset.labels", "dataset.background", "dataset.ignore"):
@@ -83,19 +91,19 @@ def test_unexplained_values_are_shown_with_file_and_remedy(root):
 def test_zero_can_be_a_class(root):
     for name in ("1", "2", "10"):
         write(root / "masks" / f"{name}.png", np.where(label_file() == 1, 0, 255).astype(np.uint8))
-    dataset = Folder(root=str(root), labels={"membrane": 0}, background=[255])
+    dataset = load(root=str(root), labels={"membrane": 0}, background=[255])
     assert np.array_equal(dataset.mask(0)[:, :, 0], label_file() == 1)
     with pytest.raises(DataError, match=r"value 0 is both dataset\.labels\.membrane and dataset\.background.*default"):
-        Folder(root=str(root), labels={"membrane": 0})
+        load(root=str(root), labels={"membrane": 0})
     with pytest.raises(DataError, match="has the value 255"):
-        Folder(root=str(root), labels={"membrane": 0}, background=[])
+        load(root=str(root), labels={"membrane": 0}, background=[])
 
 
 def test_sixteen_bits_and_tiff(tmp_path):
     labels = label_file(dtype=np.uint16) * 1000
     write(tmp_path / "images" / "a.tif", picture(dtype=np.uint16) * 1000)
     write(tmp_path / "masks" / "a.png", labels)
-    dataset = Folder(root=str(tmp_path), labels={"x": 1000, "y": 2000}, ignore=[9000])
+    dataset = load(root=str(tmp_path), labels={"x": 1000, "y": 2000}, ignore=[9000])
     check_dataset(dataset)
     assert dataset.image(0).dtype == np.uint16
     assert np.array_equal(dataset.mask(0)[:, :, 1] == 1, labels == 2000)
@@ -106,7 +114,7 @@ def test_color_images_are_red_green_blue(tmp_path):
     image[:, :, 2] = 200  # red in OpenCV's order
     write(tmp_path / "images" / "a.png", image)
     write(tmp_path / "masks" / "a.png", label_file())
-    found = Folder(root=str(tmp_path), labels=LABELS, ignore=[9]).image(0)
+    found = load(root=str(tmp_path), labels=LABELS, ignore=[9]).image(0)
     assert found.shape == (6, 8, 3)
     assert found[3, 3].tolist() == [200, 0, 0]
 
@@ -117,7 +125,7 @@ def test_one_file_a_class_may_overlap(tmp_path):
         write(tmp_path / "images" / f"{name}.jpg", picture())
         write(tmp_path / "masks" / "liver" / f"{name}.png", first.astype(np.uint8) * 255)
         write(tmp_path / "masks" / "fat" / f"{name}.tif", second.astype(np.uint8))
-    dataset = Folder(root=str(tmp_path), classes=["fat", "liver"])
+    dataset = load(root=str(tmp_path), classes=["fat", "liver"])
     check_dataset(dataset)
     assert not dataset.exclusive
     assert np.array_equal(dataset.mask(1), np.stack([second, first], axis=2))
@@ -128,7 +136,7 @@ def test_ignored_values_in_files_a_class_count_for_no_class(tmp_path):
     write(tmp_path / "images" / "a.png", picture())
     write(tmp_path / "masks" / "x" / "a.png", label_file())
     write(tmp_path / "masks" / "y" / "a.png", np.ones((6, 8), dtype=np.uint8))
-    mask = Folder(root=str(tmp_path), classes=["x", "y"], ignore=[9]).mask(0)
+    mask = load(root=str(tmp_path), classes=["x", "y"], ignore=[9]).mask(0)
     assert mask[0, 0].tolist() == [IGNORE, IGNORE]
     assert (mask == IGNORE).sum() == 2
 
@@ -136,16 +144,16 @@ def test_ignored_values_in_files_a_class_count_for_no_class(tmp_path):
 def test_images_of_different_sizes(root):
     write(root / "images" / "3.png", picture(11, 5))
     write(root / "masks" / "3.png", label_file(11, 5))
-    dataset = Folder(root=str(root), labels=LABELS, ignore=[9])
+    dataset = load(root=str(root), labels=LABELS, ignore=[9])
     check_dataset(dataset)
     assert dataset.table[["height", "width"]].to_numpy().tolist() == [[6, 8], [6, 8], [6, 8], [11, 5]]
 
 
 def test_without_masks_everything_is_for_prediction(root):
-    dataset = Folder(root=str(root), masks="nothing", labels=LABELS)
+    dataset = load(root=str(root), masks="nothing", labels=LABELS)
     assert not dataset.table["labelled"].any()
     assert not dataset.table["empty"].any()
-    assert len(list(dataset.defects())) == 1
+    assert len(list(dataset.findings())) == 1
     with pytest.raises(DataError, match="1: has no mask"):
         dataset.mask(0)
     check_dataset(dataset)
@@ -153,13 +161,13 @@ def test_without_masks_everything_is_for_prediction(root):
 
 def test_a_folder_of_unlabelled_images(root):
     write(root / "new" / "7.png", picture(4, 4))
-    dataset = Folder(root=str(root), labels=LABELS, ignore=[9], unlabelled="new")
+    dataset = load(root=str(root), labels=LABELS, ignore=[9], unlabelled="new")
     assert dataset.table["labelled"].tolist() == [True, True, True, False]
     assert dataset.image(3).shape == (4, 4)
     check_dataset(dataset)
     write(root / "new" / "2.png", picture(4, 4))
     with pytest.raises(DataError, match=r"images/2\.png and .*new/2\.png have the same name"):
-        Folder(root=str(root), labels=LABELS, ignore=[9], unlabelled="new")
+        load(root=str(root), labels=LABELS, ignore=[9], unlabelled="new")
 
 
 # --- names ---
@@ -168,7 +176,7 @@ def test_a_folder_of_unlabelled_images(root):
 def names(tmp_path, stems, pattern):
     for stem in stems:
         write(tmp_path / "images" / f"{stem}.png", picture())
-    table = Folder(root=str(tmp_path), labels=LABELS, pattern=pattern).table
+    table = load(root=str(tmp_path), labels=LABELS, pattern=pattern).table
     return table[["id", "scan", "position", "case"]].to_numpy().tolist()
 
 
@@ -219,25 +227,25 @@ def test_wrong_patterns(tmp_path, pattern, message):
 def test_partners_are_missing(root):
     write(root / "images" / "20.png", picture())
     with pytest.raises(DataError, match=r"1 images have no mask in .*masks: 20;"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
     (root / "images" / "20.png").unlink()
     (root / "images" / "10.png").unlink()
     with pytest.raises(DataError, match=r"1 masks in .*masks have no image: 10;"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
 
 
 def test_both_sides_of_a_pairing_that_fails_are_shown(root):
     for name in ("1", "2", "10"):
         (root / "masks" / f"{name}.png").rename(root / "masks" / f"{name}_mask.png")
     with pytest.raises(DataError) as caught:
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
     message = str(caught.value)
     assert f"3 images have no mask in {root}/masks: 1, 2, 10; " in message
     assert f"3 masks in {root}/masks have no image: 1_mask, 2_mask, 10_mask; " in message
     assert "names of masks end with '_mask': rename them" in message
     write(root / "masks" / "other.png", label_file())
     with pytest.raises(DataError, match=r"4 masks in .* \.\.\.; .*add what is missing|4 masks in .* end with '_mask'"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
 
 
 def test_without_a_pattern_cases_in_the_names_are_told(tmp_path):
@@ -245,12 +253,12 @@ def test_without_a_pattern_cases_in_the_names_are_told(tmp_path):
         for position in range(4):
             write(tmp_path / "images" / f"p{case:02}_{position}.png", picture())
             write(tmp_path / "masks" / f"p{case:02}_{position}.png", label_file())
-    dataset = Folder(root=str(tmp_path), labels=LABELS, ignore=[9])
+    dataset = load(root=str(tmp_path), labels=LABELS, ignore=[9])
     (note,) = dataset.notes
-    assert "3 cases (p00 ... p02)" in note and note in list(dataset.defects())
+    assert "3 cases (p00 ... p02)" in note and [one.what for one in dataset.findings()] == [note]
     pattern = note.rpartition("dataset.pattern = '")[2].removesuffix("'")
-    followed = Folder(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
-    assert followed.table["case"].nunique() == 3 and followed.notes == () and list(followed.defects()) == []
+    followed = load(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
+    assert followed.table["case"].nunique() == 3 and followed.notes == () and list(followed.findings()) == []
 
 
 @pytest.mark.parametrize("slices", [1, 3])
@@ -262,7 +270,7 @@ def test_stacks_and_scans_never_mix_cases(tmp_path, slices):
             write(tmp_path / "images" / f"p{case}_s1_{position}.png", image)
             write(tmp_path / "masks" / f"p{case}_s1_{position}.png", label_file())
     pattern = r"(?P<case>p\d+)_(?P<scan>s\d+)_(?P<position>\d+)"
-    dataset = Folder(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
+    dataset = load(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
     reader = SliceReader(dataset, slices=slices, stride=1, edge="clamp", normalization=FileType())
     for row, case in enumerate(dataset.table["case"]):
         assert set(np.unique(np.rint(reader.read(row) * 255)) // 10) == {int(case[1:])}
@@ -272,35 +280,35 @@ def test_stacks_and_scans_never_mix_cases(tmp_path, slices):
 def test_sizes_differ(root):
     write(root / "masks" / "2.png", label_file(8, 6))
     with pytest.raises(DataError, match=r"masks/2\.png: is 8 x 6 .*images/2\.png is 6 x 8"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
 
 
 def test_lossy_masks(root):
     (root / "masks" / "2.png").unlink()
     write(root / "masks" / "2.jpg", label_file())
     with pytest.raises(DataError, match=r"2\.jpg: JPEG changes the values"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
 
 
 def test_color_masks_only_where_channels_are_equal(root):
     write(root / "masks" / "2.png", np.repeat(label_file()[:, :, None], 3, axis=2))
-    assert np.array_equal(Folder(root=str(root), labels=LABELS, ignore=[9]).mask(2)[:, :, 1] == 1, label_file() == 1)
+    assert np.array_equal(load(root=str(root), labels=LABELS, ignore=[9]).mask(2)[:, :, 1] == 1, label_file() == 1)
     write(root / "masks" / "2.png", np.stack([label_file(), label_file(), picture()], axis=2))
     with pytest.raises(DataError, match=r"2\.png: is a color image"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
 
 
 def test_masks_with_fractions(root):
     (root / "masks" / "2.png").unlink()
     write(root / "masks" / "2.tif", label_file().astype(np.float32) / 2)
     with pytest.raises(DataError, match=r"2\.tif: has values of type float32"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
 
 
 def test_two_files_of_one_name(root):
     write(root / "images" / "2.jpg", picture())
     with pytest.raises(DataError, match="have the same name"):
-        Folder(root=str(root), labels=LABELS, ignore=[9])
+        load(root=str(root), labels=LABELS, ignore=[9])
 
 
 @pytest.mark.parametrize(
@@ -316,7 +324,7 @@ def test_two_files_of_one_name(root):
 )
 def test_values_have_one_meaning(root, options, message):
     with pytest.raises(DataError, match=message):
-        Folder(root=str(root), **options)
+        load(root=str(root), **options)
 
 
 @pytest.mark.parametrize("where", ["nowhere", "masks", "empty"])
@@ -324,7 +332,7 @@ def test_missing_root_tells_three_ways_out(root, where):
     (root / "empty" / "images").mkdir(parents=True)
     (root / "empty" / "images" / "scan.dcm").write_bytes(b"")
     with pytest.raises(DataError) as caught:
-        Folder(root=str(root / where), labels=LABELS)
+        load(root=str(root / where), labels=LABELS)
     message = str(caught.value)
     assert "images" in message.splitlines()[0]
     assert ("found: .dcm" in message) == (where == "empty")
@@ -333,7 +341,7 @@ def test_missing_root_tells_three_ways_out(root, where):
 
 
 def test_pickled_copy_reads_alike(root):
-    dataset = Folder(root=str(root), labels=LABELS, ignore=[9])
+    dataset = load(root=str(root), labels=LABELS, ignore=[9])
     copy = pickle.loads(pickle.dumps(dataset))
     assert np.array_equal(copy.mask(1), dataset.mask(1))
     assert np.array_equal(copy.image(1), dataset.image(1))
@@ -341,7 +349,7 @@ def test_pickled_copy_reads_alike(root):
 
 @pytest.mark.skipif(not MEMBRANE.is_dir(), reason="the real membrane set is not here (../shared/data/membrane)")
 def test_real_membranes():
-    dataset = Folder(root=str(MEMBRANE), labels={"membrane": 0}, background=[255])
+    dataset = load(root=str(MEMBRANE), labels={"membrane": 0}, background=[255])
     check_dataset(dataset)
     assert len(dataset.table) == 30
     assert dataset.image(0).shape == (512, 512)
@@ -350,14 +358,14 @@ def test_real_membranes():
 
 
 def test_spacing_is_a_column_an_axis(root):
-    table = Folder(root=str(root), labels=LABELS, ignore=[9], spacing=[3.0, 1.5, 1.25]).table
+    table = load(root=str(root), labels=LABELS, ignore=[9], spacing=[3.0, 1.5, 1.25]).table
     assert table[["spacing_z", "spacing_y", "spacing_x"]].drop_duplicates().to_numpy().tolist() == [[3.0, 1.5, 1.25]]
-    table = Folder(root=str(root), labels=LABELS, ignore=[9], spacing=[1.5, 1.25]).table
+    table = load(root=str(root), labels=LABELS, ignore=[9], spacing=[1.5, 1.25]).table
     assert (table["spacing_y"] == 1.5).all() and (table["spacing_x"] == 1.25).all() and "spacing_z" not in table
-    assert "spacing_y" not in Folder(root=str(root), labels=LABELS, ignore=[9]).table
+    assert "spacing_y" not in load(root=str(root), labels=LABELS, ignore=[9]).table
 
 
 @pytest.mark.parametrize("spacing", [[1.5], [1.0, 1.0, 1.0, 1.0], [0.0, 1.0], [1.0, -1.0, 1.0], [1.0, float("inf")]])
 def test_spacing_that_is_none_is_refused(root, spacing):
     with pytest.raises(DataError, match=r"dataset.spacing = .*: give mm above 0"):
-        Folder(root=str(root), labels=LABELS, ignore=[9], spacing=spacing)
+        load(root=str(root), labels=LABELS, ignore=[9], spacing=spacing)

@@ -258,10 +258,10 @@ def test_wrong_tables(root, change, message):
 
 def test_wrong_columns(root):
     write_csv(root, csv_rows(SCANS), ("id", "class", "predicted"))
-    with pytest.raises(DataError, match="has no column segmentation; its columns are id, class, predicted"):
+    with pytest.raises(DataError, match="no column 'segmentation'; found 'id', 'class', 'predicted'"):
         UWMGI(root=str(root))
     (root / "train.csv").write_bytes(b"")
-    with pytest.raises(DataError, match="no table that can be read"):
+    with pytest.raises(DataError, match=r"train\.csv is empty; its first line must be id,class,segmentation"):
         UWMGI(root=str(root))
 
 

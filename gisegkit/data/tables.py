@@ -1,0 +1,114 @@
+"""CSV files as people and spreadsheets write them, read as text with the number of every line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from gisegkit.errors import DataError, did_you_mean
+
+NAMES = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What separates columns in files that are called CSV too."""
+
+
+def read_rows(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    error: type[DataError] = DataError,
+    separators: str = ",",
+    skip_blanks: bool = False,
+) -> pd.DataFrame:
+    """A CSV file as text, with the number of each line as its index; a column may have any name.
+
+    A byte order mark, blank lines at the end, and a column without name and values (a comma at the end of every line)
+    are passed over.
+
+    Args:
+        path: the file.
+        columns: those that it must have; others are kept.
+        error: the type of error that is raised.
+        separators: what may separate columns; the one that the first line has most of does.
+        skip_blanks: pass over all blank lines, not only those at the end.
+
+    Raises:
+        DataError: if the file is missing, is no table, lacks a column.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror or cause}") from cause
+    except UnicodeDecodeError as cause:
+        raise error(f"{path} is no table in CSV: {cause}; save it as UTF-8") from cause
+    head = text.partition("\n")[0]
+    separator = max(separators, key=head.count)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a field too many would be dropped
+            table = pd.read_csv(
+                io.StringIO(text),
+                sep=separator,
+                dtype=str,
+                index_col=False,
+                keep_default_na=False,
+                na_filter=False,
+                skip_blank_lines=False,  # so that rows and lines go together
+            )
+    except pd.errors.EmptyDataError as cause:
+        raise error(f"{path} is empty; its first line must be {','.join(columns)}") from cause
+    except pd.errors.ParserWarning as cause:
+        raise error(f"{path}: {_too_many(text, separator)}") from cause
+    except pd.errors.ParserError as cause:
+        raise error(f"{path} is no table in CSV: {str(cause).strip()}") from cause
+    table.index = pd.RangeIndex(2, len(table) + 2)
+    _refuse_lack(path, table, columns, head, error)
+    return _without_blanks(table, skip_blanks=skip_blanks)
+
+
+def _too_many(text: str, separator: str) -> str:
+    """Which line has a field more than the first line has columns."""
+    reader = csv.reader(io.StringIO(text), delimiter=separator)
+    columns = len(next(reader))
+    for row in reader:
+        if len(row) > columns:
+            ends = not any(row[columns:])
+            what = f"ends with {'a separator' if len(row) == columns + 1 else 'separators'} too many" if ends else "has"
+            fields = f"{len(row)} fields, and the first line has {columns} columns"
+            return f"line {reader.line_num} {what}{': ' if ends else ' '}{fields}; remove what is too much"
+    return "a line has more fields than the first line has columns"
+
+
+def _refuse_lack(path: Path, table: pd.DataFrame, columns: Sequence[str], head: str, error: type[DataError]) -> None:
+    missing = [column for column in columns if column not in table.columns]
+    if not missing:
+        return
+    found = [str(column) for column in table.columns]
+    for mark, name in NAMES.items():
+        if len(found) == 1 and mark in head:
+            raise error(
+                f"{path}: line 1: its columns are separated by {name} ({mark!r}), not by commas; save it as CSV with "
+                "commas (spreadsheets offer that when they export)"
+            )
+    hints = " ".join(filter(None, (did_you_mean(column, found) for column in missing)))
+    raise error(
+        f"{path}: line 1: no column {', '.join(repr(column) for column in missing)}; found "
+        f"{', '.join(repr(column) for column in found)}{'; ' + hints if hints else ''}"
+    )
+
+
+def _without_blanks(table: pd.DataFrame, *, skip_blanks: bool) -> pd.DataFrame:
+    """Without the columns that a comma at every line's end makes, and without blank lines at the end."""
+    empty = [
+        name for name in table.columns[1:] if str(name).startswith("Unnamed: ") and not table[name].str.strip().any()
+    ]
+    table = table.drop(columns=empty)
+    filled = table.iloc[:, 0].str.strip() != ""
+    filled[~filled] = (table[~filled] != "").any(axis=1)  # a line that lacks its first value only is not blank
+    if skip_blanks:
+        return table[filled]
+    return table.loc[: filled[filled].index.max() if filled.any() else 1]
