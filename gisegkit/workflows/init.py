@@ -19,6 +19,7 @@ from gisegkit.build.draft.training_rules import CPU, GPU, Power
 from gisegkit.build.draft.values import name_classes
 from gisegkit.build.preflight import look as look_at_recipe
 from gisegkit.data.atomic_files import write_text
+from gisegkit.data.findings import refuse_errors
 from gisegkit.engine.device import pick_device
 from gisegkit.errors import GisegError, RunError, count
 from gisegkit.recipe.load import load_recipe
@@ -69,7 +70,7 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
 
     Raises:
         RunError: if the file is there, or cannot be written.
-        DataError: if the folder holds no images with masks, or more than one way to pair them.
+        DataError: if the folder holds no images with masks, or more than one way to pair them, or files are damaged.
     """
     if out.exists() and not force:
         raise RunError(f"{out} is there already; choose another --out, or replace it with --force")
@@ -77,6 +78,7 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
     layout = name_classes(find_layout(folder), progress=console.progress)
     enough = recipe_text("draft", (), [Part("dataset", layout.dataset)]) + ENOUGH
     data = ExperimentData(_parse(enough, out, console), console.plugins.registries, console=console)
+    refuse_errors(getattr(data.dataset, "findings", tuple)(), place=str(folder))
     facts = look(data.dataset, progress=console.progress)
     parts, told = choose(layout, facts, power)
     text = recipe_text(_name(folder), _header(folder, facts, power), parts)

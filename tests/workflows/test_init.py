@@ -124,7 +124,7 @@ def test_the_command_tells_what_it_saw_asks_and_says_what_is_next(tmp_path, monk
     assert lines[1] == f"  class_1: {area:.2%} of the pixels, in 100% of the slices"
     assert [line for line in lines if line.startswith("please check: ")] == [
         "please check: I cannot tell which images belong to one patient, so each image is a case of its own; if some "
-        "belong together, set dataset.pattern",
+        'belong together, set dataset.names, such as "{case}_{slice}"',
         "please check: I cannot tell what class_1 is; name the classes as you like in dataset.labels",
     ]
     assert lines[-1] == "next: giseg data recipe.toml; giseg run recipe.toml"

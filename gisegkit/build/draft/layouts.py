@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gisegkit.components.datasets.folder import SUFFIXES
-from gisegkit.data.names import affix, examples, likely_cases
+from gisegkit.build.draft.listing import folders_in, kinds_of, list_cases, list_images
+from gisegkit.build.draft.missing import none_to_read, what_is_missing
+from gisegkit.build.draft.naming import cases_of, suffix_beside, suffixes_of
+from gisegkit.components.datasets.folder_files import ending_of
+from gisegkit.data.images.header import ENDINGS
+from gisegkit.data.images.look import read_header
+from gisegkit.data.names import examples
+from gisegkit.data.tables import read_rows
 from gisegkit.errors import DataError, count, listed
 
 IMAGES = ("images", "image", "imgs", "img", "imagestr", "inputs", "input")
@@ -22,13 +27,15 @@ PARTS = ("", "train", "training")
 OTHERS = ("val", "valid", "validation", "test", "testing")
 """Folders that may hold more of them, which a recipe would name as a data set of its own."""
 
-VOLUMES = (".nii", ".gz", ".dcm", ".mha", ".mhd", ".nrrd")
-"""Endings of scans that are one file or a series, which gisegkit does not read."""
-
-CHANNEL = "_0000"
-"""What nnU-Net puts after the name of an image's first channel."""
-
 PAIR = "give the recipe's [dataset] by hand, as docs/recipes.md says"
+SPACING = "Distances in mm need the spacing: spacing = [slices, rows, columns] in mm."
+
+ALONE = (
+    "I cannot tell which images belong to one patient, so each image is a case of its own; if some belong together, "
+)
+NO_CASES = f'{ALONE}set dataset.names, such as "{{case}}_{{slice}}"'
+NO_CASES_IN_PAGES = f'{ALONE}set dataset.names, such as "{{case}}_{{}}"'.replace("each image", "each file")
+NO_CASES_IN_TABLE = f"{ALONE}add a column case to the table"
 
 
 class Layout(NamedTuple):
@@ -50,29 +57,29 @@ class Layout(NamedTuple):
 
 
 def find_layout(folder: Path) -> Layout:
-    """Look at the names of a folder's files; opens none but dataset.json.
+    """Look at the names of a folder's files; opens tables, dataset.json and the header of one image.
 
     Raises:
         DataError: if there are no images, no masks, or more than one way to pair them; says what to do.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
-    if _is_competition(folder):
+    if any((folder / "train").glob("case*/case*_day*")):
         return _competition(folder)
-    found = [pair for part in PARTS for pair in _pairs(folder / part)]
-    if len(found) > 1:
-        pairs = listed(f"{images.relative_to(folder)} with {masks.relative_to(folder)}" for images, masks in found)
-        raise DataError(f"{folder}: images and masks can be paired in {len(found)} ways ({pairs}); {PAIR}")
-    if found:
-        return _folders(folder, *found[0])
-    raise DataError(f"{folder}: {_scattered(folder) or _one_side(folder) or _missing(folder)}")
-
-
-# --- the competition's folder ---
-
-
-def _is_competition(folder: Path) -> bool:
-    return any((folder / "train").glob("case*/case*_day*"))
+    tables = [file for file in sorted(folder.glob("*.csv")) if _pairs_files(file)]
+    pairs = [pair for part in PARTS for pair in _pairs(folder / part)]
+    ways = [f"by {file.name}" for file in tables]
+    ways += [f"{images.relative_to(folder)} with {masks.relative_to(folder)}" for images, masks in pairs]
+    if len(ways) > 1:
+        raise DataError(f"{folder}: images and masks can be paired in {len(ways)} ways ({listed(ways)}); {PAIR}")
+    if tables:
+        return _table(folder, tables[0])
+    if pairs:
+        return _folders(folder, *pairs[0])
+    for one in (folder, *(folder / part for part in PARTS[1:]), *(folder / name for name in IMAGES)):
+        if suffix := suffix_beside(list_images(one)):
+            return _beside(folder, one, suffix)
+    raise DataError(f"{folder}: {what_is_missing(folder, parts=PARTS, images=IMAGES, masks=MASKS)}")
 
 
 def _competition(folder: Path) -> Layout:
@@ -82,65 +89,118 @@ def _competition(folder: Path) -> Layout:
     return Layout({"name": "uwmgi", "root": str(folder)}, why=(why,))
 
 
+# --- a table ---
+
+
+def _pairs_files(file: Path) -> bool:
+    """Whether a table has columns of images and of masks."""
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = lines.readline().strip().replace(";", ",").replace("\t", ",")
+    return {"image", "mask"} <= {column.strip(' "') for column in first.split(",")}
+
+
+def _table(folder: Path, file: Path) -> Layout:
+    rows = read_rows(file, ("image", "mask"), separators=",;\t")
+    masks = [folder / str(name).strip().replace("\\", "/") for name in rows["mask"] if str(name).strip()]
+    if not masks:
+        raise DataError(f"{file}: its column mask is empty, so that no image has a mask")
+    why = (f"{file.name} says which mask belongs to which image.", SPACING)
+    asks = () if {"case", "scan"} & set(rows.columns) else (NO_CASES_IN_TABLE,)
+    return Layout({"name": "folder", "root": str(folder), "table": file.name}, tuple(masks), why=why, asks=asks)
+
+
 # --- folders of images and of masks ---
 
 
 def _pairs(base: Path) -> Iterator[tuple[Path, Path]]:
     """Folders of images and of masks beside each other."""
-    folders = sorted(path for path in base.iterdir() if path.is_dir()) if base.is_dir() else []
-    images, masks = ([path for path in folders if path.name.lower() in names] for names in (IMAGES, MASKS))
+    images, masks = ([path for path in folders_in(base) if path.name.lower() in names] for names in (IMAGES, MASKS))
     yield from ((one, other) for one in images for other in masks)
 
 
-def list_images(folder: Path) -> dict[str, Path]:
-    """The image files of a folder by their name without ending."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {
-        path.stem: path
-        for path in files
-        if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    }
+def _places(root: Path, images: Path, masks: Path) -> dict[str, Any]:
+    """The keys that say where images and masks are, where that is not the default."""
+    places = {key: path.relative_to(root).as_posix() for key, path in (("images", images), ("masks", masks))}
+    return {"name": "folder", "root": str(root)} | {key: path for key, path in places.items() if path != key}
 
 
 def _folders(root: Path, images: Path, masks: Path) -> Layout:
     found, files = list_images(images), list_images(masks)
-    classes = sorted(path.name for path in masks.iterdir() if path.is_dir() and list_images(path))
+    dataset = _places(root, images, masks)
+    why, asks = [], []
+    classes: list[str] = []
+    if not found and (found := list_cases(images)):
+        dataset["subfolders"] = "cases"
+        files = list_cases(masks)
+        why.append(f"Folders in {images.name}/ are cases, which the split keeps together.")
+    else:
+        classes = [path.name for path in folders_in(masks) if list_images(path)]
     if not found:
-        raise DataError(f"{images}: {_missing(images, 'holds no')}")
+        raise DataError(f"{images}: {none_to_read(images, 'holds no')}")
     if files and classes:
         raise DataError(
             f"{masks}: holds both masks ({examples(files)}) and folders of masks ({', '.join(classes)}); {PAIR}"
         )
     if not files and not classes:
-        raise DataError(f"{masks}: {_missing(masks, 'holds no')}")
-    dataset: dict[str, Any] = {"name": "folder", "root": str(root)}
-    for key, path in (("images", images), ("masks", masks)):
-        if (relative := path.relative_to(root).as_posix()) != key:
-            dataset[key] = relative
+        raise DataError(f"{masks}: {none_to_read(masks, 'holds no')}")
     if classes:
         dataset["classes"] = classes
-        why = [f"{masks.name}/ holds a folder of masks for each class, so that classes may overlap."]
+        why.append(f"{masks.name}/ holds a folder of masks for each class, so that classes may overlap.")
+        asks += _missing(dataset, found, [list_images(masks / name) for name in classes], masks)
     else:
-        why = [f"{masks.name}/ holds one label file an image, so that classes exclude one another."]
-    _pair_names(dataset, found, files or list_images(masks / classes[0]), masks)
+        why.append(f"{masks.name}/ holds one label file an image, so that classes exclude one another.")
+        dataset |= suffixes_of(found, files, masks)
+    asks += _finish(dataset, root, images, list(found), why)
+    asks += _left_out(root, images, masks)
+    return Layout(dataset, tuple(files.values()), _dataset_json(masks.parent), tuple(why), tuple(asks))
+
+
+def _missing(
+    dataset: dict[str, Any], images: dict[str, Path], classes: list[dict[str, Path]], masks: Path
+) -> list[str]:
+    """Where classes lack masks of some images: the classes do not occur in these."""
+    lacking = [name for name in images if any(name not in files for files in classes)]
+    if not lacking or any(files.keys() - images.keys() for files in classes):
+        return []
+    dataset["missing"] = "empty"
+    return [
+        f"{count(len(lacking), 'image')} of {len(images)} lack a mask of some class in {masks.name}/ "
+        f"({examples(lacking)}); I take the class for absent there. If masks are missing, remove dataset.missing"
+    ]
+
+
+def _beside(root: Path, folder: Path, suffix: str) -> Layout:
+    """Images and masks in one folder, told apart by a suffix."""
+    masks = list_images(folder, suffix=suffix)
+    dataset = _places(root, folder, folder) | {"mask_suffix": suffix}
+    why = [f"Masks are beside their images; their names end with {suffix}."]
+    names = [name for name in list_images(folder) if not name.endswith(suffix)]
+    asks = _finish(dataset, root, folder, names, why)
+    return Layout(dataset, tuple(masks.values()), _dataset_json(folder), tuple(why), tuple(asks))
+
+
+def _finish(dataset: dict[str, Any], root: Path, images: Path, names: list[str], why: list[str]) -> list[str]:
+    """Pages, images for prediction and cases, which follow from the images alone."""
+    first = next(iter((list_images(images) or list_cases(images)).values()))
+    several = read_header(first).pages > 1
+    if several:
+        dataset["pages"] = "slices"
+        why.append("Each file is a scan, and its pages are the slices.")
     test = _unlabelled(images)
     if test is not None:
         dataset["unlabelled"] = test.relative_to(root).as_posix()
         why.append(f"{dataset['unlabelled']}/ has no masks, so its images are for prediction.")
-    why.append("Distances in mm need the spacing: spacing = [slices, rows, columns] in mm.")
-    asks = (*_cases(dataset, list(found), why), *_left_out(root, images, masks))
-    return Layout(dataset, tuple(files.values()), _dataset_json(masks.parent), tuple(why), asks)
-
-
-def _pair_names(dataset: dict[str, Any], images: dict[str, Path], masks: dict[str, Path], folder: Path) -> None:
-    """How the names of masks follow from those of images, where they differ."""
-    if images.keys() == masks.keys():
-        return
-    if (difference := affix(images, masks)) or (difference := affix(masks, images)):
-        raise DataError(
-            f"{folder}: names of images and masks differ ({examples(images)}; {examples(masks)}): some {difference}; "
-            "rename them, so that an image and its mask have the same name"
-        )
+    why.append(SPACING)
+    if "subfolders" in dataset:
+        return []
+    suffix = dataset.get("image_suffix", "")
+    given = None if several else cases_of([name.removesuffix(suffix) for name in names if name.endswith(suffix)])
+    if given is None:
+        return [NO_CASES_IN_PAGES if several else NO_CASES]
+    key, text, reason = given
+    dataset[key] = text
+    why.append(reason)
+    return []
 
 
 def _unlabelled(images: Path) -> Path | None:
@@ -150,22 +210,8 @@ def _unlabelled(images: Path) -> Path | None:
         return beside if list_images(beside) and not list_images(images.with_name("labelsTs")) else None
     root = images.parent.parent if images.parent.name in PARTS else images.parent
     test = root / "test" / images.name
-    masked = any(path.name.lower() in MASKS for path in test.parent.iterdir()) if test.parent.is_dir() else False
+    masked = any(path.name.lower() in MASKS for path in folders_in(test.parent))
     return test if list_images(test) and not masked else None
-
-
-def _cases(dataset: dict[str, Any], names: list[str], why: list[str]) -> tuple[str, ...]:
-    """Take the cases from the names, or ask."""
-    likely = likely_cases(names)
-    if likely is not None:
-        dataset["pattern"] = likely.pattern
-        shown = f"{likely.names[0]} ... {likely.names[-1]}"
-        why.append(f"The names look like {len(likely.names)} cases ({shown}), which the split keeps together.")
-        return ()
-    return (
-        "I cannot tell which images belong to one patient, so each image is a case of its own; if some belong "
-        "together, set dataset.pattern",
-    )
 
 
 def _left_out(root: Path, images: Path, masks: Path) -> Iterator[str]:
@@ -177,64 +223,17 @@ def _left_out(root: Path, images: Path, masks: Path) -> Iterator[str]:
                 'it too, add a [[dataset]] with role = "test" or "extra"'
             )
     for folder in (images, masks):
-        passed = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() not in SUFFIXES]
-        kinds = Counter(path.suffix.lower() or path.name for path in passed if not path.name.startswith("."))
-        if kinds:
-            files = listed(count(number, f"{kind} file") for kind, number in kinds.most_common())
-            yield f"{folder.relative_to(root)}: {files} passed over"
+        if kinds := kinds_of(
+            [path for path in folder.iterdir() if path.is_file() and ending_of(path.name) not in ENDINGS]
+        ):
+            yield f"{folder.relative_to(root)}: {kinds} passed over"
 
 
 def _dataset_json(folder: Path) -> dict[int, str]:
     """The names of label values in nnU-Net's dataset.json, ``{"labels": {"background": 0, "liver": 1}}``."""
     try:
         labels = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
-        pairs = [(value, name) if str(name).isdecimal() is False else (name, value) for name, value in labels.items()]
+        pairs = [(value, name) if not str(name).isdecimal() else (name, value) for name, value in labels.items()]
         return {int(value): str(name) for value, name in pairs if int(value)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-
-
-# --- what is not there ---
-
-
-def _scattered(folder: Path) -> str:
-    """What to do with a folder for each image, as in the Data Science Bowl 2018; empty if it is none."""
-    own = [path for path in folder.iterdir() if list_images(path / "images") and list_images(path / "masks")]
-    if not own:
-        return ""
-    return (
-        f"holds a folder for each image ({examples([path.name for path in own])}) with masks of single objects; merge "
-        "the masks of an image into masks/NAME.png and put the image into images/NAME.png (docs/init.md has a script)"
-    )
-
-
-def _one_side(folder: Path) -> str:
-    """What a folder lacks that has images but no masks, or the other way around; empty if it has neither."""
-    folders = [path for part in PARTS if (folder / part).is_dir() for path in sorted((folder / part).iterdir())]
-    images, masks = (
-        [path for path in folders if path.is_dir() and path.name.lower() in names] for names in (IMAGES, MASKS)
-    )
-    if not images and not masks:
-        return ""
-    there, lacking = ("images", "masks") if images else ("masks", "images")
-    return (
-        f"has {', '.join(path.relative_to(folder).as_posix() for path in images or masks)}, but no folder of {lacking} "
-        f"beside it; put the {lacking} of the {there} into {lacking}/, under the same names"
-    )
-
-
-def _missing(folder: Path, opening: str = "I find no") -> str:
-    """What a folder without pairs holds, and what to do."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    kinds = Counter(path.suffix.lower() or path.name for path in files)
-    if not kinds:
-        return "is empty"
-    held = f"there are {listed(count(number, f'{kind} file') for kind, number in kinds.most_common())}"
-    if any(kind in VOLUMES for kind in kinds):
-        return f"{held}; gisegkit reads slices as PNG or TIFF files, so export each slice of a scan and its mask first"
-    if not any(kind in SUFFIXES for kind in kinds):
-        return f"{opening} PNG, JPEG or TIFF files; {held}"
-    return (
-        f"{opening} folders of images and masks ({held}); put images into images/ and their masks, under the same "
-        "names, into masks/, or masks/CLASS/ for each class"
-    )

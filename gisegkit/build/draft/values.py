@@ -1,50 +1,79 @@
-"""The classes of a folder: names, or the values in its label files."""
+"""The classes of a folder: names, or the values or colors in its label files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gisegkit.build.draft.layouts import Layout
-from gisegkit.data.files import read_image
+from gisegkit.data.images.look import read_header
+from gisegkit.data.images.read import colors_of, read_values
+from gisegkit.data.masks import hexadecimal
 from gisegkit.errors import DataError, listed
 from gisegkit.types import Progress, silent
 
+if TYPE_CHECKING:
+    from gisegkit.types import AnyArray
+
 MOST_VALUES = 64
 """More label values are no classes: they are numbers of objects, or the gray borders of a smoothed mask."""
+
+MOST_COLORS = 16
+"""The same for colors."""
 
 VOID = 255
 """The value that Pascal VOC and many after it give to pixels which nobody has judged."""
 
 
-def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Counter[int]:
-    """The number of pixels of each value in label files; reads every file, because a value that is missed is an error.
+def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Counter[int] | Counter[str]:
+    """The number of pixels of each value in label files, or of each color, such as ``#ff0000``.
+
+    Reads every file, because a value that is missed is an error.
 
     Raises:
-        DataError: if a file cannot be read, is in color, holds no whole numbers, or there are too many values.
+        DataError: if a file cannot be read, holds no whole numbers, or there are too many values or colors.
     """
     counts: Counter[int] = Counter()
+    colors: Counter[str] = Counter()
     for file in progress(files, "masks", len(files)):
-        mask = read_image(file)
-        if mask.ndim == 3 and (mask == mask[:, :, :1]).all():
-            mask = mask[:, :, 0]
-        if mask.ndim == 3:
-            raise DataError(f"{file}: is in color; I read masks as one channel of label values")
-        if mask.dtype.kind not in "iu":
-            raise DataError(f"{file}: has values of type {mask.dtype}; save masks with whole numbers")
+        for page in range(read_header(file).pages):
+            _count(file, page, counts, colors)
+    if not colors:
+        return counts
+    for value, number in counts.items():
+        colors[hexadecimal(np.array([value] * 3))] += number
+    return colors
+
+
+def _count(file: Path, page: int, counts: Counter[int], colors: Counter[str]) -> None:
+    mask = read_values(file, page=page)
+    if mask.dtype.kind not in "iu":
+        raise DataError(f"{file}: has values of type {mask.dtype}; save masks with whole numbers")
+    if mask.ndim == 3 and (mask == mask[:, :, :1]).all():
+        mask = mask[:, :, 0]
+    if mask.ndim == 3:
+        found, numbers = np.unique(colors_of(file, page=page).reshape(-1, 3), axis=0, return_counts=True)
+        if len(found) <= 2**12:
+            colors.update(dict(zip(map(hexadecimal, found), numbers.tolist(), strict=True)))
+        _refuse_many(file, found, colors, MOST_COLORS, "colors")
+    else:
         values, numbers = np.unique(mask, return_counts=True)
         counts.update(dict(zip(values.tolist(), numbers.tolist(), strict=True)))
-        if len(counts) > MOST_VALUES:
-            raise DataError(
-                f"{file}: with it the masks hold more than {MOST_VALUES} values ({listed(sorted(counts))}), which are "
-                "no classes: if they number objects, save 0 and 1 instead; if borders are smoothed, as in "
-                "a JPEG file, save them without"
-            )
-    return counts
+        _refuse_many(file, values, counts, MOST_VALUES, "values")
+
+
+def _refuse_many(file: Path, found: AnyArray, counts: Counter[Any], most: int, what: str) -> None:
+    if max(len(found), len(counts)) <= most:
+        return
+    option = "dataset.colors and dataset.tolerance" if what == "colors" else "dataset.classes and dataset.threshold"
+    raise DataError(
+        f"{file}: with it the masks hold more than {most} {what} ({listed(sorted(counts))}), which are no classes: if "
+        f"they number objects, save 0 and 1 instead; if borders are smoothed, as in a JPEG file, write {option} by hand"
+    )
 
 
 def label_table(counts: Counter[int], named: dict[int, str]) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -75,21 +104,42 @@ def label_table(counts: Counter[int], named: dict[int, str]) -> tuple[dict[str, 
             "dataset.background"
         )
     labels = {named.get(value, f"class_{value}"): value for value in classes}
-    unnamed = [name for name, value in labels.items() if value not in named]
-    if unnamed:
-        verb = "is" if len(unnamed) == 1 else "are"
-        asks.append(f"I cannot tell what {listed(unnamed)} {verb}; name the classes as you like in dataset.labels")
+    asks += _unnamed([name for name, value in labels.items() if value not in named], "labels")
     return {"labels": labels, **table}, why, asks
+
+
+def color_table(counts: Counter[str]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """The same from the colors of masks; black is background.
+
+    Raises:
+        DataError: if the masks hold nothing but black.
+    """
+    colors = {f"class_{color.removeprefix('#')}": color for color in sorted(counts) if color != "#000000"}
+    if not colors:
+        raise DataError("the masks are black, so that no pixel belongs to a class; are these the masks?")
+    asks = _unnamed(list(colors), "colors")
+    if "#000000" not in counts:
+        asks.insert(0, "no pixel of the masks is black; if a color is the background, rename its class to background")
+    return {"colors": colors}, [f"Masks are in color: {', '.join(sorted(counts))}."], asks
+
+
+def _unnamed(names: list[str], key: str) -> list[str]:
+    if not names:
+        return []
+    verb = "is" if len(names) == 1 else "are"
+    return [f"I cannot tell what {listed(names)} {verb}; name the classes as you like in dataset.{key}"]
 
 
 def name_classes(layout: Layout, *, progress: Progress = silent) -> Layout:
     """The layout with its classes.
 
     Raises:
-        DataError: as of ``values_of`` and ``label_table``.
+        DataError: as of ``values_of``, ``label_table`` and ``color_table``.
     """
     if not layout.files:
         return layout
-    table, why, asks = label_table(values_of(layout.files, progress=progress), layout.named)
+    counts = values_of(layout.files, progress=progress)
+    in_color = isinstance(next(iter(counts)), str)
+    table, why, asks = color_table(counts) if in_color else label_table(counts, layout.named)
     dataset = {**layout.dataset, **table}
     return layout._replace(dataset=dataset, why=(*layout.why, *why), asks=(*layout.asks, *asks))

@@ -4,9 +4,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from gisegkit.build.draft.layouts import Layout
-from gisegkit.build.draft.values import MOST_VALUES, label_table, name_classes, values_of
+from gisegkit.build.draft.values import MOST_VALUES, color_table, label_table, name_classes, values_of
 from gisegkit.errors import DataError
 
 
@@ -19,12 +21,48 @@ def test_every_file_is_counted_even_where_one_alone_has_a_value(write):
     assert values_of(files) == Counter({0: 32 + 48, 1: 32, 7: 16})
 
 
-def test_gray_saved_as_color_counts_as_gray_and_color_is_refused(write):
+def test_gray_saved_as_color_counts_as_gray(write):
     gray = np.repeat(plane(0, 3)[:, :, None], 3, axis=2)
-    assert set(values_of([write("gray.png", gray)])) == {0, 3}
-    gray[0, 0] = (1, 2, 3)
-    with pytest.raises(DataError, match="is in color"):
-        values_of([write("color.png", gray)])
+    assert values_of([write("gray.png", gray)]) == Counter({0: 32, 3: 32})
+
+
+def test_colors_are_counted_and_gray_files_among_them_are_colors_too(write):
+    color = np.zeros((8, 8, 3), dtype=np.uint8)
+    color[0, :] = (0, 0, 255)  # red, as OpenCV writes it
+    files = [write("color.png", color), write("gray.png", plane(0, 255))]
+    assert values_of(files) == Counter({"#000000": 56 + 32, "#ff0000": 8, "#ffffff": 32})
+    color[:] = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * np.array([1, 2, 3], dtype=np.uint8)
+    with pytest.raises(DataError, match="more than 16 colors"):
+        values_of([write("many.png", color)])
+
+
+def test_a_palette_gives_its_indices_and_pages_are_all_read(tmp_path):
+    palette = Image.fromarray(plane(0, 2), mode="P")
+    palette.putpalette([0, 0, 0, 9, 9, 9, 255, 0, 0])
+    palette.save(tmp_path / "palette.png")
+    assert values_of([tmp_path / "palette.png"]) == Counter({0: 32, 2: 32})
+    tifffile.imwrite(tmp_path / "pages.tif", np.stack([plane(0, 1), plane(0, 5)]), photometric="minisblack")
+    assert values_of([tmp_path / "pages.tif"]) == Counter({0: 64, 1: 32, 5: 32})
+
+
+@pytest.mark.parametrize(
+    ("colors", "classes", "asked"),
+    [
+        (("#000000", "#ff0000"), {"class_ff0000": "#ff0000"}, ["class_ff0000 is"]),
+        (("#000000", "#00ff00", "#ff0000"), {"class_00ff00": "#00ff00", "class_ff0000": "#ff0000"}, ["are"]),
+        (("#00ff00", "#ff0000"), {"class_00ff00": "#00ff00", "class_ff0000": "#ff0000"}, ["no pixel", "are"]),
+    ],
+)
+def test_colors_become_classes_and_what_they_mean_is_asked(colors, classes, asked):
+    found, why, asks = color_table(Counter(dict.fromkeys(colors, 1)))
+    assert found == {"colors": classes}
+    assert len(asks) == len(asked) and all(text in line for text, line in zip(asked, asks, strict=True))
+    assert all(color in why[0] for color in colors)
+
+
+def test_black_masks_are_refused():
+    with pytest.raises(DataError, match="black"):
+        color_table(Counter({"#000000": 5}))
 
 
 def test_fractions_and_damage_are_refused_by_file(tmp_path, write):
