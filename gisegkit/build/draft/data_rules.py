@@ -12,6 +12,8 @@ from gisegkit.errors import count
 STEP = 32
 """Sides are multiples of it: an encoder halves an image five times."""
 
+ROUNDING = 1e-6
+
 ROOM = 1.3
 """A slice may have so many times the pixels that a device is given, before it is shrunk or cropped."""
 
@@ -91,7 +93,7 @@ def choose_input(facts: Facts, *, side: int, quick: bool = False) -> Part:
         values = {"size": list(_sides(height, width))}
         why = [f"{native}: the network sees whole slices, with sides that can be halved five times."]
     elif facts.thinnest * factor >= FINE:
-        values = {"size": list(_sides(height * factor, width * factor))}
+        values = {"size": [math.ceil(length * factor / STEP - ROUNDING) * STEP for length in (height, width)]}
         why = [
             f"{native}, more than this device trains on quickly. Shrunk to {factor:.0%}, the finest structure is still "
             f"{facts.thinnest * factor:.0f} pixels wide."

@@ -34,6 +34,7 @@ def test_slices_are_shrunk_from_a_third_more_pixels_than_the_device_is_given(fac
 def test_shrinking_keeps_the_shape(facts):
     height, width = inputs(facts, size=(400, 1600), widths={"a": 100.0})["size"]
     assert (height, width) == (96, 384) and height * width == SIDE**2
+    assert inputs(facts, size=(410, 1600), widths={"a": 100.0})["size"] == [128, 384]  # never finer than promised
 
 
 @pytest.mark.parametrize(("thin", "mode"), [(10.1, None), (9.9, "crop")])
