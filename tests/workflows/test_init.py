@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from gisegkit.build.session import Session
 from gisegkit.cli import main
@@ -198,3 +199,96 @@ def test_a_folder_for_each_image_is_refused_and_trains_once_the_script_of_the_pa
     names["merge"](tmp_path / "bowl", tmp_path / "merged")
     drafted = init(tmp_path / "merged", tmp_path / "recipe.toml", console=console)
     assert drafted.facts.shares == {"class_1": 2 * 16 * 16 / 64**2} and drafted.facts.channels == 3
+
+
+def squares(*, color=(1,), count=4):
+    """Pairs of an image and a mask with a square of a value or color."""
+    for number in range(count):
+        image = np.random.default_rng(number).integers(0, 200, (64, 64)).astype(np.uint8)
+        mask = np.zeros((64, 64, len(color)), dtype=np.uint8)
+        mask[8 : 24 + number, 8:24] = color
+        yield image, mask[..., 0] if len(color) == 1 else mask
+
+
+def saved(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+def beside(root):
+    for number, (image, mask) in enumerate(squares()):
+        saved(root / f"im{number}.png", image), saved(root / f"im{number}_mask.png", mask)
+
+
+def of_nnunet(root):
+    for number, (image, mask) in enumerate(squares()):
+        saved(root / "imagesTr" / f"im{number}_0000.png", image), saved(root / "labelsTr" / f"im{number}.png", mask)
+    saved(root / "imagesTs" / "new_0000.png", image)
+    (root / "dataset.json").write_text('{"labels": {"background": 0, "liver": 1}}')
+
+
+def in_cases(root):
+    for number, (image, mask) in enumerate(squares()):
+        for part, pixels in (("images", image), ("masks", mask)):
+            saved(root / part / f"p{number % 2}" / f"{number}.png", pixels)
+
+
+def by_table(root):
+    rows = ["image,mask,case"]
+    for number, (image, mask) in enumerate(squares()):
+        saved(root / "a" / f"{number}.png", image), saved(root / "b" / f"m{number}.png", mask)
+        rows.append(f"a/{number}.png,b/m{number}.png,p{number % 2}")
+    (root / "pairs.csv").write_text("\n".join(rows))
+
+
+def in_color(root):
+    for number, (image, mask) in enumerate(squares(color=(0, 0, 255))):  # red, as OpenCV writes it
+        saved(root / "images" / f"im{number}.png", image), saved(root / "masks" / f"im{number}.png", mask)
+
+
+def by_class(root):
+    for number, (image, mask) in enumerate(squares()):
+        saved(root / "images" / f"im{number}.png", image)
+        for name in ("liver", "spleen")[: 1 + number % 2]:
+            saved(root / "masks" / name / f"im{number}.png", mask)
+
+
+def in_pages(root):
+    (root / "images").mkdir(parents=True), (root / "masks").mkdir()
+    for number in range(2):
+        images, masks = zip(*squares(), strict=True)
+        tifffile.imwrite(root / "images" / f"{number}.tif", np.stack(images), photometric="minisblack")
+        tifffile.imwrite(root / "masks" / f"{number}.tif", np.stack(masks), photometric="minisblack")
+
+
+@pytest.mark.parametrize(
+    ("make", "classes", "slices", "cases", "channels"),
+    [
+        (beside, ("class_1",), 4, 4, 1),
+        (of_nnunet, ("liver",), 5, 4, 1),
+        (in_cases, ("class_1",), 4, 2, 3),
+        (by_table, ("class_1",), 4, 2, 3),
+        (in_color, ("class_ff0000",), 4, 4, 1),
+        (by_class, ("liver", "spleen"), 4, 4, 1),
+        (in_pages, ("class_1",), 8, 2, 3),
+    ],
+)
+def test_every_layout_gives_a_recipe_whose_slices_are_as_they_were_written(
+    tmp_path, console, make, classes, slices, cases, channels
+):
+    make(tmp_path / "data")
+    drafted = init(tmp_path / "data", tmp_path / "recipe.toml", console=console)
+    experiment = console.experiment(drafted.recipe)
+    assert (experiment.classes, experiment.channels) == (classes, channels)
+    assert (drafted.facts.slices, drafted.facts.cases) == (slices, cases)
+    squared = {16 * (16 + number) for number in range(4)}
+    labelled = np.flatnonzero(experiment.dataset.table["labelled"])
+    assert {int(experiment.dataset.mask(int(row))[:, :, 0].sum()) for row in labelled} == squared
+
+
+def test_a_damaged_file_is_refused_although_it_is_not_among_those_that_are_looked_at(tmp_path, console):
+    by_class(tmp_path / "data")
+    file = tmp_path / "data" / "images" / "im2.png"
+    file.write_bytes(file.read_bytes()[:80])
+    with pytest.raises(DataError, match=r"im2\.png"):
+        init(tmp_path / "data", tmp_path / "recipe.toml", console=console)
