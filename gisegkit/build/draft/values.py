@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,10 +29,20 @@ VOID = 255
 """The value that Pascal VOC and many after it give to pixels which nobody has judged."""
 
 
-def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Counter[int] | Counter[str]:
-    """The number of pixels of each value in label files, or of each color, such as ``#ff0000``.
+class Seen(NamedTuple):
+    """What label files hold.
 
-    Reads every file, because a value that is missed is an error.
+    Attributes:
+        values: pixels of each value in files that are gray.
+        colors: pixels of each color, such as ``#ff0000``, in all files; empty if all are gray.
+    """
+
+    values: Counter[int]
+    colors: Counter[str]
+
+
+def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Seen:
+    """The values and colors in label files; every file is read, because a value that is missed is an error.
 
     Raises:
         DataError: if a file cannot be read, holds no whole numbers, or there are too many values or colors.
@@ -42,11 +52,10 @@ def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Counter[
     for file in progress(files, "masks", len(files)):
         for page in range(read_header(file).pages):
             _count(file, page, counts, colors)
-    if not colors:
-        return counts
-    for value, number in counts.items():
-        colors[hexadecimal(np.array([value] * 3))] += number
-    return colors
+    if colors:
+        for value, number in counts.items():
+            colors[hexadecimal(np.array([value] * 3))] += number
+    return Seen(counts, colors)
 
 
 def _count(file: Path, page: int, counts: Counter[int], colors: Counter[str]) -> None:
@@ -138,8 +147,7 @@ def name_classes(layout: Layout, *, progress: Progress = silent) -> Layout:
     """
     if not layout.files:
         return layout
-    counts = values_of(layout.files, progress=progress)
-    in_color = isinstance(next(iter(counts)), str)
-    table, why, asks = color_table(counts) if in_color else label_table(counts, layout.named)
+    seen = values_of(layout.files, progress=progress)
+    table, why, asks = color_table(seen.colors) if seen.colors else label_table(seen.values, layout.named)
     dataset = {**layout.dataset, **table}
     return layout._replace(dataset=dataset, why=(*layout.why, *why), asks=(*layout.asks, *asks))

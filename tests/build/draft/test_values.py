@@ -18,19 +18,19 @@ def plane(*values):
 
 def test_every_file_is_counted_even_where_one_alone_has_a_value(write):
     files = [write("a.png", plane(0, 1)), write("b.png", plane(0, 0, 0, 7))]
-    assert values_of(files) == Counter({0: 32 + 48, 1: 32, 7: 16})
+    assert values_of(files) == (Counter({0: 32 + 48, 1: 32, 7: 16}), Counter())
 
 
 def test_gray_saved_as_color_counts_as_gray(write):
     gray = np.repeat(plane(0, 3)[:, :, None], 3, axis=2)
-    assert values_of([write("gray.png", gray)]) == Counter({0: 32, 3: 32})
+    assert values_of([write("gray.png", gray)]) == (Counter({0: 32, 3: 32}), Counter())
 
 
 def test_colors_are_counted_and_gray_files_among_them_are_colors_too(write):
     color = np.zeros((8, 8, 3), dtype=np.uint8)
     color[0, :] = (0, 0, 255)  # red, as OpenCV writes it
     files = [write("color.png", color), write("gray.png", plane(0, 255))]
-    assert values_of(files) == Counter({"#000000": 56 + 32, "#ff0000": 8, "#ffffff": 32})
+    assert values_of(files).colors == Counter({"#000000": 56 + 32, "#ff0000": 8, "#ffffff": 32})
     color[:] = np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * np.array([1, 2, 3], dtype=np.uint8)
     with pytest.raises(DataError, match="more than 16 colors"):
         values_of([write("many.png", color)])
@@ -40,9 +40,9 @@ def test_a_palette_gives_its_indices_and_pages_are_all_read(tmp_path):
     palette = Image.fromarray(plane(0, 2), mode="P")
     palette.putpalette([0, 0, 0, 9, 9, 9, 255, 0, 0])
     palette.save(tmp_path / "palette.png")
-    assert values_of([tmp_path / "palette.png"]) == Counter({0: 32, 2: 32})
+    assert values_of([tmp_path / "palette.png"]).values == Counter({0: 32, 2: 32})
     tifffile.imwrite(tmp_path / "pages.tif", np.stack([plane(0, 1), plane(0, 5)]), photometric="minisblack")
-    assert values_of([tmp_path / "pages.tif"]) == Counter({0: 64, 1: 32, 5: 32})
+    assert values_of([tmp_path / "pages.tif"]).values == Counter({0: 64, 1: 32, 5: 32})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_fractions_and_damage_are_refused_by_file(tmp_path, write):
 
 def test_as_many_values_as_objects_or_smoothed_borders_have_are_refused(write):
     few = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert len(values_of([write("a.png", few)])) == MOST_VALUES
+    assert len(values_of([write("a.png", few)]).values) == MOST_VALUES
     many = np.arange(100, dtype=np.uint8).reshape(10, 10)
     with pytest.raises(DataError, match="number objects"):
         values_of([write("b.png", many)])
