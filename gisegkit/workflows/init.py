@@ -78,7 +78,7 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
     layout = name_classes(find_layout(folder), progress=console.progress)
     enough = recipe_text("draft", (), [Part("dataset", layout.dataset)]) + ENOUGH
     data = ExperimentData(_parse(enough, out, console), console.plugins.registries, console=console)
-    refuse_errors(getattr(data.dataset, "findings", tuple)(), place=str(folder))
+    refuse_errors(getattr(data.dataset, "findings", tuple)())
     facts = look(data.dataset, progress=console.progress)
     parts, told = choose(layout, facts, power)
     text = recipe_text(_name(folder), _header(folder, facts, power), parts)
