@@ -133,6 +133,15 @@ def test_the_command_tells_what_it_saw_asks_and_says_what_is_next(tmp_path, monk
     assert "recipe.toml: no mistakes" in capsys.readouterr().out
 
 
+def test_files_that_are_passed_over_are_told_once(tmp_path, console):
+    root = pairs(tmp_path / "data")
+    for name in ("notes.txt", "more.txt"):
+        (root / "images" / name).write_text("")
+    asks = init(root, tmp_path / "recipe.toml", console=console).asks
+    (line,) = [line for line in asks if "passed over" in line]
+    assert "2 passed over: more.txt, notes.txt" in line
+
+
 def test_a_recipe_that_is_there_is_replaced_only_by_force(tmp_path, console):
     root, out = pairs(tmp_path / "data"), tmp_path / "recipe.toml"
     out.write_text("mine")

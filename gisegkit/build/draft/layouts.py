@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gisegkit.build.draft.listing import folders_in, kinds_of, list_cases, list_images
+from gisegkit.build.draft.listing import folders_in, list_cases, list_images
 from gisegkit.build.draft.missing import none_to_read, what_is_missing
 from gisegkit.build.draft.naming import cases_of, suffix_beside, suffixes_of
-from gisegkit.components.datasets.folder_files import ending_of
-from gisegkit.data.images.header import ENDINGS
 from gisegkit.data.images.look import read_header
 from gisegkit.data.names import examples
 from gisegkit.data.tables import read_rows
@@ -151,7 +149,7 @@ def _folders(root: Path, images: Path, masks: Path) -> Layout:
         why.append(f"{masks.name}/ holds one label file an image, so that classes exclude one another.")
         dataset |= suffixes_of(found, files, masks)
     asks += _finish(dataset, root, images, list(found), why)
-    asks += _left_out(root, images, masks)
+    asks += _left_out(root)
     return Layout(dataset, tuple(files.values()), _dataset_json(masks.parent), tuple(why), tuple(asks))
 
 
@@ -214,19 +212,14 @@ def _unlabelled(images: Path) -> Path | None:
     return test if list_images(test) and not masked else None
 
 
-def _left_out(root: Path, images: Path, masks: Path) -> Iterator[str]:
-    """Files and folders that the recipe does not use, a line each."""
+def _left_out(root: Path) -> Iterator[str]:
+    """Folders of images and masks that the recipe does not use, a line each."""
     for name in OTHERS:
         for other, its_masks in _pairs(root / name):
             yield (
                 f"{other.relative_to(root)} with {its_masks.relative_to(root)} is left out; to score it or to train on "
                 'it too, add a [[dataset]] with role = "test" or "extra"'
             )
-    for folder in (images, masks):
-        if kinds := kinds_of(
-            [path for path in folder.iterdir() if path.is_file() and ending_of(path.name) not in ENDINGS]
-        ):
-            yield f"{folder.relative_to(root)}: {kinds} passed over"
 
 
 def _dataset_json(folder: Path) -> dict[int, str]:

@@ -110,13 +110,6 @@ def test_a_json_that_is_none_names_nothing(tmp_path, write):
     assert find_layout(tmp_path).named == {}
 
 
-def test_files_that_are_no_images_are_counted(tmp_path, write):
-    write("images/a.png"), write("masks/a.png")
-    for name in ("notes.txt", "more.txt", ".DS_Store"):
-        (tmp_path / "images" / name).write_text("")
-    assert "images: 2 .txt files passed over" in find_layout(tmp_path).asks
-
-
 @pytest.mark.parametrize(
     ("files", "said"),
     [
