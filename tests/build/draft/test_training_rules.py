@@ -1,12 +1,18 @@
 """Each rule of model, losses, augmentation and epochs on both sides of its limit."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from gisegkit.build.draft import data_rules, values
+from gisegkit.build.draft import facts as facts_of
 from gisegkit.build.draft.training_rules import (
+    COMMON,
     CPU,
+    EPOCHS,
     GPU,
+    VERY_RARE,
     choose_augmentation,
     choose_losses,
     choose_metrics,
@@ -111,3 +117,26 @@ def test_the_network_needs_no_download():
 def test_the_competition_has_a_score_of_its_own():
     assert [part.values["name"] for part in choose_metrics("folder")] == ["dice", "iou"]
     assert [part.values["name"] for part in choose_metrics("uwmgi")] == ["dice", "iou", "uwmgi_score"]
+
+
+def test_the_numbers_on_the_page_are_those_of_the_rules():
+    page = (Path(__file__).parents[3] / "docs" / "init.md").read_text()
+    for text in (
+        f"about {CPU.side} x {CPU.side} pixels on a CPU, {GPU.side} x {GPU.side} on a GPU",
+        f"| batch | {CPU.batch}, or a quarter",
+        f"| {GPU.batch}, likewise",
+        f"| optimizer steps | {CPU.steps:,} | {GPU.steps:,} |",
+        f"with {EPOCHS[0]} at least and {EPOCHS[1]} at most",
+        f"at most {data_rules.ROOM} times those pixels",
+        f"multiples of {data_rules.STEP}",
+        f"stays at least {data_rules.FINE:.0f} pixels wide",
+        f"until it is {data_rules.KEPT:.0f} pixels wide, but not below {data_rules.LEAST} x {data_rules.LEAST} pixels",
+        f"up to {data_rules.CROPS} crops of a slice",
+        f"between {data_rules.AIR[0]} and {data_rules.AIR[1]}, none above {data_rules.TOP}",
+        f"below {data_rules.DARK}, or bright slices at least {data_rules.UNEVEN} times",
+        f"| {COMMON:.0%} or more |".replace("%", " %"),
+        f"| {VERY_RARE * 100:g} to {COMMON * 100:g} % |",
+        f"more than {values.MOST_VALUES} values or {values.MOST_COLORS} colors",
+        f"at most {facts_of.MOST} slices are read",
+    ):
+        assert text in page, text
