@@ -64,9 +64,9 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
     what = f"{spec.place}: dataset {spec.name!r}"
     remedy = "gisegkit.testing.check_dataset makes this check in the plugin's own tests"
     try:
+        refuse_errors(getattr(dataset, "findings", tuple)(), place=what)
         wrong = breaches(dataset)
         if not wrong and dataset.table.empty:
-            refuse_errors(getattr(dataset, "findings", tuple)(), place=what)
             raise DataError(f"{what} holds no slices")
         apart = [] if wrong else contradictions(dataset)
         readers = [] if wrong or apart or owner.distribution == "gisegkit" else row_problems(dataset)
@@ -78,8 +78,6 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
         raise ComponentError(f"{what} of {owner}: {'; '.join(wrong)} ({remedy})")
     if apart:
         raise DataError(f"{what}: {'; '.join(apart)}")
-    look = getattr(dataset, "findings", None)
-    refuse_errors([] if look is None else look(), place=what)
     refused = [problem for problem in readers if problem.refused]
     if refused:
         texts = list(dict.fromkeys(problem.text for problem in refused))

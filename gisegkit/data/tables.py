@@ -46,11 +46,17 @@ def read_rows(
     except UnicodeDecodeError as cause:
         raise error(f"{path} is no table in CSV: {cause}; save it as UTF-8") from cause
     head = text.partition("\n")[0]
-    separator = max(separators, key=head.count)
+    table = _parse(path, text, max(separators, key=head.count), columns, error)
+    table.index = pd.RangeIndex(2, len(table) + 2)
+    _refuse_lack(path, table, columns, head, error)
+    return _without_blanks(table, skip_blanks=skip_blanks)
+
+
+def _parse(path: Path, text: str, separator: str, columns: Sequence[str], error: type[DataError]) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a field too many would be dropped
-            table = pd.read_csv(
+            return pd.read_csv(
                 io.StringIO(text),
                 sep=separator,
                 dtype=str,
@@ -64,10 +70,9 @@ def read_rows(
     except pd.errors.ParserWarning as cause:
         raise error(f"{path}: {_too_many(text, separator)}") from cause
     except pd.errors.ParserError as cause:
+        if "saw" in str(cause):  # it counts fields, but not in words
+            raise error(f"{path}: {_too_many(text, separator)}") from cause
         raise error(f"{path} is no table in CSV: {str(cause).strip()}") from cause
-    table.index = pd.RangeIndex(2, len(table) + 2)
-    _refuse_lack(path, table, columns, head, error)
-    return _without_blanks(table, skip_blanks=skip_blanks)
 
 
 def _too_many(text: str, separator: str) -> str:

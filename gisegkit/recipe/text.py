@@ -15,6 +15,7 @@ from datetime import date, time
 from typing import Any
 
 from gisegkit.errors import Mistake
+from gisegkit.recipe.syntax import syntax_remedy
 from gisegkit.registry.kinds import KINDS
 
 Path = tuple[str | int, ...]
@@ -56,7 +57,7 @@ def read(text: str, source: str) -> Document:
     prefix: Path = ()
     for line, statement, error in _statements(text):
         if error:
-            document.mistakes.append(Mistake(f"{source}:{line}", f"not TOML: {error}", _syntax_remedy(statement)))
+            document.mistakes.append(Mistake(f"{source}:{line}", f"not TOML: {error}", syntax_remedy(statement)))
             document.unread.add((*prefix, statement.partition("=")[0].strip()))
             continue
         parsed = tomllib.loads(statement)
@@ -113,16 +114,6 @@ def _may_continue(line: str) -> bool:
     """Whether a statement that is not complete at its first line may go on at the next: a list or a long text."""
     _, equals, value = line.partition("=")
     return bool(equals) and ("[" in value or '"""' in value or "'''" in value)
-
-
-def _syntax_remedy(statement: str) -> str:
-    key, equals, value = statement.partition("=")
-    key, value = key.strip(), value.partition("#")[0].strip()
-    if value in ("True", "False"):
-        return f"write {key} = {value.lower()}"
-    if equals and value and value[0] not in "\"'[{":
-        return f'texts need quotes: {key} = "{value}"'
-    return "a recipe has lines like [model], [[loss]] and name = value"
 
 
 def _open(document: Document, parsed: dict[str, Any], line: int, *, is_list: bool) -> tuple[dict[str, Any], Path]:

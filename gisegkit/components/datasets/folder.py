@@ -103,21 +103,11 @@ class Folder:
         pattern: str = "",
         spacing: list[float] = [],  # noqa: B006
     ) -> None:
-        _check_values(labels, classes, background, ignore, colors=colors, threshold=threshold)
+        _check_values(labels, classes, background, ignore, colors=bool(colors), threshold=threshold)
         _check_spacing(spacing)
-        _check_options(
-            table=table, names=names, pattern=pattern, subfolders=subfolders, suffixes=image_suffix + mask_suffix
-        )
-        self._rule = MaskRule(
-            labels=dict(labels),
-            classes=tuple(classes),
-            colors=parse_colors(colors),
-            tolerance=tolerance,
-            threshold=threshold,
-            background=tuple(background),
-            ignore=tuple(ignore),
-            source=mask_from,
-        )
+        _check_options(table, names, pattern, image_suffix, mask_suffix, subfolders)
+        values = dict(labels), tuple(classes), parse_colors(colors)
+        self._rule = MaskRule(*values, tolerance, threshold, tuple(background), tuple(ignore), mask_from)
         self.root = Path(root).expanduser()
         self.exclusive = not classes
         self.may_ignore = bool(ignore) or "ignore" in colors
@@ -126,30 +116,16 @@ class Folder:
         self._alpha, self._pages = alpha, pages
         files = FolderFiles(self.root, subfolders=subfolders == "cases")
         self._findings: list[Finding] = files.findings
-        self._masks = self.root / masks
-        put = without_suffix(image_suffix, but_not=mask_suffix if self._masks == self.root / images else "")
-        if table:
-            columns = list(self.classes) if classes else ["mask"]
-            items = pair_by_table(self.root / table, self.root, files, columns=columns)
-        else:
-            items = self._by_name(files, files.list(self.root / images, put=PUT, take=put), mask_suffix, missing)
-        if unlabelled:
-            put_new = "put images to predict there, or set dataset.unlabelled = ''"
-            more = files.list(self.root / unlabelled, put=put_new, take=without_suffix(image_suffix))
-            if twice := sorted(items.keys() & more.keys()):
-                raise DataError(
-                    f"{items[twice[0]].image} and {more[twice[0]]} have the same name; names are ids, rename one"
-                )
-            items |= {name: Item(path) for name, path in more.items()}
+        suffixes = image_suffix, mask_suffix
+        items = self._paired(files, images, masks, table, suffixes=suffixes, missing=missing)
+        items |= self._unlabelled(files, unlabelled, image_suffix, items)
         expression = pattern_of(names) if names else pattern
-        self._fill(items, arrange_table(items) if table else self._arrange(items, expression, subfolders == "cases"))
+        folders = self.root if subfolders == "cases" else None
+        paths = {name: item.image for name, item in items.items()}
+        self._fill(items, arrange_table(items) if table else arrange(paths, expression, folders=folders))
         for column, distance in zip(reversed(SPACING), reversed(spacing), strict=False):
             self.table[column] = distance
-        tells = pattern or names or table or subfolders == "cases"
-        cases = () if tells else case_notes(self.table["id"].tolist())
-        doubts = [finding for finding in self._findings if finding.severity != "error"]
-        self.notes = (*cases, *lines_of(doubts, shown=1))
-        self._findings += [Finding("names look like cases", "warning", str(self.root), note) for note in cases]
+        self._note(cases=not (expression or table or folders))
 
     def image(self, row: int) -> AnyArray:
         """``[H, W]``, or ``[H, W, C]`` (colors in the order red, green, blue), upright, in the file's own depth.
@@ -182,17 +158,40 @@ class Folder:
         """What was found in the files: what cannot be used (errors), what is doubtful, what is passed over."""
         yield from self._findings
 
-    def _by_name(self, files: FolderFiles, images: dict[str, Path], suffix: str, missing: str) -> dict[str, Item]:
-        if not self._masks.is_dir():
+    def _paired(
+        self, files: FolderFiles, images: str, masks: str, table: str, *, suffixes: tuple[str, str], missing: str
+    ) -> dict[str, Item]:
+        """The images with their masks, by a table or by their names."""
+        if table:
+            columns = ["mask"] if self.exclusive else list(self.classes)
+            return pair_by_table(self.root / table, self.root, files, columns=columns)
+        folder = self.root / masks
+        take = without_suffix(suffixes[0], but_not=suffixes[1] if folder == self.root / images else "")
+        found = files.images(self.root / images, put=PUT, take=take)
+        if not folder.is_dir():
             what = "is not there, so no image is labelled"
-            self._findings.append(Finding("no masks", "warning", str(self._masks), what))
-            return {name: Item(path) for name, path in images.items()}
-        folders = [self._masks] if self.exclusive else [self._masks / name for name in self.classes]
-        return pair_by_name(images, folders, files, suffix=suffix, missing=missing)
+            self._findings.append(Finding("no masks", "warning", str(folder), what))
+            return {name: Item(path) for name, path in found.items()}
+        folders = [folder] if self.exclusive else [folder / name for name in self.classes]
+        return pair_by_name(found, folders, files, suffix=suffixes[1], missing=missing)
 
-    def _arrange(self, items: dict[str, Item], expression: str, subfolders: bool) -> pd.DataFrame:
-        paths = {name: item.image for name, item in items.items()}
-        return arrange(paths, expression, folders=self.root if subfolders else None)
+    def _unlabelled(self, files: FolderFiles, folder: str, suffix: str, known: dict[str, Item]) -> dict[str, Item]:
+        """The images of the folder that has no masks."""
+        if not folder:
+            return {}
+        put = "put images to predict there, or set dataset.unlabelled = ''"
+        more = files.images(self.root / folder, put=put, take=without_suffix(suffix))
+        if twice := sorted(known.keys() & more.keys()):
+            first = known[twice[0]].image
+            raise DataError(f"{first} and {more[twice[0]]} have the same name; names are ids, rename one")
+        return {name: Item(path) for name, path in more.items()}
+
+    def _note(self, *, cases: bool) -> None:
+        """What training and prediction print: doubts, one line a kind."""
+        likely = case_notes(self.table["id"].tolist()) if cases else ()
+        doubts = [finding for finding in self._findings if finding.severity != "error"]
+        self.notes = (*likely, *lines_of(doubts, shown=1))
+        self._findings += [Finding("names look like cases", "warning", str(self.root), note) for note in likely]
 
     def _fill(self, items: dict[str, Item], arranged: pd.DataFrame) -> None:
         """Look at every file; what cannot be read at all is left out of the table, and told."""
@@ -203,10 +202,9 @@ class Folder:
         self.table["labelled"] = [bool(item.masks) for item in self._items]
         self.table["empty"] = [bool(item.masks) and self._is_empty(row) for row, item in enumerate(self._items)]
         looks.finish()
-        parts = {"": "unused", **{part: part for part in ("train", "validation", "test")}}
         self.parts: pd.DataFrame | None = None
         if any(item.split for item in self._items):
-            named = [parts[item.split] if item.masks else "unlabelled" for item in self._items]
+            named = [item.split or "unused" if item.masks else "unlabelled" for item in self._items]
             self.parts = pd.DataFrame({"id": self.table["id"], "part": named})
 
     def _is_empty(self, row: int) -> bool:
@@ -257,20 +255,13 @@ def _check_values(
         seen[value] = meaning
 
 
-def _check_options(*, table: str, names: str, pattern: str, subfolders: str, suffixes: str) -> None:
+def _check_options(table: str, names: str, pattern: str, image_suffix: str, mask_suffix: str, subfolders: str) -> None:
     if names and pattern:
         raise DataError("give dataset.names or dataset.pattern; both say what names look like")
-    given = [
-        key
-        for key, value in (("names", names), ("pattern", pattern), ("image_suffix or mask_suffix", suffixes))
-        if value
-    ]
-    if subfolders != "pass":
-        given.append("subfolders")
-    if table and given:
-        raise DataError(
-            f"dataset.table takes the place of dataset.{given[0]}, which would have no effect; leave it out"
-        )
+    given = {"names": names, "pattern": pattern, "image_suffix": image_suffix, "mask_suffix": mask_suffix}
+    for key, value in (given | {"subfolders": subfolders.removeprefix("pass")}).items():
+        if table and value:
+            raise DataError(f"dataset.table takes the place of dataset.{key}, which would have no effect; leave it out")
 
 
 def _check_spacing(spacing: list[float]) -> None:

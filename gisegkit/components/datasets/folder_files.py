@@ -41,7 +41,7 @@ class FolderFiles:
         self.findings: list[Finding] = []
         self._real = root.resolve()
 
-    def list(self, folder: Path, *, put: str, take: Callable[[str], str | None]) -> dict[str, Path]:
+    def images(self, folder: Path, *, put: str, take: Callable[[str], str | None]) -> dict[str, Path]:
         """The image files of a folder by name.
 
         Args:

@@ -79,9 +79,7 @@ class Looks:
             elif header.alpha and self._alpha == "drop":
                 self._dropped.append(path)
         except DataError as error:
-            kind = "several pages" if "holds several" in str(error) else "unreadable image"
-            kind = "alpha channel" if "alpha channel" in str(error) else kind
-            self._findings.append(finding_of(error, path, ids=(name,), kind=kind))
+            self._findings.append(finding_of(error, path, ids=(name,)))
             return None
         for file in (path, *item.masks):
             if file is not None:

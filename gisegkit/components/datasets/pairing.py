@@ -70,7 +70,7 @@ def pair_by_name(
     found: dict[str, list[Path | None]] = {name: [] for name in images}
     take = without_suffix(suffix)
     for folder in folders:
-        masks = files.list(
+        masks = files.images(
             folder, put="make a folder of masks for each class, or give labels = {NAME = VALUE}", take=take
         )
         _refuse_lonely(images.keys(), masks.keys(), folder, missing=missing)

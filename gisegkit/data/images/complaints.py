@@ -34,7 +34,8 @@ def listen(decode: Callable[[], T]) -> tuple[T, str]:
         finally:
             os.close(kept)
         heard.seek(0)
-        damage, others = [], []
+        damage: list[bytes] = []
+        others: list[bytes] = []
         for line in heard.read().splitlines(keepends=True):
             (damage if line.startswith(DAMAGE) else others).append(line)
         if others:

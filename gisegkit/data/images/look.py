@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gisegkit.data.files import MAX_FILE, read_bytes
+from gisegkit.data.findings import FileError
 from gisegkit.data.images.header import COPY, Header, sniff
 from gisegkit.errors import DataError
 
@@ -86,9 +87,10 @@ def _refuse_size(header: Header, path: Path) -> None:
     samples = height * width * header.channels
     needed = samples * max(1, int(header.dtype.lstrip("uintfloabcmpex") or 8) // 8)
     if height * width > MAX_PIXELS or needed > MAX_BYTES:
-        raise DataError(
+        raise FileError(
+            "too large",
             f"{path}: has {height:,} x {width:,} (height x width) pixels, {needed / 2**20:,.0f} MiB; a slice may have "
-            f"{MAX_PIXELS:,} pixels and {MAX_BYTES // 2**20} MiB; cut it into tiles, or make it smaller"
+            f"{MAX_PIXELS:,} pixels and {MAX_BYTES // 2**20} MiB; cut it into tiles, or make it smaller",
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 
 from gisegkit.data.images.header import COPY, Header
 from gisegkit.errors import DataError
@@ -17,22 +19,23 @@ MODES = {"1": (1, False), "L": (1, False), "P": (1, False), "LA": (2, True), "RG
 """Samples a pixel, and whether the last one is alpha, of the modes that are read."""
 
 
+READERS = {
+    "PNG": ("PngImagePlugin", "PngImageFile"),
+    "JPEG": ("JpegImagePlugin", "JpegImageFile"),
+    "BMP": ("BmpImagePlugin", "BmpImageFile"),
+    "WebP": ("WebPImagePlugin", "WebPImageFile"),
+    "GIF": ("GifImagePlugin", "GifImageFile"),
+}
+"""The modules of PIL and their readers."""
+
+
 def opened(file: BinaryIO, form: str) -> Any:
     """A file by the reader of its format.
 
     Called by name, since ``Image.open`` also loads and tries all other readers, and has a limit of its own.
     """
-    if form == "PNG":
-        from PIL.PngImagePlugin import PngImageFile as Reader
-    elif form == "JPEG":
-        from PIL.JpegImagePlugin import JpegImageFile as Reader
-    elif form == "BMP":
-        from PIL.BmpImagePlugin import BmpImageFile as Reader
-    elif form == "WebP":
-        from PIL.WebPImagePlugin import WebPImageFile as Reader
-    else:
-        from PIL.GifImagePlugin import GifImageFile as Reader
-    return Reader(file)
+    module, name = READERS[form]
+    return getattr(importlib.import_module(f"PIL.{module}"), name)(file)
 
 
 def pillow_facts(file: BinaryIO, form: str, path: Path) -> Header:
@@ -78,6 +81,7 @@ def pillow_pixels(file: BinaryIO, form: str, path: Path) -> tuple[AnyArray, AnyA
         image.load()
     except Exception as error:  # whatever a decoder makes of damage
         raise DataError(f"{path}: is a damaged {form} file ({error}); {COPY}") from error
+    assert isinstance(image, Image.Image)
     pixels = np.array(image)
     if image.mode == "1":
         pixels = pixels.astype(np.uint8)

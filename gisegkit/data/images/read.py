@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from gisegkit.data.files import read_bytes
+from gisegkit.data.findings import FileError
 from gisegkit.data.images.header import COPY, Header
 from gisegkit.data.images.look import header_of, open_file, read_header
 from gisegkit.errors import DataError
@@ -83,16 +84,18 @@ def read_values(path: Path, *, source: Literal["values", "alpha"] = "values", pa
     if pixels.palette is not None:
         return values
     if header.inverted and header.bits > 1:
-        raise DataError(
+        raise FileError(
+            "white is 0 in a mask",
             f"{path}: says that 0 is white (MinIsWhite), so that its values are not those that viewers show; save the "
-            "mask so that 0 is black (in ImageJ: Image > Lookup Tables > Invert LUT, twice Edit > Invert)"
+            "mask so that 0 is black (in ImageJ: Image > Lookup Tables > Invert LUT, twice Edit > Invert)",
         )
     if header.alpha and values.ndim == 3:
         seen = values[:, :, -1]
         if (seen != _opaque(seen)).any():
-            raise DataError(
+            raise FileError(
+                "alpha channel of a mask",
                 f"{path}: is a mask with an alpha channel that is not opaque; if the shape is in that channel, set "
-                'dataset.mask_from = "alpha"; if it is in the colors, save the mask without transparency'
+                'dataset.mask_from = "alpha"; if it is in the colors, save the mask without transparency',
             )
         values = values[:, :, 0] if values.shape[2] == 2 else values[:, :, :-1]
     return values
@@ -131,7 +134,7 @@ def decode(path: Path, *, page: int | None = None) -> Pixels:
             frames = "frames" if header.format != "TIFF" else "pages"
             remedy = 'dataset.pages = "slices" reads them as the slices of a scan' if header.format == "TIFF" else ""
             remedy = " or ".join(filter(None, (remedy, "save every slice as a file of its own")))
-            raise DataError(f"{path}: holds several {frames} ({header.pages}); {remedy}")
+            raise FileError("several pages", f"{path}: holds several {frames} ({header.pages}); {remedy}")
         if page is not None and page >= header.pages:
             raise DataError(f"{path}: has no page {page + 1}, only {header.pages}")
         palette = None
@@ -214,8 +217,9 @@ def _without_alpha(image: AnyArray, path: Path, alpha: Alpha) -> AnyArray:
         return image
     seen = image[:, :, -1]
     if alpha == "refuse" and (seen != _opaque(seen)).any():
-        raise DataError(
+        raise FileError(
+            "alpha channel",
             f'{path}: has an alpha channel that is not opaque everywhere; dataset.alpha = "channel" keeps it as a '
-            'channel (a fourth band), "drop" leaves it out'
+            'channel (a fourth band), "drop" leaves it out',
         )
     return np.ascontiguousarray(image[:, :, 0] if image.shape[2] == 2 else image[:, :, :-1])

@@ -37,7 +37,8 @@ class _Heard(logging.Handler):
 
     def take(self) -> list[str]:
         """What was said in this thread since the last time."""
-        return self.lines.__dict__.pop("found", [])
+        found: list[str] = self.lines.__dict__.pop("found", [])
+        return found
 
 
 _heard = _Heard()
