@@ -94,7 +94,7 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
 
 def choose(layout: Layout, facts: Facts, power: Power) -> tuple[list[Part], tuple[str, ...]]:
     """The tables of a recipe in their order, and what has to be told about them."""
-    inputs = data_rules.choose_input(facts, side=power.side, quick=power is CPU)
+    inputs = data_rules.choose_input(facts, side=power.side, crop=power.crop, quick=power is CPU)
     split, told = data_rules.choose_split(facts)
     folds = split.values["folds"]
     slices = round(facts.labelled * (folds - 1) / folds) if folds > 1 else facts.labelled

@@ -83,7 +83,7 @@ def test_crops_of_color_images_build_and_train_a_batch(tmp_path, console):
         mask[::40, ::40] = 1  # 64 single pixels: width 2
         cv2.imwrite(str(file), mask)
     recipe = init(root, tmp_path / "recipe.toml", console=console).recipe
-    assert recipe.input.mode == "crop" and recipe.input.size == (192, 192)
+    assert recipe.input.mode == "crop" and recipe.input.size == (128, 128)
     small = ("model.encoder=tu-test_resnet", "input.size=[32, 32]", "train.activation_checkpointing=off")
     quick = load_recipe(tmp_path / "recipe.toml", registries=console.plugins.registries, overrides=small)
     assert any("input [B, 3, 32, 32]" in line for line in smoke_test(console.experiment(quick)))

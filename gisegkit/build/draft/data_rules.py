@@ -74,11 +74,12 @@ def _sides(height: float, width: float) -> tuple[int, int]:
     return max(STEP, round(height / STEP) * STEP), max(STEP, round(width / STEP) * STEP)
 
 
-def choose_input(facts: Facts, *, side: int, quick: bool = False) -> Part:
+def choose_input(facts: Facts, *, side: int, crop: int, quick: bool = False) -> Part:
     """``[input]``: whole slices at their size, shrunk, or crops; neighbors as channels.
 
     Args:
         side: pixels of a square that the device can train on quickly.
+        crop: side of a crop in pixels.
         quick: shrink slices as far as their finest structure allows, because the device is slow.
     """
     height, width = facts.size
@@ -99,7 +100,7 @@ def choose_input(facts: Facts, *, side: int, quick: bool = False) -> Part:
             f"{facts.thinnest * factor:.0f} pixels wide."
         ]
     else:
-        values, why = _crops(facts, side=side, native=native)
+        values, why = _crops(facts, side=side, crop=crop, native=native)
     if facts.stretch > 1.1 and "mode" not in values:
         values["resize"] = "fit"
         why.append("Slices have different shapes, so they are padded instead of stretched.")
@@ -107,12 +108,12 @@ def choose_input(facts: Facts, *, side: int, quick: bool = False) -> Part:
     return Part("input", values | neighbors, (*why, reason))
 
 
-def _crops(facts: Facts, *, side: int, native: str) -> tuple[dict[str, Any], list[str]]:
+def _crops(facts: Facts, *, side: int, crop: int, native: str) -> tuple[dict[str, Any], list[str]]:
     height, width = facts.size
     scale = 1.0
     while facts.thinnest * scale / 2 >= 2 * FINE:
         scale /= 2
-    size = [min(side, *_sides(height * scale, width * scale))] * 2
+    size = [min(crop, *_sides(height * scale, width * scale))] * 2
     crops = min(CROPS, math.ceil(height * width * scale**2 / size[0] ** 2))
     values = {"mode": "crop", "size": size, "crops": crops} | ({"scale": scale} if scale < 1 else {})
     factor = side / math.sqrt(height * width)

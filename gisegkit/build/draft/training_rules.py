@@ -16,6 +16,7 @@ class Power(NamedTuple):
     Attributes:
         name: of the device.
         side: pixels of a square that it trains on quickly.
+        crop: side of a crop in pixels.
         encoder: of the U-Net.
         decoder: channels of the U-Net's decoder; empty for its own.
         batch: slices or crops of a step.
@@ -24,14 +25,15 @@ class Power(NamedTuple):
 
     name: str
     side: int
+    crop: int
     encoder: str
     decoder: tuple[int, ...]
     batch: int
     steps: int
 
 
-CPU = Power("a CPU", 192, "resnet18", (128, 64, 32, 16, 16), 8, 1000)
-GPU = Power("a GPU", 512, "resnet34", (), 16, 10_000)
+CPU = Power("a CPU", 192, 128, "resnet18", (128, 64, 32, 16, 16), 8, 1000)
+GPU = Power("a GPU", 512, 512, "resnet34", (), 16, 10_000)
 
 COMMON = 0.01
 """Share of the pixels from which a class is not rare."""

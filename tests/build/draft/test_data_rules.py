@@ -11,7 +11,7 @@ SIDE = 192
 
 
 def inputs(facts, **changes):
-    return dict(choose_input(replace(facts, **changes), side=SIDE).values)
+    return dict(choose_input(replace(facts, **changes), side=SIDE, crop=SIDE).values)
 
 
 # --- input ---
@@ -56,8 +56,8 @@ def test_what_would_become_finer_than_five_pixels_is_cropped(facts, thin, mode):
 )
 def test_a_slow_device_gets_slices_as_small_as_the_finest_structure_allows(facts, thin, expected):
     small = replace(facts, size=(192, 192), widths={"a": thin}, gap=1e9, step=0)
-    assert choose_input(small, side=SIDE, quick=True).values == {"size": expected}
-    assert choose_input(small, side=SIDE).values == {"size": [192, 192]}
+    assert choose_input(small, side=SIDE, crop=SIDE, quick=True).values == {"size": expected}
+    assert choose_input(small, side=SIDE, crop=SIDE).values == {"size": [192, 192]}
 
 
 def test_small_slices_are_never_cropped(facts):
@@ -79,6 +79,11 @@ def test_crops_cover_the_slice_at_a_scale_that_keeps_ten_pixels(facts, side, thi
     assert found["mode"] == "crop" and found["size"] == [192, 192]
     assert found.get("scale") == scale and found["crops"] == crops
     assert crops == min(8, math.ceil((side * (scale or 1)) ** 2 / 192**2))
+
+
+def test_crops_have_a_side_of_their_own(facts):
+    fine = replace(facts, size=(999, 999), widths={"a": 3.0})
+    assert choose_input(fine, side=SIDE, crop=128).values["size"] == [128, 128]
 
 
 def test_a_crop_is_not_larger_than_the_slice(facts):
@@ -111,8 +116,8 @@ def test_neighbors_are_channels_where_most_slices_have_near_ones(facts, changes,
 def test_every_choice_has_a_reason(facts):
     cropped = replace(facts, size=(999, 999), widths={"a": 3.0})
     for one in (facts, cropped, replace(facts, step=0), replace(facts, step=9), replace(facts, neighbors=0.1)):
-        assert all(line.endswith(".") for line in choose_input(one, side=SIDE).why)
-        assert len(choose_input(one, side=SIDE).why) >= 2
+        assert all(line.endswith(".") for line in choose_input(one, side=SIDE, crop=SIDE).why)
+        assert len(choose_input(one, side=SIDE, crop=SIDE).why) >= 2
 
 
 # --- normalization ---

@@ -123,6 +123,8 @@ def test_the_numbers_on_the_page_are_those_of_the_rules():
     page = (Path(__file__).parents[3] / "docs" / "init.md").read_text()
     for text in (
         f"about {CPU.side} x {CPU.side} pixels on a CPU, {GPU.side} x {GPU.side} on a GPU",
+        f"Crops have {CPU.crop} x {CPU.crop} pixels on a CPU, where",
+        f"make more steps, and {GPU.crop} x {GPU.crop} on a GPU",
         f"| batch | {CPU.batch}, or a quarter",
         f"| {GPU.batch}, likewise",
         f"| optimizer steps | {CPU.steps:,} | {GPU.steps:,} |",
