@@ -88,6 +88,6 @@ def pillow_pixels(file: BinaryIO, form: str, path: Path) -> tuple[AnyArray, AnyA
     if image.mode != "P":
         return pixels, None
     image.apply_transparency()
-    colors = image.palette.mode
+    colors = image.palette.mode if image.palette is not None else "RGB"
     palette = np.array(image.getpalette(colors), dtype=np.uint8).reshape(-1, len(colors))
     return pixels, palette

@@ -58,7 +58,10 @@ def read_image(path: Path, *, alpha: Alpha = "refuse", page: int | None = None) 
     if image.dtype.kind == "f" and image.dtype != np.float32:
         with np.errstate(over="ignore"):  # what becomes infinite is refused as such
             image = image.astype(np.float32)
-    return _without_alpha(image, path, alpha) if header.alpha else image
+    image = _without_alpha(image, path, alpha) if header.alpha else image
+    if header.format == "WebP" and image.ndim == 3 and (image[:, :, :3] == image[:, :, :1]).all():
+        image = image[:, :, 0] if image.shape[2] == 3 else image[:, :, ::3]  # the format has no gray of its own
+    return image
 
 
 def read_values(path: Path, *, source: Literal["values", "alpha"] = "values", page: int | None = None) -> AnyArray:
@@ -133,7 +136,7 @@ def decode(path: Path, *, page: int | None = None) -> Pixels:
         if header.pages > 1 and (page is None or header.format != "TIFF"):
             frames = "frames" if header.format != "TIFF" else "pages"
             remedy = 'dataset.pages = "slices" reads them as the slices of a scan' if header.format == "TIFF" else ""
-            remedy = " or ".join(filter(None, (remedy, "save every slice as a file of its own")))
+            remedy = ", or ".join(filter(None, (remedy, "save every slice as a file of its own")))
             raise FileError("several pages", f"{path}: holds several {frames} ({header.pages}); {remedy}")
         if page is not None and page >= header.pages:
             raise DataError(f"{path}: has no page {page + 1}, only {header.pages}")

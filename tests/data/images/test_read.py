@@ -64,7 +64,7 @@ def test_orientation_is_applied_alike(tmp_path, orientation, form):
     if form == "tif":
         tiff(path, smooth, extratags=[(274, "H", 1, orientation, True)])
     else:
-        Image.fromarray(smooth).convert("RGB").save(path, exif=exif, **({"lossless": True} if form == "webp" else {}))
+        Image.fromarray(np.dstack([smooth, smooth[::-1], smooth])).save(path, exif=exif, **({"lossless": True} if form == "webp" else {}))
     if form == "tif":
         seen = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)  # turns TIFF by itself
     else:
@@ -82,3 +82,13 @@ def test_a_file_that_says_something_else(tmp_path, monkeypatch):
         DataError, match=r"a\.png: says of itself PNG, 12 x 20 .* 12 x 10 x 1 of type uint8 were decoded"
     ):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_gray_webp_is_gray_although_the_format_is_not(tmp_path, lossless):
+    smooth = np.tile(np.arange(0, 200, 10, dtype=np.uint8), (12, 1))
+    Image.fromarray(smooth).save(path := tmp_path / "a.webp", lossless=lossless)
+    found = read_image(path)
+    assert found.shape == smooth.shape and np.abs(found.astype(int) - smooth).max() <= (0 if lossless else 20)
+    Image.fromarray(RGB).save(path, lossless=True)
+    assert np.array_equal(read_image(path), RGB)
