@@ -200,7 +200,7 @@ def test_ten_mistakes_and_more_in_one_report(here, capsys):
         (["list-components", "modle"], "did you mean 'model'?"),
         (["describe", "loss", "edge"], "there is no loss 'edge'; there are: bce, ce,"),
         (["describe", "widget"], "there is no kind 'widget'; kinds: dataset, normalization, model,"),
-        (["widget"], "no command 'widget'; there are: run, train,"),
+        (["widget"], "no command 'widget'; there are: init, run, train,"),
         (["evaluate", "runs/none"], "no run folder"),
         (["predict", "runs/none"], "no run folder"),
         (["run", "cli.toml", "--device", "gpu"], "no such device"),

@@ -18,6 +18,7 @@ SHARED = (
     "made",
     "seen",
     "skipped",
+    "_bad",
     "dataset",
     "normalization",
     "preprocess",

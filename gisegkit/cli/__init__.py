@@ -21,6 +21,7 @@ from gisegkit.cli import (
     data,
     ensemble,
     evaluate,
+    init,
     phantom,
     predict,
     prepare,
@@ -37,6 +38,7 @@ from gisegkit.plugins import Plugins, installed
 from gisegkit.registry.culprit import name_culprit
 
 COMMANDS: tuple[click.Command, ...] = (
+    init.command,
     run.command,
     train.command,
     evaluate.command,

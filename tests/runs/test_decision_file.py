@@ -105,10 +105,11 @@ def test_a_decision_of_another_network_is_refused(chosen, classes, exclusive, tm
 
 def test_the_page_shows_a_recipe_that_loads_and_the_file_that_it_makes(home, session, tmp_path):
     page = (Path(__file__).parents[2] / "docs/decisions.md").read_text()
-    settings, steps, views = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    settings, few, steps, views = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     tiny = (home / "tiny.toml").read_text()
     start = tiny.index("[[postprocess]]")
     assert tiny[start:].startswith('[[postprocess]]\nname = "min_area"\npixels = 3\n')
+    assert few.startswith('[[postprocess]]\nname = "min_pixels"')
     text = tiny.replace("[evaluate]\n", settings).replace('[[postprocess]]\nname = "min_area"\npixels = 3\n', steps)
     file = tmp_path / "recipe.toml"
     file.write_text(f"{text}\n{views}")
