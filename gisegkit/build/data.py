@@ -21,12 +21,11 @@ from gisegkit.data.doctor.facts import SliceFacts
 from gisegkit.data.doctor.tables import split_findings
 from gisegkit.data.folds import LEFT_OUT, rows_of_split, split_rows
 from gisegkit.data.intensities import Normalization
-from gisegkit.data.output import WANTS
 from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store.layout import Prepared
 from gisegkit.data.store.store import Store
 from gisegkit.engine.monitor import direction_of_monitor
-from gisegkit.errors import ComponentError, DataError
+from gisegkit.errors import DataError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.per_class import per_class
 from gisegkit.recipe.sections import ComponentSpec, Recipe
@@ -163,21 +162,6 @@ class ExperimentData:
         for spec, step in zip(self.recipe.postprocess, steps, strict=True):
             refuse_unknown_stage(step, f"{spec.place}: postprocess {spec.name!r} of {self.owner(spec)}")
         return steps
-
-    @cached_property
-    def writers(self) -> list[tuple[ComponentSpec, Any]]:
-        """The writers, in the recipe's order; each begins anew with every prediction.
-
-        Raises:
-            ComponentError: if one wants something that there is not; names place, writer and plugin.
-        """
-        made = [(spec, self.build(spec)) for spec in self.recipe.writer]
-        for spec, writer in made:
-            wants = getattr(writer, "wants", None)
-            if wants not in WANTS:
-                what = f"{spec.place}: writer {spec.name!r} of {self.owner(spec)}"
-                raise ComponentError(f"{what} has wants = {wants!r}; valid is {' or '.join(map(repr, WANTS))}")
-        return made
 
     def check_decision(self) -> None:
         """See that thresholds and post-processing fit the classes, before anything is predicted.

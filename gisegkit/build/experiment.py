@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from gisegkit.build.ranges import in_range
 from gisegkit.build.run_data import RunData
 from gisegkit.build.training import Assembled, assemble
 from gisegkit.build.views import of_slices, tried_views
-from gisegkit.data.folds import split_table
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
 from gisegkit.data.preprocess import Preprocess
@@ -40,9 +39,6 @@ from gisegkit.errors import RunError
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
 from gisegkit.types import Progress
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TRAINING_PARTS = ("assembled", "optimizer", "schedule", "samples", "sampler", "resident")
 """What takes memory only while training."""
@@ -84,23 +80,6 @@ class Experiment(RunData):
         """
         super().prepare()
         self.source.reader.refuse(np.concatenate(self.split).tolist())
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """Of the pixels of the slices that were looked at, by id; of those that are one value, nothing is known."""
-        return {name: facts.digest for name, facts in self.seen.items() if not facts.constant}
-
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """Ids of slices that exclusion lists and ``on_bad`` leave out."""
-        listed = (name for one in self.made for name in getattr(one.dataset, "left_out", ()))
-        return tuple(dict.fromkeys((*listed, *self.skipped)))
-
-    @property
-    def split_table(self) -> pd.DataFrame:
-        """Which slice is in which part, and the digest of its pixels: what ``split.csv`` holds."""
-        digests, left_out = self.digests, self.skipped
-        return split_table(self.dataset.table, *self.split, roles=self.roles, digests=digests, left_out=left_out)
 
     @property
     def channels(self) -> int:

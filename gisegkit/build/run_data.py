@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from torch import nn
 
 from gisegkit.build.data import ExperimentData, Rows
 from gisegkit.build.network import load_best
+from gisegkit.data.folds import split_table
+from gisegkit.data.output import WANTS
+from gisegkit.errors import ComponentError
+from gisegkit.recipe.sections import ComponentSpec
 from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.parts import Part, named_part, scored_part
@@ -23,6 +28,38 @@ class RunData(ExperimentData):
     """What an experiment knows of the run whose weights it has taken over."""
 
     _loaded: Mapping[str, Any] | None = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of the pixels of the slices that were looked at, by id; of those that are one value, nothing is known."""
+        return {name: facts.digest for name, facts in self.seen.items() if not facts.constant}
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Ids of slices that exclusion lists and ``on_bad`` leave out."""
+        listed = (name for one in self.made for name in getattr(one.dataset, "left_out", ()))
+        return tuple(dict.fromkeys((*listed, *self.skipped)))
+
+    @property
+    def split_table(self) -> pd.DataFrame:
+        """Which slice is in which part, and the digest of its pixels: what ``split.csv`` holds."""
+        digests, left_out = self.digests, self.skipped
+        return split_table(self.dataset.table, *self.split, roles=self.roles, digests=digests, left_out=left_out)
+
+    @cached_property
+    def writers(self) -> list[tuple[ComponentSpec, Any]]:
+        """The writers, in the recipe's order; each begins anew with every prediction.
+
+        Raises:
+            ComponentError: if one wants something that there is not; names place, writer and plugin.
+        """
+        made = [(spec, self.build(spec)) for spec in self.recipe.writer]
+        for spec, writer in made:
+            wants = getattr(writer, "wants", None)
+            if wants not in WANTS:
+                what = f"{spec.place}: writer {spec.name!r} of {self.owner(spec)}"
+                raise ComponentError(f"{what} has wants = {wants!r}; valid is {' or '.join(map(repr, WANTS))}")
+        return made
 
     @property
     def model(self) -> nn.Module:

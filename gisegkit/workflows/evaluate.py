@@ -81,12 +81,10 @@ def evaluate(
     experiment.check_data(training=False)
     experiment.look_at_store()
     part, tested = _parts(experiment, split)
-    for line in (*part.lines(), *(tested.lines() if tested else ())):
-        console.say(line)
+    about = _network_and_training(run, experiment)
+    _say(part, tested, about, experiment, weights)
     if part.changed:
         experiment.distrust_kept()
-    about = _network_and_training(run, experiment)
-    _say_progress(about, experiment, weights)
     with keeping(run.oof, experiment, weights=weights["digest"]) if keep else nullcontext() as writer:
         scored = _score(experiment, part.rows, writer)
     test_scored = _score(experiment, tested.rows) if tested else None
@@ -101,8 +99,12 @@ def evaluate(
     return Evaluated(scores, home, home == Evaluation.own(run), test)
 
 
-def _say_progress(about: Mapping[str, Any], experiment: Experiment, weights: Mapping[str, Any]) -> None:
-    """Say how far the training has come, if it is not finished."""
+def _say(
+    part: Part, tested: Part | None, about: Mapping[str, Any], experiment: Experiment, weights: Mapping[str, Any]
+) -> None:
+    """Say which slices are scored, and how far the training has come, if it is not finished."""
+    for line in (*part.lines(), *(tested.lines() if tested else ())):
+        experiment.console.say(line)
     epochs = experiment.recipe.train.epochs
     if 0 < about["training"]["epochs"] < epochs:
         done = f"{about['training']['epochs']} of at most {count(epochs, 'epoch')}"
