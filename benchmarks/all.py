@@ -22,6 +22,7 @@ CPU = (
     "competition_size",
     "memory",
     "prediction_memory",
+    "oof_store",
 )
 GPU = ("gpu",)
 

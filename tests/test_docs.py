@@ -125,7 +125,7 @@ def test_one_sentence_a_line(page):
     assert [line for line in lines if len(line) > LONGEST and not line.startswith("|")] == []
 
 
-@pytest.mark.parametrize("page", ["../README.md", "augmentation.md", "recipes.md", "tutorial.md"])
+@pytest.mark.parametrize("page", ["../README.md", "augmentation.md", "folds.md", "recipes.md", "tutorial.md"])
 def test_recipes_on_pages_load(page, tmp_path):
     registries = load_plugins(selection="none").registries
     recipes = {name: text for name, text in files_of(DOCS / page).items() if name.endswith(".toml")}

@@ -1,0 +1,52 @@
+"""One network of several: loaded when it is needed, released, and kept in a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gisegkit.build.networks import Network
+from gisegkit.data.output import read_manifest
+from gisegkit.data.probability_file import ProbabilityReader, to_bytes
+from gisegkit.types import silent
+
+pytestmark = pytest.mark.slow  # a whole training
+
+
+@pytest.fixture
+def network(finished, session, recipe):
+    run, _ = finished
+    weights = run.weights()
+    held = frozenset(run.split().query("part == 'validation'")["id"])
+    experiment = session.experiment(recipe())
+    return Network(run, experiment, weights["facts"], weights["epoch"], weights["digest"], (), held)
+
+
+def test_it_is_built_once_and_released(network):
+    experiment = network.experiment
+    network.load()
+    model = experiment.model
+    network.load()
+    assert experiment.model is model
+    network.release()
+    assert not {"model", "network_predictor"} & experiment.__dict__.keys()
+    network.load()
+    assert experiment.model is not model
+    for one, other in zip(experiment.model.parameters(), model.parameters(), strict=True):
+        assert (one == other).all()
+
+
+def test_what_it_keeps_are_the_bytes_of_its_prediction(network, tmp_path):
+    table = network.experiment.dataset.table
+    rows = np.flatnonzero(table["id"].isin(network.validated))
+    network.keep(rows, tmp_path, progress=silent)
+    assert "model" not in network.experiment.__dict__
+    assert read_manifest(tmp_path)["weights"] == network.digest
+    network.load()
+    scans = network.experiment.probabilities(rows, label="", progress=silent, sized=True)
+    with ProbabilityReader(tmp_path / "probabilities.npz") as reader:
+        assert (reader.classes, reader.exclusive) == (network.classes, network.exclusive)
+        for scan in scans:
+            for item, (name, values) in zip(scan, reader.slices(scan.name), strict=True):
+                assert name == table["id"][item.row]
+                assert item.sized is not None and (values == to_bytes(item.sized)).all()
