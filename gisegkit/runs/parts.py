@@ -43,6 +43,7 @@ class Part:
         validation: slices that the run validates on, wherever they are.
         instead: whether these are taken because none of the validation slices is here.
         left_out: labelled slices of the data that all networks of a member have trained on.
+        who: whose networks these are, in messages.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Part:
     validation: int = 0
     instead: bool = False
     left_out: int = 0
+    who: str = "a member"
 
     @property
     def whole(self) -> bool:
@@ -80,8 +82,8 @@ class Part:
             )
         if self.left_out:
             yield (
-                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because every network of a "
-                "member has trained on them"
+                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because every network of "
+                f"{self.who} has trained on them"
             )
         if self.trained:
             yield f"{self.trained} of these {count(taken, 'slice')} were trained on, so scores of them are too good"
@@ -205,8 +207,8 @@ def held_out_part(part: Part, split: pd.DataFrame, table: pd.DataFrame, run: str
     if part.trained:
         raise RunError(
             f"{run}: {part.trained} of the {count(len(part.rows), 'labelled slice')} of these data trained every "
-            "network of a member, and none is left that each member has a network for which has not seen it; such "
-            "scores would mean nothing. Members that validate on the same fold, and runs of all folds, can be scored"
+            f"network of {part.who}, and none is left that each has a network for which has not seen it; such scores "
+            "would mean nothing. Members that validate on the same fold, and runs of all folds, can be scored"
         )
     if part.instead:
         return part

@@ -218,6 +218,13 @@ def _about(run: Evaluated) -> list[str]:
     return notes
 
 
+def _gates(first: Evaluated, other: Evaluated) -> str:
+    """Which gate each of two ensembles has."""
+    gates = [run.content.get("gate") for run in (first, other)]
+    told = ["no gate" if gate is None else f"the gate {gate['run']} {gate['pixels']}" for gate in gates]
+    return f"{first.label} has {told[0]}, {other.label} has {told[1]}"
+
+
 def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: Sequence[Difference]) -> list[str]:
     notes = []
     scored = [run.slices["scan"].nunique() for run in (first, other)]
@@ -236,6 +243,8 @@ def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: 
         notes.append(f"{pair} are the same weights, evaluated with the same settings.")
     elif not differing and first.content.get("networks", []) != other.content.get("networks", []):
         notes.append(f"{pair} have the same recipe and predict with other networks.")
+    elif not differing and first.content.get("gate") != other.content.get("gate"):
+        notes.append(f"{pair} have the same recipe and networks; {_gates(first, other)}.")
     elif not differing:
         notes.append(
             f"The recipes of {pair} do not differ, not even in the seed: a difference between them comes from their "
