@@ -150,7 +150,7 @@ class Ensemble(Experiment):
 
     def part_of(self, split: pd.DataFrame) -> Part:
         """The slices that are scored; raises RunError if there are none but such as the networks trained on."""
-        who = "a member or of the gate" if self.gate else "a member"
+        who = "a member or the gate" if self.gate else "a member"
         part = replace(scored_part(split, self.trained_table), who=who)
         return held_out_part(part, split, self.trained_table, str(self.run.path))
 

@@ -42,7 +42,7 @@ class Part:
         unknown: labelled slices of the data that the split does not know, and that are left out.
         validation: slices that the run validates on, wherever they are.
         instead: whether these are taken because none of the validation slices is here.
-        left_out: labelled slices of the data that all networks of a member have trained on.
+        left_out: labelled slices of the data that no network of some member validated on.
         who: whose networks these are, in messages.
     """
 
@@ -82,8 +82,8 @@ class Part:
             )
         if self.left_out:
             yield (
-                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because every network of "
-                f"{self.who} has trained on them"
+                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because {self.who} has no "
+                "network that validated on them: they trained its networks, or its run left them out"
             )
         if self.trained:
             yield f"{self.trained} of these {count(taken, 'slice')} were trained on, so scores of them are too good"
@@ -212,7 +212,7 @@ def held_out_part(part: Part, split: pd.DataFrame, table: pd.DataFrame, run: str
         )
     if part.instead:
         return part
-    trained = set(split["id"][split["part"] == "train"])
+    others = set(split["id"][split["part"] != "validation"])
     labelled = table["labelled"].to_numpy(dtype=bool)
-    left = int(table["id"].astype(str)[labelled].isin(trained).sum())
+    left = int(table["id"].astype(str)[labelled].isin(others).sum())
     return replace(part, name=OUT_OF_FOLD, left_out=left)

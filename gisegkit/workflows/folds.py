@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from gisegkit.build.data import Rows
 from gisegkit.build.ensemble import Ensemble
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.folds import SHARED, draw_folds, of_fold, parts_of_fold
 from gisegkit.build.training import verify_store
-from gisegkit.data.folds import FOLD, assigned_folds, folds_table
+from gisegkit.data.folds import FOLD, assigned_folds, folds_table, split_digest
 from gisegkit.data.output import read_manifest
 from gisegkit.errors import GisegError, Interrupted, RunError, count
 from gisegkit.recipe.sections import Recipe
@@ -109,7 +109,7 @@ def _train(experiment: Experiment, out: Path, *, resume: bool, refit: bool, then
     return run
 
 
-def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir, Any]:
+def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir, Rows]:
     """The folder of the folds, new or resumed, and the fold of every row; what is wrong with the recipe is told."""
     recipe, console = experiment.recipe, experiment.console
     verify_store(experiment)
@@ -122,7 +122,9 @@ def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir
             raise RunError(
                 f"{run.path / 'split.csv'} is missing, so which case is in which fold is not known; restore it"
             )
-        return run, assigned_folds(experiment.dataset.table, split)
+        assigned = assigned_folds(experiment.dataset.table, split)
+        _check_drawn(experiment, run, assigned)
+        return run, assigned
     experiment.check_data(training=True)
     assigned = draw_folds(experiment)
     environment = describe_environment(console.plugins, device=str(experiment.device), recipe=Path(recipe.source))
@@ -130,6 +132,21 @@ def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir
     run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=table)
     keep_decision(run, experiment)
     return run, assigned
+
+
+def _check_drawn(experiment: Experiment, run: RunDir, assigned: Rows) -> None:
+    """Check that the folds that have begun were drawn as ``split.csv`` of the whole says.
+
+    Raises:
+        RunError: if not; a case could train where it should validate.
+    """
+    for fold in experiment.recipe.split.chosen:
+        own = RunDir(fold_folder(run, fold)).split()
+        if own is not None and split_digest(own) != split_digest(parts_of_fold(experiment, assigned, fold)):
+            raise RunError(
+                f"{run.path / 'split.csv'} and that of {fold_folder(run, fold)} are not of one drawing; one of them "
+                "was changed or damaged: restore it from a copy"
+            )
 
 
 def _one_run(one: Experiment, folder: Path, then: Then | None) -> None:

@@ -302,3 +302,13 @@ def test_a_window_of_hounsfield_units_is_none_of_phantoms(run_demo):
     assert 'demo: normalization.name = "maximum" (the recipe says "window")' in lines
     assert any("they belong to normalization 'window': level, width" in line for line in lines)
     assert run_demo(BASE + '\n[normalization]\nname = "zscore"\n')[0].normalization.name == "zscore"
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"), [('fold = "all"', ()), ("fold = [0, 2]", ()), ("", ("split.fold=all",))]
+)
+def test_a_recipe_of_several_folds_is_shown_with_three(load, demo, text, overrides):
+    recipe, lines = demo(load.minimal + f"[split]\nfolds = 5\n{text}\n", *overrides)
+    assert (recipe.split.folds, recipe.split.chosen) == (3, (0, 1, 2))
+    assert "demo: split.folds = 3 (the recipe says 5)" in lines
+    assert any(line.startswith('demo: split.fold = "all"') for line in lines) == (text != 'fold = "all"')

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gisegkit.data.folds import PARTS, assign_folds, rows_of_split, split_digest, split_rows, split_table
+from gisegkit.data.folds import (
+    PARTS,
+    assign_folds,
+    assigned_folds,
+    folds_table,
+    is_fold,
+    rows_of_fold,
+    rows_of_split,
+    split_digest,
+    split_rows,
+    split_table,
+)
 from gisegkit.errors import DataError, RunError
 
 
@@ -186,3 +197,42 @@ def test_slices_of_extra_and_test_datasets_have_parts_of_their_own():
     assert split["part"].tolist() == ["train", "validation", "extra", "test", "unlabelled", "extra"]
     train, validation = rows_of_split(table, split)
     assert (train.tolist(), validation.tolist()) == ([0, 2, 5], [1])
+
+
+# --- several folds --------------------------------------------------------------------------------------------------
+
+
+def test_the_folds_of_one_drawing_are_noted_and_read_again():
+    table = make_table(7, 4, unlabelled=3)
+    assigned = assign_folds(table, folds=3, group="case", stratify="empty", seed=1)
+    noted = folds_table(table, assigned)
+    assert set(noted["part"]) == {"fold0", "fold1", "fold2", "unlabelled"}
+    shuffled = noted.sample(frac=1, random_state=0)
+    assert np.array_equal(assigned_folds(table, shuffled), assigned)
+    for fold in range(3):
+        drawn = split_rows(table, folds=3, fold=fold, group="case", stratify="empty", subset="annotated", seed=1)
+        taken = rows_of_fold(table, assigned, folds=3, fold=fold, subset="annotated")
+        assert all(np.array_equal(one, other) for one, other in zip(drawn, taken, strict=True))
+
+
+def test_roles_stay_beside_folds():
+    table = make_table(2, 2, unlabelled=1)
+    roles = np.where(table["case"] == "case1", "extra", "train").astype(object)
+    assigned = np.where((table["case"] == "case0"), 0, -1)
+    noted = folds_table(table, assigned, roles=roles)
+    assert dict(zip(table["case"], noted["part"], strict=True)) == {
+        "case0": "fold0", "case1": "extra", "hidden": "unlabelled"
+    }  # fmt: skip
+    assert np.array_equal(assigned_folds(table, noted), assigned)
+
+
+def test_folds_of_other_data_are_refused():
+    table = make_table(3, 2)
+    noted = folds_table(table, assign_folds(table, folds=3, group="case", stratify="none", seed=0))
+    with pytest.raises(RunError, match=r"1 slice is not in split\.csv"):
+        assigned_folds(table, noted.iloc[1:])
+
+
+@pytest.mark.parametrize(("part", "found"), [("fold0", True), ("fold12", True), ("fold", False), ("folds", False)])
+def test_what_is_a_fold(part, found):
+    assert is_fold(part) is found and part not in PARTS

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from gisegkit.data.output import MANIFEST, Output, file_name, read_manifest
+from gisegkit.data.output import MANIFEST, Output, changed_since, file_name, read_manifest
 from gisegkit.errors import ComponentError, RunError
 
 
@@ -182,3 +182,15 @@ def test_texts_become_names_of_files(text, name):
 def test_texts_that_cannot_name_a_file(text):
     with pytest.raises(ComponentError, match="cannot name a file"):
         file_name(text)
+
+
+def test_a_file_that_is_not_what_was_listed_is_told(tmp_path):
+    with Output(tmp_path) as out:
+        write(out, "a.txt", "abc")
+        write(out, "b.txt", "abc")
+        out.finish()
+    assert not changed_since(tmp_path, "a.txt")
+    (tmp_path / "a.txt").write_text("abd")
+    (tmp_path / "b.txt").unlink()
+    (tmp_path / "c.txt").write_text("abc")
+    assert [changed_since(tmp_path, f"{name}.txt") for name in "abc"] == [True, True, True]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisegkit.errors import DataError
-from gisegkit.runs.parts import listed, named_part, part_for_tests, scored_part
+from gisegkit.errors import DataError, RunError
+from gisegkit.runs.parts import Seen, held_out_part, joint_parts, listed, named_part, part_for_tests, scored_part
 
 
 def table(*ids, unlabelled=()):
@@ -97,3 +97,60 @@ def test_a_run_without_test_slices_takes_all_and_says_what_it_trained_on():
     part = part_for_tests(split(a="train", c="extra"), table(*"acx"), np.array([0, 1, 2]))
     assert (part.rows.tolist(), part.expected, part.trained) == ([0, 1, 2], 3, 2)
     assert "2 of these 3 slices were trained on" in next(part.lines())
+
+
+# --- several networks -----------------------------------------------------------------------------------------------
+
+FOLDS = (
+    split(a="train", b="validation", u="unlabelled", t="test"),
+    split(a="validation", b="train", u="unlabelled", t="test"),
+)
+
+
+def parts(*members):
+    return dict(joint_parts([Seen.of(member) for member in members]).itertuples(index=False))
+
+
+def test_a_slice_is_held_out_where_every_member_has_a_network_that_has_not_seen_it():
+    assert parts(FOLDS) == {"a": "validation", "b": "validation", "u": "unlabelled", "t": "test"}
+    plain = (split(a="train", b="validation", u="unlabelled", t="test"),)
+    assert parts(FOLDS, plain) == {"a": "train", "b": "validation", "u": "unlabelled", "t": "test"}
+
+
+@pytest.mark.parametrize(
+    ("other", "part"),
+    [
+        ("train", "train"),
+        ("train_validation", "train"),
+        ("extra", "train"),
+        ("unused", "unused"),
+        ("unlabelled", "unused"),
+    ],
+)
+def test_what_one_member_holds_out_another_may_have_seen(other, part):
+    found = parts((split(a="validation"),), (split(a=other),))
+    assert found == {"a": part if part == "train" else other}
+
+
+def held_out(joint, data):
+    return held_out_part(scored_part(joint, data), joint, data, "runs/e")
+
+
+def test_slices_that_were_trained_on_are_left_out_and_counted():
+    joint = joint_parts([Seen.of(FOLDS), Seen.of((split(a="train", b="validation"),))])
+    part = held_out(joint, table(*"abut", unlabelled="ut"))
+    assert (part.name, part.rows.tolist(), part.expected, part.trained, part.left_out) == ("out-of-fold", [1], 1, 0, 1)
+    assert list(part.lines()) == [
+        "1 labelled slice of these data are not taken, because every network of a member has trained on them"
+    ]
+
+
+def test_without_a_slice_that_is_left_scoring_is_refused():
+    joint = joint_parts([Seen.of((split(a="train", b="validation"),)), Seen.of((split(a="validation", b="train"),))])
+    with pytest.raises(RunError, match="runs/e: 2 of the 2 labelled slices of these data trained every network"):
+        held_out(joint, table(*"ab"))
+
+
+def test_data_that_nobody_knows_are_taken_whole():
+    part = held_out(joint_parts([Seen.of(FOLDS)]), table(*"xyz"))
+    assert (part.name, part.rows.tolist(), part.instead) == ("all labelled", [0, 1, 2], True)

@@ -158,6 +158,10 @@ def test_a_changed_key_is_refused_on_resume_and_a_missing_split_told(several, fo
             run_folds(several.experiment(override), copy, resume=True)
     with pytest.raises(RunError, match="exists already"):
         run_folds(several.experiment(), copy)
+    text = (copy / "split.csv").read_text()
+    (copy / "split.csv").write_text(text.replace("fold1", "fold9").replace("fold2", "fold1").replace("fold9", "fold2"))
+    with pytest.raises(RunError, match=r"split\.csv and that of .*fold1 are not of one drawing"):
+        run_folds(several.experiment(), copy, resume=True)
     (copy / "split.csv").unlink()
     with pytest.raises(RunError, match=r"split\.csv is missing"):
         run_folds(several.experiment(), copy, resume=True)
