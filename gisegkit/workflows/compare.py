@@ -22,6 +22,7 @@ from gisegkit.engine.bootstrap import (
 )
 from gisegkit.errors import count
 from gisegkit.recipe.differences import Difference, differences
+from gisegkit.registry.annotations import show
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.folder import ENSEMBLE
 from gisegkit.runs.outputs import NEUTRAL
@@ -218,11 +219,15 @@ def _about(run: Evaluated) -> list[str]:
     return notes
 
 
-def _gates(first: Evaluated, other: Evaluated) -> str:
-    """Which gate each of two ensembles has."""
-    gates = [run.content.get("gate") for run in (first, other)]
-    told = ["no gate" if gate is None else f"the gate {gate['run']} {gate['pixels']}" for gate in gates]
-    return f"{first.label} has {told[0]}, {other.label} has {told[1]}"
+def _networks(run: Evaluated) -> list[str]:
+    """The digests of the networks that predicted."""
+    return [str(network["weights"]) for network in run.content.get("networks", [])]
+
+
+def _gates(run: Evaluated) -> str:
+    """Which gate an ensemble has, in words that are the same only for the same gate."""
+    gate = run.content.get("gate")
+    return "no gate" if gate is None else f"the gate {gate['weights']} with pixels {show(gate['pixels'])}"
 
 
 def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: Sequence[Difference]) -> list[str]:
@@ -241,10 +246,11 @@ def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: 
         notes.append(f"What differs from {first.label} to {other.label}{weights}: {_listed(differing)}.")
     if same_weights and not differing:
         notes.append(f"{pair} are the same weights, evaluated with the same settings.")
-    elif not differing and first.content.get("networks", []) != other.content.get("networks", []):
+    elif not differing and _networks(first) != _networks(other):
         notes.append(f"{pair} have the same recipe and predict with other networks.")
-    elif not differing and first.content.get("gate") != other.content.get("gate"):
-        notes.append(f"{pair} have the same recipe and networks; {_gates(first, other)}.")
+    elif not differing and _gates(first) != _gates(other):
+        told = ", ".join(f"{run.label} has {_gates(run)}" for run in (first, other))
+        notes.append(f"{pair} have the same recipe and networks; {told}.")
     elif not differing:
         notes.append(
             f"The recipes of {pair} do not differ, not even in the seed: a difference between them comes from their "
