@@ -210,10 +210,8 @@ class _Reader:
                 names = ", ".join(found)
                 self.note(("gate", "run"), f"{show(gate)} has {len(found)} cells", f"name one of them: {names}")
             self.plan.gate = found[0] if found else ""
-        if "ensemble" in tables:
-            self.ensemble(tables["ensemble"])
-        elif "gate" in tables:
-            self.plan.members = {cell.name: 1.0 for cell in cells if cell.name != self.plan.gate}
+        if "ensemble" in tables or self.plan.gate:
+            self.ensemble(tables.get("ensemble", {}))
         elif len(cells) > 1 and (after := [key for key in ("tune", "predict") if key in tables]):
             self.note((after[0],), f"[{after[0]}] of which of the {len(cells)} cells?", "write [ensemble] as well")
         if ("ensemble" in tables or self.plan.gate) and cells and not self.plan.members and not self.plan.mistakes:
@@ -221,8 +219,8 @@ class _Reader:
 
     def ensemble(self, table: Mapping[str, Any]) -> None:
         path = ("ensemble", "runs")
-        every = dict.fromkeys(cell.run for cell in self.plan.cells if cell.name != self.plan.gate)
-        names = table.get("runs", list(every))
+        others = [cell for cell in self.plan.cells if cell.name != self.plan.gate]
+        names = table.get("runs", list(dict.fromkeys(cell.run for cell in others)))
         weights = table.get("weights", [1.0] * len(names))
         if "weights" in table and table.get("greedy"):
             self.note(("ensemble", "weights"), "weights are given, and greedy = true chooses them", "keep one of them")
@@ -231,6 +229,8 @@ class _Reader:
             self.note(("ensemble", "weights"), found, f"give one for each: {', '.join(names)}")
         for name, weight in zip(names, weights, strict=False):
             named = self.cells_of(name, path)
+            if "runs" not in table:
+                named = [cell for cell in named if cell != self.plan.gate]
             for cell in named:
                 if cell in self.plan.members:
                     self.note(path, f"{cell} is named twice", "name it once")
