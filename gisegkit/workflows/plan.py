@@ -114,7 +114,7 @@ def _execute(work: Work, step: Step, execute: Executor, say: Callable[[str], Non
     say(f"{head}: giseg {step.words[0]} ... (see {log})")
     start, begun = log.stat().st_size if log.is_file() else 0, time.monotonic()
     try:
-        code = execute(step.words, log)
+        code = execute((*step.words, "--device", work.device), log)
     except KeyboardInterrupt as stop:
         text = f"interrupted in {step.name}; what is finished is kept: run the same command again to continue"
         raise Interrupted(text, signum=getattr(stop, "signum", 2)) from stop

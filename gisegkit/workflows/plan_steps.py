@@ -32,7 +32,7 @@ class Step:
 
     Attributes:
         name: of a cell, or what is done.
-        words: of the command line, after ``giseg``.
+        words: of the command line, after ``giseg`` and without ``--device``.
         folder: the run folder that it makes or works on.
         needs: names of steps before it.
         makes: files that are there afterwards.
@@ -95,25 +95,25 @@ class Work:
         folder = self.folder / cell.name
         sets = [word for text in cell.sets for word in ("--set", text)]
         demo = ("--demo",) if self.demo else ()
-        words = ("run", str(cell.recipe), *sets, *demo, "--out", str(folder), "--resume", "--device", self.device)
+        words = ("run", str(cell.recipe), *sets, *demo, "--out", str(folder), "--resume")
         makes = (folder / "evaluation" / "scores.json", folder / "predictions" / "files.json")
         return Step(cell.name, words, folder, (), makes, cell.run)
 
     def _after(self, cells: list[Step]) -> list[Step]:
         plan, tables = self.plan, self.plan.tables
-        target, steps, device = self.folder / cells[0].name, [], ("--device", self.device)
+        target, steps = self.folder / cells[0].name, []
         needs: tuple[str, ...] = (cells[0].name,)
         if plan.members:
             target = self.folder / ENSEMBLE
-            steps.append(self._ensemble(target, device))
+            steps.append(self._ensemble(target))
             needs = (ENSEMBLE,)
             scores = (target / "evaluation" / "scores.json",)
-            steps.append(Step(EVALUATE, ("evaluate", str(target), *device), target, needs, scores))
+            steps.append(Step(EVALUATE, ("evaluate", str(target)), target, needs, scores))
         if TUNE in tables:
             table = tables[TUNE]
             metric = ("--metric", table["metric"]) if "metric" in table else ()
             only = tuple(word for name in table.get("only", []) for word in ("--only", name))
-            words = ("tune", str(target), *metric, *only, *APPLY[table.get("apply", "if shown")], *device)
+            words = ("tune", str(target), *metric, *only, *APPLY[table.get("apply", "if shown")])
             before = (*needs, EVALUATE) if plan.members else needs  # which scores the decision as it was
             steps.append(Step(TUNE, words, target, before, (target / "tuning.json",)))
             needs = (*needs, TUNE)
@@ -123,11 +123,11 @@ class Work:
             file = self.folder / "submission.csv"
             submits = any(spec.name == "submission" for spec in self.recipes[first].writer)
             out = ("--out", str(file)) if submits else ()
-            words = ("predict", str(target), *part, *out, *device)
+            words = ("predict", str(target), *part, *out)
             steps.append(Step(PREDICT, words, target, needs, (file,) if submits else ()))
         return steps
 
-    def _ensemble(self, target: Path, device: tuple[str, ...]) -> Step:
+    def _ensemble(self, target: Path) -> Step:
         plan, table = self.plan, self.plan.tables.get("ensemble", {})
         paths = [str(self.folder / name) for name in plan.members]
         words = ["ensemble", *paths, "--out", str(target)]
@@ -142,7 +142,7 @@ class Work:
             text = ",".join(f"{name}={number}" for name, number in pixels.items()) if by_class else str(pixels)
             words += ["--gate-pixels", text]
         needs = (*plan.members, *((plan.gate,) if plan.gate else ()))
-        return Step(ENSEMBLE, (*words, *device), target, needs, (target / "ensemble.json",))
+        return Step(ENSEMBLE, tuple(words), target, needs, (target / "ensemble.json",))
 
     # --- where a step is ----------------------------------------------------------------------------------------------
 
@@ -213,9 +213,10 @@ class Work:
 
     def made_of(self, step: Step) -> str:
         """Stands for the command and everything that goes into it."""
+        inside = [word.replace(str(self.folder), ".") for word in step.words]  # the folder may be moved
+        parts: list[object] = [inside]
         if step.run:
-            return fingerprint(step.words)
-        parts: list[object] = [step.words]
+            return fingerprint(*parts)
         if step.name == ENSEMBLE:
             for name in step.needs:
                 scores = read_scores(self.folder / name / "evaluation") or {}

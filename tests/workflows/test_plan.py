@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +17,6 @@ from click.testing import CliRunner
 from gisegkit.cli import cli, main
 from gisegkit.errors import GisegError, RecipeError, RunError
 from gisegkit.runs.locks import is_locked
-from gisegkit.runs.plan_record import read_record, write_record
 from gisegkit.workflows.executor import Here
 from gisegkit.workflows.plan import open_plan, run_plan, time_left
 
@@ -68,76 +69,94 @@ class Inside:
         ]
 
 
+EVERY = ["gate", "net-seed0", "net-seed1", "ensemble", "evaluate", "tune", "predict"]
+
+
+class Toy:
+    """Opens plans of a recipe on the small set, with one fold and two epochs."""
+
+    def __init__(self, several, folder):
+        self.registries, self.folder = several.plugins.registries, folder
+        self.recipe = folder / "recipe.toml"
+        self.recipe.write_text(several.recipe("split.fold=0", "train.epochs=2").text())
+
+    def __call__(self, more="", text=PLAN, out="p"):
+        file = self.folder / "plan.toml"
+        file.write_text(text.format(recipe=self.recipe.name, more=more))
+        return open_plan(file, self.registries, out=self.folder / out, device="cpu")
+
+
 @pytest.fixture
 def toy(several, tmp_path):
-    """Opens the plan of a recipe on the small set, one fold and two epochs, with other text in it."""
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(several.recipe("split.fold=0", "train.epochs=2").text())
+    """Opens plans in a folder of their own."""
+    return Toy(several, tmp_path)
 
-    def opened(more="", text=PLAN, out="p"):
-        (tmp_path / "plan.toml").write_text(text.format(recipe=recipe.name, more=more))
-        return open_plan(tmp_path / "plan.toml", several.plugins.registries, out=tmp_path / out, device="cpu")
 
-    return opened
+@pytest.fixture(scope="module")
+def ran(several, tmp_path_factory):
+    """A plan that ran to its end, and the commands that it took."""
+    work, inside = Toy(several, tmp_path_factory.mktemp("plan"))(), Inside()
+    states = run_plan(work, inside, say=lambda line: None)
+    return work, inside, states
+
+
+@pytest.fixture
+def finished(toy, ran):
+    """A copy of it, elsewhere."""
+    return Path(shutil.copytree(ran[0].folder, toy.folder / "p"))
 
 
 def words_of(states):
     return {name: state.word for name, state in states.items()}
 
 
-EVERY = ["gate", "net-seed0", "net-seed1", "ensemble", "evaluate", "tune", "predict"]
-
-
-def test_a_plan_runs_once_and_what_follows_is_made_again_where_it_must_be(toy, tmp_path):
-    work, inside, lines = toy(), Inside(), []
-    assert words_of(work.states()) == {name: "missing" for name in EVERY[:3]} | {name: "waiting" for name in EVERY[3:]}
-    assert time_left(work, work.states()) is None
-    ran = run_plan(work, inside, say=lines.append)
-    assert ran.complete and inside.did == EVERY, lines
-    assert (work.folder / "submission.csv").is_file()
+def test_runs_come_first_and_then_what_is_made_of_them(toy, ran):
+    new = toy()
+    assert words_of(new.states()) == {name: "missing" for name in EVERY[:3]} | {name: "waiting" for name in EVERY[3:]}
+    assert time_left(new, new.states()) is None
+    work, inside, result = ran
+    assert result.complete and inside.did == EVERY and result.tried == 7
+    assert (work.folder / "submission.csv").is_file() and not (work.folder / "DEMO.txt").exists()
     assert json.loads((work.folder / "ensemble" / "ensemble.json").read_text())["gate"]["pixels"] == {"a": 3, "b": 3}
-    assert not (work.folder / "DEMO.txt").exists()
+    assert result.states["net-seed0"].score is not None and time_left(work, result.states) == 0
 
+
+def test_nothing_is_made_twice_even_in_a_folder_that_was_moved(toy, finished):
     again = Inside()
-    assert run_plan(toy(), again, say=lines.append).complete and not again.commands
-    (work.folder / "plan.json").unlink()  # the runs are found without it; the ensemble is not known to be this plan's
-    assert words_of(toy().states())["net-seed0"] == "done" and toy().states()["ensemble"].word == "changed"
-    run_plan(work, again, say=lines.append)  # whoever still knows the record writes nothing that is not tried
-    assert not again.commands
+    assert run_plan(toy(), again, say=lambda line: None).complete and not again.commands
+    (finished / "plan.json").unlink()  # runs are found without it; whose the ensemble is, is not known any more
+    states = toy().states()
+    assert [states[name].word for name in EVERY[:4]] == ["done", "done", "done", "changed"]
 
 
-def test_a_decision_by_hand_makes_the_prediction_anew_and_a_new_gate_asks_for_a_new_ensemble(toy):
-    work = toy()
-    run_plan(work, Inside(), say=lambda line: None)
-    file = work.folder / "ensemble" / "decision.json"
+def test_what_follows_is_made_again_if_what_it_is_made_of_changes(toy, finished):
+    file = finished / "ensemble" / "decision.json"
     file.write_text(file.read_text().replace('"a": ', '"a":  '))
     again = Inside()
     assert run_plan(toy(), again, say=lambda line: None).complete and again.did == ["predict"]
     other = toy(text=PLAN.replace("pixels = 3", "pixels = 4"))
     state = other.states()["ensemble"]
-    assert state.word == "changed" and f"remove {work.folder / 'ensemble'}" in state.detail
-    ran = run_plan(other, again, say=lambda line: None)
-    assert not ran.complete and again.did == ["predict"]
+    assert state.word == "changed" and f"remove {finished / 'ensemble'}" in state.detail
+    assert not run_plan(other, again, say=lambda line: None).complete and again.did == ["predict"]
     changed = toy('set = {"train.epochs" = 1}').states()
     assert [changed[name].word for name in EVERY[:3]] == ["done", "changed", "changed"]
     assert "train.epochs: 2 -> 1 (the plan changed since" in changed["net-seed1"].detail
 
 
-def test_a_failed_run_is_told_in_a_line_and_stops_only_what_needs_it(toy, tmp_path):
-    def broken(words, log):
-        return 1 if "seed=0" in words and not log.parent.with_name("mended").exists() else None
-
-    work, inside, lines = toy(), Inside(broken), []
-    ran = run_plan(work, inside, say=lines.append)
-    assert inside.did == EVERY[:3] and not ran.complete
-    assert words_of(ran.states)["net-seed0"] == "failed" and words_of(ran.states)["ensemble"] == "waiting"
-    assert ran.states["ensemble"].detail == "for net-seed0"
-    assert any("net-seed0: failed" in line for line in lines)
-    assert time_left(work, ran.states) == pytest.approx(ran.states["net-seed1"].seconds)
-    (work.folder / "mended").touch()
-    again = Inside(broken)
-    assert run_plan(toy(), again, say=lines.append).complete
-    assert again.did == ["net-seed0", *EVERY[3:]]
+def test_a_failed_run_is_told_in_a_line_and_only_what_needs_it_waits(toy, finished):
+    """Trained again, it is the same to the last bit, so that nothing after it is made again."""
+    shutil.rmtree(finished / "net-seed0")
+    shutil.rmtree(finished / "net-seed1" / "evaluation")
+    lines = []
+    broken = Inside(lambda words, log: 1 if "seed=0" in words else None)
+    result = run_plan(toy(), broken, say=lines.append)
+    assert broken.did == ["net-seed0", "net-seed1"] and not result.complete
+    assert words_of(result.states)["net-seed0"] == "failed" and result.states["ensemble"].word == "waiting"
+    assert result.states["ensemble"].detail == "for net-seed0"
+    assert any("net-seed0: failed after" in line and line.endswith("exit status 1") for line in lines)
+    assert time_left(toy(), result.states) == pytest.approx(result.states["net-seed1"].seconds)
+    again = Inside()
+    assert run_plan(toy(), again, say=lines.append).complete and again.did == ["net-seed0"]
 
 
 def test_a_mistake_of_the_data_is_the_cause(toy):
@@ -147,22 +166,20 @@ def test_a_mistake_of_the_data_is_the_cause(toy):
     assert "pattern" in ran.states["net-seed1"].detail and "\n" not in ran.states["net-seed1"].detail
 
 
-def test_an_ensemble_that_was_killed_half_made_is_made_again(toy):
+def test_an_ensemble_that_was_killed_half_made_is_made_again(toy, finished):
     def killed(words, log):
         if words[0] != "ensemble":
             return None
-        CliRunner().invoke(cli, list(words))
-        (work.folder / "ensemble" / "decision.json").unlink()
+        (finished / "ensemble").mkdir()
+        (finished / "ensemble" / "ensemble.json").write_text("{}")
         return -9
 
-    work = toy()
-    ran = run_plan(work, Inside(killed), say=lambda line: None)
-    assert (ran.states["ensemble"].word, ran.states["ensemble"].detail) == (
-        "failed",
-        "killed by signal 9 (maybe memory ran out)",
-    )
-    assert run_plan(toy(), Inside(), say=lambda line: None).complete
-    assert (work.folder / "ensemble" / "decision.json").is_file()
+    shutil.rmtree(finished / "ensemble")
+    state = run_plan(toy(), Inside(killed), say=lambda line: None).states["ensemble"]
+    assert (state.word, state.detail) == ("failed", "killed by signal 9 (maybe memory ran out)")
+    again = Inside()
+    assert run_plan(toy(), again, say=lambda line: None).complete
+    assert again.did == ["ensemble", "evaluate", "tune"]  # which give the same decision as before
 
 
 def test_all_mistakes_of_a_plan_and_of_its_recipes_are_told_before_anything_runs(toy, tmp_path):
@@ -194,79 +211,57 @@ def test_two_processes_do_not_work_on_one_plan(toy, hold):
     holder.kill()
     holder.wait()
     hold(work.folder / "gate")
-    inside = Inside()
-    assert run_plan(toy(), inside, say=lambda line: None).states["gate"].word == "running"
-    assert inside.did == ["net-seed0", "net-seed1"]
+    fails = Inside(lambda words, log: 1)
+    assert run_plan(toy(), fails, say=lambda line: None).states["gate"].word == "running"
+    assert fails.did == ["net-seed0", "net-seed1"]
 
 
-def test_a_damaged_record_is_told_with_the_remedy(toy):
-    work = toy()
-    work.folder.mkdir()
-    (work.folder / "plan.json").write_text('{"format": 1, "steps": {"gate": 3}}')
-    with pytest.raises(RunError, match=r"is damaged .*: finished runs are found without it"):
-        toy()
-    write_record(work.folder, {})
-    assert read_record(work.folder) == {}
+TWO = '[[run]]\nname = "n"\nrecipe = "{recipe}"\nset = {{"train.epochs" = 30}}\nseeds = [0, 1]\n{more}'
 
 
-ONE = '[[run]]\nname = "one"\nrecipe = "{recipe}"\nset = {{"train.epochs" = 25}}\n{more}\n[predict]\n'
-
-
-def test_a_stopped_plan_stops_its_run_which_resumes_to_the_same_prediction(toy, tmp_path):
-    whole = toy(text=ONE, out="whole")
-    assert run_plan(whole, Inside(), say=lambda line: None).complete
-    work = toy(text=ONE)
-    command = [sys.executable, "-m", "gisegkit", "plan", str(tmp_path / "plan.toml"), "--out", str(work.folder)]
+def test_killed_and_stopped_runs_resume(toy):
+    """The process of the first run is killed, then the plan is stopped in the second run."""
+    work = toy(text=TWO)
+    words = ["plan", str(toy.folder / "plan.toml"), "--out", str(work.folder), "--device", "cpu"]
     process = subprocess.Popen(
-        [*command, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "gisegkit", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    lines = work.folder / "one" / "metrics.jsonl"
-    while process.poll() is None and not lines.is_file():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    for name in ("n-seed0", "n-seed1"):
+        while process.poll() is None and not (work.folder / name / "metrics.jsonl").is_file():
+            time.sleep(0.02)
+        inner = json.loads((work.folder / name / ".lock").read_text())["pid"]
+        os.kill(inner if name == "n-seed0" else process.pid, signal.SIGKILL if name == "n-seed0" else signal.SIGTERM)
     out, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM, out
-    assert "interrupted in one; what is finished is kept: run the same command again to continue" in out
-    assert not is_locked(work.folder / "one")
-    state = toy(text=ONE).states()["one"]
-    assert state.word == "interrupted" and 0 < state.done < 1
-    assert run_plan(toy(text=ONE), Inside(), say=lambda line: None).complete
-    assert (work.folder / "submission.csv").read_bytes() == (whole.folder / "submission.csv").read_bytes()
+    assert "n-seed0: failed after" in out and "killed by signal 9 (maybe memory ran out)" in out
+    assert "interrupted in n-seed1; what is finished is kept: run the same command again to continue" in out
+    assert not is_locked(work.folder / "n-seed1")
+    states = toy(text=TWO).states()
+    assert words_of(states) == {"n-seed0": "failed", "n-seed1": "interrupted"}
+    assert 0 < states["n-seed1"].done < 1 and states["n-seed1"].detail.endswith("of 30 epochs")
+    logs = [(work.folder / name / "metrics.jsonl").read_text().splitlines()[0] for name in states]
+    assert run_plan(toy(text=TWO), Inside(), say=lambda line: None).complete
+    for name, first in zip(states, logs, strict=True):  # resumed, not begun again: the seconds of epoch 1 are there
+        lines = (work.folder / name / "metrics.jsonl").read_text().splitlines()
+        assert (lines[0], len(lines)) == (first, 30)
 
 
-def test_a_run_that_is_killed_is_told_and_resumes_where_it_was(toy):
-    work = toy(text=ONE)
-
-    def killed(words, log):
-        process = subprocess.Popen([sys.executable, "-m", "gisegkit", *words], stdout=subprocess.DEVNULL)
-        lines = work.folder / "one" / "metrics.jsonl"
-        while process.poll() is None and not lines.is_file():
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        return process.wait()
-
-    ran = run_plan(work, Inside(killed), say=lambda line: None)
-    assert ran.states["one"].detail == "killed by signal 9 (maybe memory ran out)"
-    assert words_of(ran.states)["predict"] == "waiting"
-    assert run_plan(toy(text=ONE), Inside(), say=lambda line: None).complete
-
-
-def test_the_command_lists_runs_and_ends_with_one_if_something_failed(toy, tmp_path, capsys, monkeypatch):
-    toy()
+def test_the_command_lists_runs_and_ends_with_one_if_something_is_not_done(toy, finished, capsys, monkeypatch):
     inside = Inside()
     monkeypatch.setattr(Here, "__call__", lambda self, words, log: inside(words, log))
-    command = ["plan", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "p"), "--device", "cpu"]
-    with pytest.raises(SystemExit) as ended:
-        main([*command, "--list"])
-    assert ended.value.code == 0 and not inside.commands and not (tmp_path / "p").exists()
-    assert "net-seed1  missing" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as ended:
-        main(command)
-    text = capsys.readouterr().out
-    assert ended.value.code == 0, text
+    toy()
+    command = ["plan", str(toy.folder / "plan.toml"), "--out", str(finished), "--device", "cpu"]
+
+    def ended(*words):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, *words])
+        return stop.value.code, capsys.readouterr().out
+
+    code, text = ended()
+    assert code == 0 and not inside.commands, text
     assert "each is compared with gate, which was named first" in text and "ensemble" in text
     toy('set = {"train.epochs" = 3}')
-    with pytest.raises(SystemExit) as ended:
-        main(command)
-    assert ended.value.code == 1
-    assert "not done: net-seed0, net-seed1" in capsys.readouterr().out
+    code, text = ended("--list")
+    assert code == 0 and "net-seed1  changed" in text and "compared" not in text
+    code, text = ended()
+    assert code == 1 and "not done: net-seed0, net-seed1" in text and not inside.commands
