@@ -144,7 +144,7 @@ def test_recipes_on_pages_load(page, tmp_path):
 def test_every_key_of_a_plan_is_documented_and_the_plan_of_the_page_is_right(tmp_path):
     page = DOCS / "plans.md"
     for name, keys in TABLES.items():
-        title = f"`[[{name}]]`" if name == "run" else f"\n`[{name}]`"
+        title = "\n`[[run]]`" if name == "run" else f"\n`[{name}]`"
         table = page.read_text().partition(title)[2].partition("\n`[")[0]
         assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(keys), name
     found = as_plan(read(files_of(page)["seeds.toml"], "seeds.toml"))
