@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 
 from gisegkit.errors import RunError
@@ -17,6 +21,28 @@ def test_what_a_command_prints_is_added_to_the_log(tmp_path):
     assert log.read_text().startswith(first)
     cause = cause_of(log, len(first.encode()), 2)
     assert "none.toml: 1 mistake" in cause and "no such recipe" in cause and "\n" not in cause
+
+
+def test_an_interruption_stops_the_command_too(tmp_path):
+    """The command waits for somebody to write its recipe into a pipe, which nobody reads once it has ended."""
+    pipe, log = tmp_path / "recipe.toml", tmp_path / "a.log"
+    os.mkfifo(pipe)
+
+    def interrupt():
+        handle = os.open(pipe, os.O_WRONLY)  # as soon as the command reads
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.wait()
+        os.close(handle)
+
+    ended = threading.Event()
+    other = threading.Thread(target=interrupt)
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        Here()(["check", str(pipe)], log)
+    ended.set()
+    other.join()
+    with pytest.raises(OSError, match="No such device"):
+        os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
 
 
 def test_a_log_that_cannot_be_written_is_told(tmp_path):

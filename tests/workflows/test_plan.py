@@ -215,35 +215,44 @@ def test_two_processes_do_not_work_on_one_plan(toy, hold):
     assert fails.did == ["net-seed0", "net-seed1"]
 
 
-TWO = '[[run]]\nname = "n"\nrecipe = "{recipe}"\nset = {{"train.epochs" = 10}}\nseeds = [0, 1]\n{more}'
+ONE = '[[run]]\nname = "n"\nrecipe = "{recipe}"\nset = {{"train.epochs" = 10}}\n{more}\n'
 
 
-def test_killed_and_stopped_runs_resume(toy):
-    """The process of the first run is killed, and the user stops the plan in the second run."""
-    work, lines = toy(text=TWO), []
+def test_a_run_whose_process_is_killed_resumes(toy):
+    work = toy(text=ONE)
 
-    def disturb():
-        for name in ("n-seed0", "n-seed1"):
-            while not (work.folder / name / "last.pt").is_file():
-                time.sleep(0.01)
-            inner = json.loads((work.folder / name / ".lock").read_text())["pid"]
-            os.kill(*((inner, signal.SIGKILL) if name == "n-seed0" else (os.getpid(), signal.SIGINT)))
+    def kill():
+        while not (work.folder / "n" / "last.pt").is_file():
+            time.sleep(0.01)
+        os.kill(json.loads((work.folder / "n" / ".lock").read_text())["pid"], signal.SIGKILL)
 
-    other = threading.Thread(target=disturb)
+    other = threading.Thread(target=kill)
     other.start()
-    with pytest.raises(Interrupted, match="interrupted in n-seed1; what is finished is kept: run the same command"):
-        run_plan(work, Here(), say=lines.append)
+    state = run_plan(work, Here(), say=lambda line: None).states["n"]
     other.join()
-    assert any("n-seed0: failed after" in line and "killed by signal 9" in line for line in lines)
-    assert not is_locked(work.folder / "n-seed1")
-    states = toy(text=TWO).states()
-    assert words_of(states) == {"n-seed0": "failed", "n-seed1": "interrupted"}
-    assert 0 < states["n-seed1"].done < 1 and states["n-seed1"].detail.endswith("of 10 epochs")
-    logs = [(work.folder / name / "metrics.jsonl").read_text().splitlines()[0] for name in states]
-    assert run_plan(toy(text=TWO), Inside(), say=lambda line: None).complete
-    for name, first in zip(states, logs, strict=True):  # resumed, not begun again: the seconds of epoch 1 are there
-        found = (work.folder / name / "metrics.jsonl").read_text().splitlines()
-        assert (found[0], len(found)) == (first, 10)
+    assert (state.word, state.detail) == ("failed", "killed by signal 9 (maybe memory ran out)")
+    assert 0 < state.done < 1 and not is_locked(work.folder / "n")
+    lines = work.folder / "n" / "metrics.jsonl"
+    first = lines.read_text().splitlines()[0]
+    assert run_plan(toy(text=ONE), Inside(), say=lambda line: None).complete
+    found = lines.read_text().splitlines()
+    assert (found[0], len(found)) == (first, 10)  # resumed, not begun again: the seconds of epoch 1 are there
+
+
+def test_an_interruption_says_how_to_continue_and_loses_nothing(toy, finished):
+    def stopped(words, log):
+        raise KeyboardInterrupt
+
+    shutil.rmtree(finished / "net-seed1")
+    with pytest.raises(Interrupted, match="interrupted in net-seed1; what is finished is kept: run the same command"):
+        run_plan(toy(), Inside(stopped), say=lambda line: None)
+    assert words_of(toy().states()) == {
+        **dict.fromkeys(EVERY, "waiting"),
+        **dict.fromkeys(EVERY[:2], "done"),
+        "net-seed1": "missing",
+    }
+    again = Inside()
+    assert run_plan(toy(), again, say=lambda line: None).complete and again.did == ["net-seed1"]
 
 
 def test_the_command_lists_runs_and_ends_with_one_if_something_is_not_done(toy, finished, capsys, monkeypatch):
