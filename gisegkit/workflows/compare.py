@@ -227,7 +227,9 @@ def _networks(run: Evaluated) -> list[str]:
 def _gates(run: Evaluated) -> str:
     """Which gate an ensemble has, in words that are the same only for the same gate."""
     gate = run.content.get("gate")
-    return "no gate" if gate is None else f"the gate {gate['weights']} with pixels {show(gate['pixels'])}"
+    if gate is None:
+        return "no gate"
+    return f"the gate {Path(gate['run']).name} (weights {gate['weights']}) with pixels {show(gate['pixels'])}"
 
 
 def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: Sequence[Difference]) -> list[str]:
@@ -241,6 +243,8 @@ def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: 
         )
     same_weights = bool(first.content.get("weights")) and first.content["weights"] == other.content.get("weights")
     pair = f"{first.label} and {other.label}"
+    if _gates(first) != _gates(other):
+        notes.append(", ".join(f"{run.label} has {_gates(run)}" for run in (first, other)) + ".")
     if differing:
         weights = " (the same weights)" if same_weights else ""
         notes.append(f"What differs from {first.label} to {other.label}{weights}: {_listed(differing)}.")
@@ -248,10 +252,7 @@ def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: 
         notes.append(f"{pair} are the same weights, evaluated with the same settings.")
     elif not differing and _networks(first) != _networks(other):
         notes.append(f"{pair} have the same recipe and predict with other networks.")
-    elif not differing and _gates(first) != _gates(other):
-        told = ", ".join(f"{run.label} has {_gates(run)}" for run in (first, other))
-        notes.append(f"{pair} have the same recipe and networks; {told}.")
-    elif not differing:
+    elif not differing and _gates(first) == _gates(other):
         notes.append(
             f"The recipes of {pair} do not differ, not even in the seed: a difference between them comes from their "
             "data, machines or versions."

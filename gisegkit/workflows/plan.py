@@ -123,13 +123,16 @@ def _execute(work: Work, step: Step, execute: Executor, say: Callable[[str], Non
     _note(work, step, Ended(made_of, code, round(seconds, 3), cause))
     state = work.states()[step.name]
     if code == 0 and state.word != "done":
-        _note(work, step, Ended(made_of, 1, round(seconds, 3), f"it ended without {', '.join(map(str, step.makes))}"))
-    if code:
+        cause = f"it ended without {', '.join(map(str, step.makes))}"
+        _note(work, step, Ended(made_of, 1, round(seconds, 3), cause))
+    if cause:
         say(f"{head}: failed after {clock(seconds)}: {cause}")
         return
     left = time_left(work, work.states())
-    score = f", {work.recipes[step.name].monitor} {state.score:.4f}" if state.score is not None else ""
-    say(f"{head}: {state.word} in {clock(seconds)}{score}" + (f"; about {clock(left)} left" if left else ""))
+    score = "" if state.score is None else f", score {state.score:.4f}"
+    detail = f", {state.detail}" if state.detail else ""
+    rest = f"; about {clock(left)} left for the runs" if left else ""
+    say(f"{head}: {state.word} in {clock(seconds)}{score}{detail}{rest}")
 
 
 def _note(work: Work, step: Step, ended: Ended) -> None:

@@ -15,6 +15,7 @@ from gisegkit.recipe.differences import fingerprint
 from gisegkit.recipe.plan import ENSEMBLE, Cell, Plan
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
+from gisegkit.runs.files import read_table
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.locks import is_locked
 from gisegkit.runs.members import fold_folder
@@ -208,8 +209,16 @@ class Work:
                 return State("changed", f"its runs or its settings are others now; remove {step.folder}")
             return State("missing")
         if ended.code == 0 and there:
-            return State("done", "", ended.seconds, 1.0)
+            return State("done", _tuned(step), ended.seconds, 1.0, self._score(step))
         return State("failed", ended.cause) if ended.code else State("missing")
+
+    def _score(self, step: Step) -> float | None:
+        """Of the ensemble, as its first member monitors it."""
+        if step.name != EVALUATE:
+            return None
+        scores = read_scores(step.folder / "evaluation") or {}
+        score: float | None = scores.get("scores", {}).get(self.recipes[next(iter(self.plan.members))].monitor)
+        return score
 
     def made_of(self, step: Step) -> str:
         """Stands for the command and everything that goes into it."""
@@ -239,3 +248,15 @@ class Work:
         ended = self.record.get(step.name)
         if step.name == ENSEMBLE and ended is not None and ended.code != 0 and ended.of == self.made_of(step):
             shutil.rmtree(step.folder, ignore_errors=True)
+
+
+def _tuned(step: Step) -> str:
+    """What tuning found, in a few words."""
+    if step.name != TUNE:
+        return ""
+    found = read_table(step.folder / "tuning.json")
+    gain = found["gain"]
+    low, high = gain["low"], gain["high"]
+    interval = "no interval" if low is None else f"95 % interval {low:+.4f} to {high:+.4f}"
+    applied = "applied" if found["applied"] else "not applied"
+    return f"{found['metric']} {gain['estimate']:+.4f} ({interval}), {applied}"

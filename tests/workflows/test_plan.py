@@ -117,6 +117,12 @@ def test_runs_come_first_and_then_what_is_made_of_them(toy, ran):
     assert result.complete and inside.did == EVERY and result.tried == 7
     assert (work.folder / "submission.csv").is_file() and not (work.folder / "DEMO.txt").exists()
     assert json.loads((work.folder / "ensemble" / "ensemble.json").read_text())["gate"]["pixels"] == {"a": 3, "b": 3}
+    scored = json.loads((work.folder / "ensemble" / "evaluation" / "scores.json").read_text())["scores"]["dice"]
+    assert result.states["evaluate"].score == scored
+    tuned = json.loads((work.folder / "ensemble" / "tuning.json").read_text())
+    gain = f"dice {tuned['gain']['estimate']:+.4f} ("
+    assert result.states["tune"].detail.startswith(gain) and tuned["changes"] != []
+    assert result.states["tune"].detail.endswith(", applied")
     assert result.states["net-seed0"].score is not None and time_left(work, result.states) == 0
 
 
