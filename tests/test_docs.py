@@ -29,10 +29,13 @@ from gisegkit.data.slices import SliceReader
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.plan_check import TABLES, as_plan
 from gisegkit.recipe.sections import SECTIONS
+from gisegkit.recipe.text import read
 from gisegkit.registry import hookspecs
 from gisegkit.registry.kinds import KINDS
 from gisegkit.testing import check_normalization
+from gisegkit.workflows.plan import open_plan
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -137,6 +140,30 @@ def test_recipes_on_pages_load(page, tmp_path):
             load_recipe(tmp_path / name, registries=registries)
         except GisegError as error:
             pytest.fail(str(error))
+
+
+def test_every_key_of_a_plan_is_documented_and_the_plan_of_the_page_is_right(tmp_path):
+    page = DOCS / "plans.md"
+    for name, keys in TABLES.items():
+        title = "\n`[[run]]`" if name == "run" else f"\n`[{name}]`"
+        table = page.read_text().partition(title)[2].partition("\n`[")[0]
+        assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(keys), name
+    found = as_plan(read(files_of(page)["seeds.toml"], "seeds.toml"))
+    assert not found.mistakes and len(found.cells) == 4
+    assert found.cells[1].name == "unet-lr0.001-seed1" and found.cells[1].name in page.read_text()
+
+
+@pytest.mark.parametrize("demo", [False, True])
+@pytest.mark.parametrize("file", sorted((ROOT / "plans").glob("*.toml")), ids=lambda file: file.stem)
+def test_plans_of_the_house_are_right(file, demo):
+    work = open_plan(file, load_plugins().registries, out=ROOT / "none", demo=demo)
+    assert [step.name for step in work.steps][-4:] == ["ensemble", "evaluate", "tune", "predict"]
+    recipes = work.recipes
+    assert all(recipe.split.several and recipe.demo == demo for recipe in recipes.values())
+    segmenters = [recipes[name] for name in work.plan.members]
+    assert {recipe.train.average for recipe in segmenters} == {"ema", "swa"}
+    assert all(recipe.input.slices == 5 and recipe.split.subset == "annotated" for recipe in segmenters)
+    assert recipes[work.plan.gate].split.subset == "all"
 
 
 GISEG = """

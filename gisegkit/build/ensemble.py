@@ -21,6 +21,7 @@ from gisegkit.build.console import Console
 from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.folds import SHARED
+from gisegkit.build.gate import Gate, refuse_zero
 from gisegkit.build.networks import Network
 from gisegkit.build.reordered import Reordered
 from gisegkit.data.inputs import Input
@@ -70,6 +71,7 @@ class Ensemble(Experiment):
         super().__init__(recipe, registries, console=console)
         self.run = run
         self.members = members
+        self.gate: Gate | None = None
         self.own: bool | None = None
         """Whether the data and settings are those of the networks' runs; None looks at the recipes."""
 
@@ -109,7 +111,8 @@ class Ensemble(Experiment):
             one.__dict__.update({name: getattr(self, name) for name in SHARED})
             return one
         recipe = load_recipe(run.recipe, registries=self.registries)
-        recipe = recipe if not order else replace(recipe, input=replace(recipe.input, store="off"))
+        if order or not hasattr(self.dataset, "sources"):  # nothing that a store could keep
+            recipe = replace(recipe, input=replace(recipe.input, store="off"))
         one = Experiment(recipe, self.registries, console=self.console)
         one.__dict__["dataset"] = self.dataset if not order else Reordered(self.dataset, np.argsort(order).tolist())
         return one
@@ -128,25 +131,45 @@ class Ensemble(Experiment):
             self.own = all(any(f"{item.key}.".startswith(f"{key}.") for key in DECIDES) for item in changed)
         said = [{"run": str(one.run.path), "epoch": one.epoch, "weights": one.digest} for one in found]
         shares = [member.share for member in self.members for _ in member.networks]
-        return {"epoch": None, "digest": fingerprint([one.digest for one in found], shares), "networks": said}
+        parts: list[object] = [[one.digest for one in found], shares]
+        gate = None
+        if self.gate is not None:
+            refuse_zero(self.thresholds, self.gate.stored)
+            gate = self.gate.take_over(self.dataset, own=self.own)
+            parts += [[gate["weights"], gate["decision"]], gate["pixels"]]
+        return {"epoch": None, "digest": fingerprint(*parts), "networks": said, "gate": gate}
 
     def parts_of(self, run: RunDir, weights: Mapping[str, Any]) -> pd.DataFrame:
-        """For each slice whether every member has a network that has not trained on it (``validation``)."""
-        splits = [[one.run.verified_split(one.facts) for one in networks] for networks in self.networks]
-        joint = joint_parts([Seen.of(member) for member in splits])
-        digests: dict[str, str] = {}
-        for split in (split for member in splits for split in member if "digest" in split.columns):
-            noted = split[split["digest"] != ""]
-            digests |= dict(zip(noted["id"].astype(str), noted["digest"], strict=True))
+        """For each slice whether every member, and the gate, has a network that has not trained on it."""
+        joint, digests = joint_parts(self._seen()), self._digests()
         return joint.assign(digest=[digests.get(name, "") for name in joint["id"]]) if digests else joint
+
+    def _seen(self) -> list[Seen]:
+        """What each member knows of slices, those of the gate at the end."""
+        splits = [[one.run.verified_split(one.facts) for one in networks] for networks in self.networks]
+        return [*(Seen.of(member) for member in splits), *(self.gate.whole._seen() if self.gate else ())]
+
+    def _digests(self) -> dict[str, str]:
+        """Of the pixels of slices as the networks' runs noted them, by id."""
+        found: dict[str, str] = {}
+        for one in (one for networks in self.networks for one in networks):
+            split = one.run.verified_split(one.facts)
+            if "digest" in split.columns:
+                noted = split[split["digest"] != ""]
+                found |= dict(zip(noted["id"].astype(str), noted["digest"], strict=True))
+        return found
 
     def distrust_kept(self) -> None:
         """Predict anew what was kept, since the images are others now."""
         self.own = False
+        if self.gate is not None:
+            self.gate.whole.distrust_kept()
 
     def part_of(self, split: pd.DataFrame) -> Part:
         """The slices that are scored; raises RunError if there are none but such as the networks trained on."""
-        return held_out_part(scored_part(split, self.trained_table), split, self.trained_table, str(self.run.path))
+        who = "a member or the gate" if self.gate else "a member"
+        part = replace(scored_part(split, self.trained_table), who=who)
+        return held_out_part(part, split, self.trained_table, str(self.run.path))
 
     def folds_of(self, rows: Rows) -> Rows:
         """The network of the first member that has not seen each of the rows, numbered from 0; -1 where there is none.
@@ -173,8 +196,17 @@ class Ensemble(Experiment):
         for networks in self.networks:
             networks[0].load()  # those of a member are alike
             sizes.append([len(networks) * number for number in networks[0].experiment.size])
+        if self.gate is not None:
+            sizes.append(list(self.gate.whole.size))
+            self.gate.whole.release()
         total, trained = np.sum(sizes, axis=0).tolist()
         return total, trained
+
+    def release(self) -> None:
+        """Free the memory of all networks."""
+        for networks in self.networks:
+            for one in networks:
+                one.release()
 
     # --- prediction ---------------------------------------------------------------------------------------------------
 
@@ -190,11 +222,18 @@ class Ensemble(Experiment):
     ) -> Generator[ScanProbabilities]:
         """The weighted mean over the members, scan by scan; where every row validated, out of fold.
 
+        Probabilities of a class in slices where the gate does not see it are 0.
+
         Args:
             source, predictor, sized: of a single network; not taken here.
         """
         if source is not None or predictor is not None or sized:
             raise RuntimeError("an ensemble has no source, predictor or network size of its own")
+        if self.gate is not None:
+            return self.gate.apply(lambda: self._ungated(rows, label, progress), rows, progress=progress)
+        return self._ungated(rows, label, progress)
+
+    def _ungated(self, rows: Rows, label: str, progress: Progress) -> Generator[ScanProbabilities]:
         held = self._ids(rows)
         if len(rows) and all(held <= frozenset().union(*(one.validated for one in each)) for each in self.networks):
             return self._out_of_fold(rows, label=label, progress=progress)

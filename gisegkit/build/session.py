@@ -9,9 +9,11 @@ from pathlib import Path
 from gisegkit.build.console import Console
 from gisegkit.build.ensemble import Ensemble
 from gisegkit.build.experiment import Experiment
+from gisegkit.build.gate import Gate
 from gisegkit.recipe.sections import Recipe
 from gisegkit.runs import outputs
 from gisegkit.runs.folder import RunDir
+from gisegkit.runs.gates import StoredGate, gate_of
 from gisegkit.runs.members import members_of
 
 
@@ -33,4 +35,16 @@ class Session(Console):
         members = members_of(run)
         if not members:
             return run, self.experiment(recipe)
-        return run, Ensemble(recipe, self.plugins.registries, console=self, run=run, members=members)
+        whole = Ensemble(recipe, self.plugins.registries, console=self, run=run, members=members)
+        gate = gate_of(run)
+        whole.gate = None if gate is None else self.open_gate(gate)
+        return run, whole
+
+    def open_gate(self, gate: StoredGate) -> Gate:
+        """A gate with the recipe and the decision of its run."""
+        registries = self.plugins.registries
+        run, recipe = outputs.open_run(gate.run.path, registries)
+        for line in recipe.notes:
+            self.say(f"the gate {gate.label}: {line}")
+        whole = Ensemble(recipe, registries, console=self, run=run, members=gate.members)
+        return Gate(gate, whole, say=self.say)

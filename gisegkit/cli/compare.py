@@ -41,7 +41,7 @@ def command(
     elif as_csv:
         say(_csv(result).rstrip("\n"))
     else:
-        _print(result)
+        print_comparison(result)
 
 
 def _csv(result: Table) -> str:
@@ -62,7 +62,8 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _print(result: Table) -> None:
+def print_comparison(result: Table) -> None:
+    """The table of a comparison, its verdicts and its notes."""
     first = next(row for row in result.rows if row.comparison is None)
     demo = "DEMO on phantoms, not real data: " if first.run.content["demo"] else ""
     say(f"{demo}{result.metric} with its 95 % interval over cases; {_directions(result)}")

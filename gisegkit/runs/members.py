@@ -136,8 +136,12 @@ def _member(file: Path, entry: Mapping[str, Any]) -> Member:
     return Member(run, entry["run"], float(entry["weight"]), networks, digests)
 
 
-def as_content(folder: Path, members: Sequence[Member]) -> dict[str, Any]:
-    """What ``ensemble.json`` in a folder holds; the gate is a place for a later step."""
+def as_content(folder: Path, members: Sequence[Member], gate: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What ``ensemble.json`` in a folder holds.
+
+    Args:
+        gate: what it holds of a gate, None without one.
+    """
     entries = [
         {
             "run": Path(os.path.relpath(member.run.path.resolve(), folder.resolve())).as_posix(),
@@ -146,4 +150,4 @@ def as_content(folder: Path, members: Sequence[Member]) -> dict[str, Any]:
         }
         for member in members
     ]
-    return {"format": FORMAT, "members": entries, "gate": None}
+    return {"format": FORMAT, "members": entries, "gate": gate}

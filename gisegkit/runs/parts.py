@@ -46,6 +46,7 @@ class Part:
         left_out: labelled slices of the data that no network of some member validated on.
         changed: ids of slices that have another image than when the run began.
         foreign: whether most have, so that these are other data under the same names.
+        who: whose networks these are, in messages.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Part:
     left_out: int = 0
     changed: tuple[str, ...] = ()
     foreign: bool = False
+    who: str = "a member"
 
     @property
     def whole(self) -> bool:
@@ -96,7 +98,7 @@ class Part:
             )
         if self.left_out:
             yield (
-                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because a member has no "
+                f"{count(self.left_out, 'labelled slice')} of these data are not taken, because {self.who} has no "
                 "network that validated on them: they trained its networks, or its run left them out"
             )
         if self.trained:
@@ -254,8 +256,8 @@ def held_out_part(part: Part, split: pd.DataFrame, table: pd.DataFrame, run: str
     if part.trained:
         raise RunError(
             f"{run}: {part.trained} of the {count(len(part.rows), 'labelled slice')} of these data trained every "
-            "network of a member, and none is left that each member has a network for which has not seen it; such "
-            "scores would mean nothing. Members that validate on the same fold, and runs of all folds, can be scored"
+            f"network of {part.who}, and none is left that each has a network for which has not seen it; such scores "
+            "would mean nothing. Members that validate on the same fold, and runs of all folds, can be scored"
         )
     if part.instead:
         return part

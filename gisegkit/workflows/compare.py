@@ -22,6 +22,7 @@ from gisegkit.engine.bootstrap import (
 )
 from gisegkit.errors import count
 from gisegkit.recipe.differences import Difference, differences
+from gisegkit.registry.annotations import show
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.folder import ENSEMBLE
 from gisegkit.runs.outputs import NEUTRAL
@@ -217,6 +218,19 @@ def _about(run: Evaluated) -> list[str]:
     return notes
 
 
+def _networks(run: Evaluated) -> list[str]:
+    """The digests of the networks that predicted."""
+    return [str(network["weights"]) for network in run.content.get("networks", [])]
+
+
+def _gates(run: Evaluated) -> str:
+    """Which gate an ensemble has, in words that are the same only for the same gate."""
+    gate = run.content.get("gate")
+    if gate is None:
+        return "no gate"
+    return f"the gate {Path(gate['run']).name} (weights {gate['weights']}) with pixels {show(gate['pixels'])}"
+
+
 def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: Sequence[Difference]) -> list[str]:
     notes = []
     scored = [run.slices["scan"].nunique() for run in (first, other)]
@@ -228,14 +242,16 @@ def _about_pair(first: Evaluated, other: Evaluated, scans: set[str], differing: 
         )
     same_weights = bool(first.content.get("weights")) and first.content["weights"] == other.content.get("weights")
     pair = f"{first.label} and {other.label}"
+    if _gates(first) != _gates(other):
+        notes.append(", ".join(f"{run.label} has {_gates(run)}" for run in (first, other)) + ".")
     if differing:
         weights = " (the same weights)" if same_weights else ""
         notes.append(f"What differs from {first.label} to {other.label}{weights}: {_listed(differing)}.")
     if same_weights and not differing:
         notes.append(f"{pair} are the same weights, evaluated with the same settings.")
-    elif not differing and first.content.get("networks", []) != other.content.get("networks", []):
+    elif not differing and _networks(first) != _networks(other):
         notes.append(f"{pair} have the same recipe and predict with other networks.")
-    elif not differing:
+    elif not differing and _gates(first) == _gates(other):
         notes.append(
             f"The recipes of {pair} do not differ, not even in the seed: a difference between them comes from their "
             "data, machines or versions."

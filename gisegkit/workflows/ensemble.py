@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from gisegkit.build.ensemble import Ensemble
+from gisegkit.build.gate import Gate, refuse_zero
 from gisegkit.build.session import Session
 from gisegkit.engine.decision import decide_scans
 from gisegkit.engine.greedy import Choice, choose
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.engine.stored import stored_scans
-from gisegkit.errors import RunError, count
+from gisegkit.errors import RunError, count, listed
 from gisegkit.recipe.load import load_recipe
+from gisegkit.recipe.per_class import per_class
 from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.environment import describe_environment
 from gisegkit.runs.folder import ENSEMBLE, RunDir
+from gisegkit.runs.gates import StoredGate, as_entry, members_of_gate
 from gisegkit.runs.members import Member, as_content, is_ensemble, networks_of
 
 ROUNDS = 10
@@ -52,6 +56,8 @@ def make_ensemble(
     weights: Sequence[float] | None = None,
     greedy: bool = False,
     rounds: int = ROUNDS,
+    gate: Path | None = None,
+    gate_pixels: int | Mapping[str, int] = 0,
 ) -> Made:
     """Write the folder of an ensemble.
 
@@ -63,21 +69,24 @@ def make_ensemble(
         weights: of the runs in the mean; default equal.
         greedy: whether to choose runs and weights by the recipe's score on slices that no network has seen.
         rounds: of the choice.
+        gate: a run or an ensemble; a class stays in a slice only where this one, deciding in its own way, sees more
+            than ``gate_pixels`` of it.
+        gate_pixels: at native size; of all classes, or of each.
 
     Raises:
         RunError: if runs cannot be one ensemble, or the folder is in the way.
+        DataError: if ``gate_pixels`` is for a class that there is not, or leaves one out.
     """
     RunDir.check_free(out)
     runs = _opened(paths)
     recipes = [load_recipe(run.recipe, registries=session.plugins.registries) for run in runs]
-    if len({recipe.demo for recipe in recipes}) > 1:
-        demos = ", ".join(str(run.path) for run, recipe in zip(runs, recipes, strict=True) if recipe.demo)
-        raise RunError(f"some of the runs are demos on phantoms and others are not; leave out {demos}")
+    _refuse_mixed_demos([(str(run.path), recipe.demo) for run, recipe in zip(runs, recipes, strict=True)], gate)
     members = _members(runs, [1.0] * len(runs) if weights is None else list(weights))
     decision = _decision(session, members, recipes)
+    closed = None if gate is None else _gate(session, gate, gate_pixels, decision)
     choice = None
     if greedy:
-        choice = _chosen(session, recipes[0], members, out, decision, rounds)
+        choice = _chosen(session, recipes[0], members, closed, out, decision, rounds)
         counted = zip(members, choice.counts, strict=True)
         members = tuple(replace(member, weight=float(number)) for member, number in counted if number)
     whole = sum(member.weight for member in members)
@@ -85,9 +94,45 @@ def make_ensemble(
     recipe = Path(recipes[0].source)
     environment = describe_environment(session.plugins, device="", recipe=recipe)
     run = RunDir.create(out, recipe=recipes[0].text(), environment=environment, demo=recipes[0].demo)
-    run.write_json(ENSEMBLE, as_content(out, members))
+    run.write_json(ENSEMBLE, as_content(out, members, None if closed is None else as_entry(out, closed.stored)))
     run.write_json(run.decision.name, decision.as_dict())
     return Made(run, members, choice)
+
+
+def _refuse_mixed_demos(runs: Sequence[tuple[str, bool]], gate: Path | None) -> None:
+    """Check that all runs, and the gate, are demos, or none is.
+
+    Raises:
+        RunError: if not.
+    """
+    if gate is not None:
+        run = RunDir.open(gate)
+        runs = [*runs, (str(run.path), (run.path / "DEMO.txt").is_file())]
+    if len({demo for _, demo in runs}) > 1:
+        demos = ", ".join(name for name, demo in runs if demo)
+        raise RunError(f"some of the runs are demos on phantoms and others are not; leave out {demos}")
+
+
+def _gate(session: Session, path: Path, pixels: int | Mapping[str, int], decision: StoredDecision) -> Gate:
+    """The gate of an ensemble with a decision, with the digests of its networks.
+
+    Raises:
+        RunError: if it cannot be read, has a gate itself, or lacks a class.
+        DataError: as of ``make_ensemble``.
+    """
+    run = RunDir.open(path)
+    members = []
+    for member in members_of_gate(run):
+        weights = [network.weights() for network in member.networks]
+        digests = tuple(str(best["digest"]) for best in weights)
+        if missing := set(decision.classes) - set(weights[0]["facts"]["classes"]):
+            raise RunError(f"--gate {path}: does not know {listed(sorted(missing))}; a gate must see every class")
+        members.append(replace(member, digests=digests))
+    numbers = per_class(pixels, decision.classes, key="--gate-pixels")
+    stored = StoredGate(run, str(path), dict(zip(decision.classes, numbers, strict=True)), tuple(members), "")
+    refuse_zero(tuple(decision.threshold.values()), stored)
+    gate = session.open_gate(stored)
+    return gate.noted(weights[0]["facts"]["classes"])
 
 
 def _opened(paths: Sequence[Path]) -> list[RunDir]:
@@ -160,14 +205,20 @@ def _decision(session: Session, members: Sequence[Member], recipes: Sequence[Rec
 
 
 def _chosen(
-    session: Session, recipe: Recipe, members: tuple[Member, ...], out: Path, decision: StoredDecision, rounds: int
+    session: Session,
+    recipe: Recipe,
+    members: tuple[Member, ...],
+    gate: Gate | None,
+    out: Path,
+    decision: StoredDecision,
+    rounds: int,
 ) -> Choice:
     """The greedy choice on slices that every member has a network for which has not seen them."""
     preset = decision.presets(recipe, members[0].run.decision)
     recipe = load_recipe(members[0].run.recipe, registries=session.plugins.registries, preset=preset)
     registries = session.plugins.registries
     whole = Ensemble(recipe, registries, console=session, run=RunDir(out), members=members)
-    whole.own = True
+    whole.own, whole.gate = True, gate
     weights = whole.take_over(whole.run)
     whole.check_data(training=False)
     part = whole.part_of(whole.parts_of(whole.run, weights))
@@ -184,7 +235,8 @@ def _chosen(
             runs = [replace(one, weight=float(number)) for one, number in zip(kept, counts, strict=True) if number]
             board, threads = Scoreboard(whole.metrics, whole.classes), whole.device.threads
             label = " ".join(map(str, counts))
-            scans = stored_scans(runs, part.rows, threads=threads, progress=session.progress, label=label)
+            mixed = partial(stored_scans, runs, part.rows, threads=threads, progress=session.progress, label=label)
+            scans = mixed() if gate is None else gate.apply(mixed, part.rows, progress=session.progress)
             decided = decide_scans(scans, whole.decision, threads=threads)
             with closing(score_scans(decided, board, whole.dataset, threads=threads)) as scored:
                 deque(scored, maxlen=0)

@@ -168,6 +168,7 @@ def _content(
         "epoch": weights["epoch"],
         "weights": weights.get("digest", ""),
         "networks": weights.get("networks", []),
+        "gate": weights.get("gate"),
         "changes": [str(item) for item in changed],
         "threshold": recipe.evaluate.threshold,
         "presence": recipe.evaluate.presence,

@@ -1,0 +1,276 @@
+"""Checks a plan file and finds its cells: every mistake in one report, each with its place and a remedy."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gisegkit.errors import Mistake, did_you_mean
+from gisegkit.recipe.plan import STEPS, Cell, Plan
+from gisegkit.recipe.sections import SECTIONS
+from gisegkit.recipe.text import Document, value_text
+from gisegkit.recipe.text import Path as Keys
+from gisegkit.registry.annotations import ValueType, parse_annotation, show
+from gisegkit.registry.kinds import KINDS
+
+_TABLES: dict[str, dict[str, str]] = {
+    "run": {
+        "recipe": "str",
+        "name": "str",
+        "folds": 'Literal["all"] | list[Annotated[int, AtLeast(0)]]',
+        "seeds": "list[Annotated[int, AtLeast(0)]]",
+        "vary": "dict",
+        "combine": 'Literal["cross", "zip"]',
+        "set": "dict",
+    },
+    "ensemble": {
+        "runs": "list[str]",
+        "weights": "list[Annotated[float, Above(0)]]",
+        "greedy": "bool",
+        "rounds": "Annotated[int, AtLeast(1)]",
+    },
+    "gate": {"run": "str", "pixels": "Annotated[int, AtLeast(0)] | dict[str, Annotated[int, AtLeast(0)]]"},
+    "tune": {"metric": "str", "only": "list[str]", "apply": 'Literal["if shown", "always", "never"]'},
+    "predict": {"part": 'Literal["auto", "unlabelled", "validation", "all"]'},
+}
+TABLES: dict[str, dict[str, ValueType]] = {
+    name: {key: parse_annotation(text) for key, text in keys.items()} for name, keys in _TABLES.items()
+}
+TOP = ("name", "run", "ensemble", "gate", "tune", "predict", "demo")
+
+
+def as_plan(document: Document, *, demo: bool = False, small: Collection[str] = ()) -> Plan:
+    """The plan that a document describes, with every mistake in it.
+
+    Args:
+        demo: whether its ``[demo]`` counts.
+        small: keys that a demo sets itself, so that what the plan sets of them is left out.
+    """
+    reader = _Reader(document, small if demo else (), demo=demo)
+    reader.read()
+    return reader.plan
+
+
+class _Reader:
+    """Goes through a document and notes what is wrong."""
+
+    def __init__(self, document: Document, small: Collection[str], *, demo: bool) -> None:
+        self.document, self.small, self.demo = document, small, demo
+        stem = Path(document.source).stem
+        self.plan = Plan(document.source, stem, mistakes=list(document.mistakes))
+
+    def note(self, path: Keys, found: str, remedy: str) -> None:
+        self.plan.mistakes.append(Mistake(self.document.place(path), found, remedy))
+
+    def read(self) -> None:
+        data = self.document.data
+        for key in data:
+            if key not in TOP:
+                self.unknown((key,), f"unknown key {key!r} in a plan", key, TOP)
+        if (name := data.get("name")) is not None:
+            self.plan.name = name if self.named(("name",), name) else self.plan.name
+        for key in ("ensemble", "gate", "tune", "predict"):
+            if key in data:
+                self.plan.tables[key] = self.table(key, data[key], (key,))
+        demo = data.get("demo", {})
+        if not isinstance(demo, dict):
+            self.note(("demo",), f"demo = {show(demo)}", "[demo] is a table of keys and values")
+            demo = {}
+        runs = data.get("run", [])
+        if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
+            self.note(("run",), "the plan has no [[run]]", "write [[run]] and recipe = ...")
+            runs = []
+        for at, run in enumerate(runs):
+            self.run(run, ("run", at), self.sets(demo, ("demo",)) if self.demo else {})
+        self.unique()
+        self.after()
+
+    def unknown(self, path: Keys, found: str, key: str, valid: Iterable[str]) -> None:
+        options = list(valid)
+        remedy = " ".join(filter(None, [did_you_mean(key, options), f"Valid: {', '.join(options)}."]))
+        self.note(path, found, remedy)
+
+    def named(self, path: Keys, name: object) -> bool:
+        """Whether a text can name a folder."""
+        right = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) is not None
+        if not right:
+            self.note(path, f"{show(name)} cannot name a folder", "use letters, digits, _ and -")
+        return right
+
+    def table(self, kind: str, table: object, path: Keys) -> dict[str, Any]:
+        """The checked values of a table."""
+        found: dict[str, Any] = {}
+        if not isinstance(table, dict):
+            self.note(path, f"{kind} = {show(table)}", f"[{kind}] is a table")
+            return found
+        for key, value in table.items():
+            if key not in TABLES[kind]:
+                self.unknown((*path, key), f"unknown key {key!r} in [{kind}]", key, TABLES[kind])
+                continue
+            try:
+                found[key] = TABLES[kind][key].convert(value)
+            except ValueError as error:
+                valid = f"Valid: {TABLES[kind][key].text}."
+                self.note((*path, key), f"{key} = {show(value)}", " ".join(filter(None, [str(error), valid])))
+        return found
+
+    # --- runs ---------------------------------------------------------------------------------------------------------
+
+    def sets(self, table: Mapping[str, Any], path: Keys) -> dict[str, tuple[Any, str]]:
+        """Keys such as ``train.epochs``, quoted or not, with their values and places."""
+        found: dict[str, tuple[Any, str]] = {}
+        for key, value in table.items():
+            inner = "." not in key and (key in SECTIONS or key in KINDS) and isinstance(value, dict)
+            for name, one in _flat(key, value).items() if inner else [(key, value)]:
+                found[name] = (one, self.document.place((*path, key)))
+        return found
+
+    def run(self, table: Mapping[str, Any], path: Keys, demo: Mapping[str, tuple[Any, str]]) -> None:
+        """The cells of one ``[[run]]``."""
+        before = len(self.plan.mistakes)
+        values = self.table("run", table, path)
+        recipe = values.get("recipe")
+        if recipe is None:
+            if "recipe" not in table:
+                self.note(path, "[[run]] has no recipe", 'write recipe = "../recipes/unet.toml"')
+            return
+        name = values.get("name", Path(recipe).stem)
+        if not self.named((*path, "name"), name):
+            return
+        if name in STEPS:
+            self.note((*path, "name"), f"{show(name)} is what a step after the runs is called", "choose another name")
+        settings = self.sets(values.get("set", {}), (*path, "set"))
+        if "folds" in values:
+            settings["split.fold"] = (values["folds"], self.document.place((*path, "folds")))
+        vary = self.sets(values.get("vary", {}), (*path, "vary"))
+        if "seeds" in values:
+            vary["seed"] = (values["seeds"], self.document.place((*path, "seeds")))
+        self.check_vary(vary, settings, str(values.get("combine", "cross")), path)
+        if len(self.plan.mistakes) > before:
+            return
+        settings = self.without_small(name, settings)
+        file = Path(self.document.source).parent / recipe
+        for chosen in _combined(vary, str(values.get("combine", "cross"))):
+            given = {**settings, **chosen, **demo}
+            texts = {f"{key}={value_text(value)}": place for key, (value, place) in given.items()}
+            suffix = "".join(f"-{_short(key)}{_word(value)}" for key, (value, _) in chosen.items())
+            self.plan.cells.append(Cell(f"{name}{suffix}", name, file, tuple(texts), texts))
+
+    def check_vary(
+        self, vary: Mapping[str, tuple[Any, str]], settings: Mapping[str, Any], combine: str, path: Keys
+    ) -> None:
+        for key, (values, place) in vary.items():
+            if not isinstance(values, list) or not values:
+                remedy = f"give a list of values: {key} = [...]"
+                self.plan.mistakes.append(Mistake(place, f"vary: {key} = {show(values)}", remedy))
+            elif any(values.count(value) > 1 for value in values):
+                self.plan.mistakes.append(Mistake(place, f"{key} = {show(values)} has a value twice", "give it once"))
+            if key in settings:
+                self.plan.mistakes.append(Mistake(place, f"{key} is varied and set", "keep one of the two"))
+        lengths = {key: len(values) for key, (values, _) in vary.items() if isinstance(values, list)}
+        if combine == "zip" and len(set(lengths.values())) > 1:
+            found = ", ".join(f"{key} has {number} values" for key, number in lengths.items())
+            self.note((*path, "combine"), f'combine = "zip", and {found}', "give lists of one length, or combine cross")
+
+    def without_small(self, name: str, settings: dict[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
+        """The settings without those that a demo sets itself, which are noted."""
+        kept = {
+            key: value
+            for key, value in settings.items()
+            if key == "split.fold" or not self.demo or (key not in self.small and not key.startswith("dataset"))
+        }
+        if left := [key for key in settings if key not in kept]:
+            self.plan.notes.append(f"demo: {name} leaves out what the plan sets of {', '.join(left)}")
+        return kept
+
+    def unique(self) -> None:
+        """Every cell has a folder of its own."""
+        numbers = Counter(cell.name.casefold() for cell in self.plan.cells)
+        for at, run in enumerate(dict.fromkeys(cell.run for cell in self.plan.cells)):
+            twice = [cell.name for cell in self.plan.cells if cell.run == run and numbers[cell.name.casefold()] > 1]
+            if twice:
+                found = f"several runs are called {twice[0]}"
+                self.note(("run", at), found, 'give each [[run]] a name of its own: name = "..."')
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    def after(self) -> None:
+        """The members of the ensemble, the gate, and whether it is clear what is tuned and predicted."""
+        tables, cells = self.plan.tables, self.plan.cells
+        if "gate" in tables:
+            gate = tables["gate"].get("run")
+            if gate is None and "run" not in self.document.data["gate"]:
+                self.note(("gate",), "[gate] has no run", 'write run = "NAME" of a [[run]]')
+            found = [] if gate is None else self.cells_of(gate, ("gate", "run"))
+            if len(found) > 1:
+                names = ", ".join(found)
+                self.note(("gate", "run"), f"{show(gate)} has {len(found)} cells", f"name one of them: {names}")
+            self.plan.gate = found[0] if found else ""
+        if "ensemble" in tables or self.plan.gate:
+            self.ensemble(tables.get("ensemble", {}))
+        elif len(cells) > 1 and (after := [key for key in ("tune", "predict") if key in tables]):
+            self.note((after[0],), f"[{after[0]}] of which of the {len(cells)} cells?", "write [ensemble] as well")
+        if ("ensemble" in tables or self.plan.gate) and cells and not self.plan.members and not self.plan.mistakes:
+            self.note(("gate",), "the only run is the gate, and nothing is left for it to empty", "add a [[run]]")
+
+    def ensemble(self, table: Mapping[str, Any]) -> None:
+        path = ("ensemble", "runs")
+        others = [cell for cell in self.plan.cells if cell.name != self.plan.gate]
+        names = table.get("runs", list(dict.fromkeys(cell.run for cell in others)))
+        weights = table.get("weights", [1.0] * len(names))
+        if "weights" in table and table.get("greedy"):
+            self.note(("ensemble", "weights"), "weights are given, and greedy = true chooses them", "keep one of them")
+        if len(weights) != len(names):
+            found = f"{len(weights)} weights for {len(names)} runs"
+            self.note(("ensemble", "weights"), found, f"give one for each: {', '.join(names)}")
+        for name, weight in zip(names, weights, strict=False):
+            named = self.cells_of(name, path)
+            if "runs" not in table:
+                named = [cell for cell in named if cell != self.plan.gate]
+            for cell in named:
+                if cell in self.plan.members:
+                    self.note(path, f"{cell} is named twice", "name it once")
+                self.plan.members[cell] = weight / len(named)
+
+    def cells_of(self, name: str, path: Keys) -> list[str]:
+        """The cells of a run, or the cell of that name; notes where there is none."""
+        cells = self.plan.cells
+        found = [cell.name for cell in cells if cell.run == name] or [cell.name for cell in cells if cell.name == name]
+        if not found and not self.plan.mistakes:
+            options = dict.fromkeys([*(cell.run for cell in cells), *(cell.name for cell in cells)])
+            self.unknown(path, f"there is no run {show(name)}", name, options)
+        return found
+
+
+def _flat(key: str, value: Any) -> dict[str, Any]:
+    """``{train = {epochs = 3}}`` as ``train.epochs``; through indices of lists, and no further."""
+    found: dict[str, Any] = {}
+    for inner, one in value.items():
+        name = f"{key}.{inner}"
+        if inner.isdecimal() and isinstance(one, dict):
+            found |= _flat(name, one)
+        else:
+            found[name] = one
+    return found
+
+
+def _combined(vary: Mapping[str, tuple[Any, str]], combine: str) -> Iterable[dict[str, tuple[Any, str]]]:
+    lists: Sequence[Sequence[Any]] = [values for values, _ in vary.values()]
+    rows = zip(*lists, strict=True) if combine == "zip" and lists else itertools.product(*lists)
+    for row in rows:
+        yield {key: (value, place) for (key, (_, place)), value in zip(vary.items(), row, strict=True)}
+
+
+def _short(key: str) -> str:
+    """The last word of a key: ``lr`` of ``optimizer.lr``; ``""`` where a text says enough."""
+    last = key.rpartition(".")[2]
+    return "" if last in ("name", "average") else last
+
+
+def _word(value: Any) -> str:
+    """A value as a part of a folder's name."""
+    return re.sub(r"[^\w.+-]+", "_", value_text(value)).strip("_")
