@@ -34,6 +34,7 @@ from gisegkit.components.postprocess.islands import MinArea
 from gisegkit.data import rle
 from gisegkit.data.inputs import Input
 from gisegkit.data.planes import split
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.submission import SubmissionLines
 from gisegkit.engine.decision import DecidedSlice, Decision, decide_scans, decide_slices
@@ -94,8 +95,8 @@ def predicted(name: str, way: str, depth: int) -> None:
     """Predict a scan, and do with it what the way says."""
     _, height, width, classes = SIZES[name]
     dataset = Noise(depth, height, width, classes)
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=FileType())
-    source = Input(dataset, reader, size=INPUT, resize="stretch", interpolation="linear")
+    preprocess = Preprocess(FileType(), INPUT)
+    source = Input(SliceReader(dataset, slices=1, stride=1, edge="clamp", preprocess=preprocess))
     predictor = NetworkPredictor(spots(classes), pick_device("cpu"))
     scans = predict_scans(predictor, source, range(depth), batch_size=BATCH)
     steps = {"areas": (MinArea(pixels=4),), "probabilities": (Keep(),)}.get(way, ())

@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -313,9 +314,32 @@ batch_size = 7
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory):
+def half_size():
+    """A context in which phantoms are made with half as many rows and columns, for runs that are tiny otherwise too."""
+    from gisegkit.data.phantom import scan
+
+    halved = [
+        replace(size, width=size.width // 2, height=size.height // 2, half_width=size.half_width / 2)
+        for size in scan.SIZES
+    ]
+
+    @contextmanager
+    def patched():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scan, "SIZES", tuple(halved))
+            yield
+
+    return patched
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory, half_size):
     """A folder with the tiny recipe and its phantom."""
+    from gisegkit.components.datasets.phantom import Phantom
+
     folder = tmp_path_factory.mktemp("run")
+    with half_size():
+        Phantom(cases=3, days=1, slices=10, test_cases=1, cache=str(folder / "cache"))
     (folder / "tiny.toml").write_text(TINY.format(cache=(folder / "cache").as_posix()))
     return folder
 

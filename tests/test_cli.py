@@ -136,6 +136,19 @@ def test_help_lists_every_command(capsys):
         assert re.search(rf"^  {name} ", out, re.MULTILINE)
 
 
+def test_a_phantom_with_lesions_tells_a_command_with_its_class(here, capsys):
+    out, _ = giseg(capsys, "phantom", "p", "--cases", 1, "--days", 1, "--slices", 8, "--test-cases", 0, "--lesions", 2)
+    assert """'dataset.classes=["large_bowel", "small_bowel", "stomach", "lesion"]'""" in out
+
+
+def test_check_says_how_slices_come_to_the_network(here, capsys):
+    crops = ("--set", "input.mode=crop", "--set", "input.crops=3")
+    assert "input: one slice, stretch to " in giseg(capsys, "check", "cli.toml", "--no-data")[0]
+    for scale, said in ((1, "native resolution"), (0.5, "0.5 of the native resolution")):
+        out, _ = giseg(capsys, "check", "cli.toml", "--no-data", *crops, "--set", f"input.scale={scale}")
+        assert "input: one slice, 3 crops of " in out and f" from each slice at {said} (" in out
+
+
 @pytest.mark.slow
 def test_the_whole_way_from_data_to_score(here, capsys):
     out, _ = giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 1)

@@ -28,6 +28,7 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("optimizer", "adamw"): {"lr": 1e-2},
     ("optimizer", "sgd"): {"lr": 1e-2},
     ("postprocess", "min_area"): {"pixels": 4},
+    ("postprocess", "min_pixels"): {"pixels": 4},
     ("normalization", "window"): {"level": 40, "width": 400},
     ("dataset", "phantom"): {"cases": 2, "days": 1, "slices": 10},
 }

@@ -24,6 +24,7 @@ from gisegkit.cli import cli, main
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.components.losses.ratios import BCE
 from gisegkit.components.normalizations import FileType
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
@@ -316,7 +317,7 @@ def test_a_window_of_hounsfield_units_reaches_the_network_as_the_page_says(tmp_p
     hounsfield = np.array([[-1000.0, -160.0], [40.0, 3000.0]])
     code["save"](hounsfield, tmp_path / "images" / "a.png")
     dataset = Folder(root=str(tmp_path), classes=["liver"])
-    stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=FileType()).read(0)
+    stack = SliceReader(dataset, slices=1, stride=1, edge="clamp", preprocess=Preprocess(FileType())).read(0)
     np.testing.assert_allclose(stack[:, :, 0], [[0, 0], [0.5, 1]], atol=1 / 65535)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gisegkit.build.session import Session
+from gisegkit.components.datasets.phantom import Phantom
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.workflows.check import smoke_test
@@ -112,9 +113,12 @@ def test_there_are_at_least_sixty():
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
+def cache(tmp_path_factory, half_size):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GISEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        folder = str(tmp_path_factory.mktemp("cache"))
+        patch.setenv("GISEG_CACHE", folder)
+        with half_size():
+            Phantom(cases=3, days=1, slices=10, test_cases=1, cache=folder)
         yield
 
 

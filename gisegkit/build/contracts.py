@@ -19,6 +19,7 @@ import torch
 from gisegkit import testing
 from gisegkit.build.network import build_network
 from gisegkit.components.normalizations import Unchanged
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.spacing import spacing_at
 from gisegkit.errors import ComponentError, GisegError
@@ -130,9 +131,8 @@ def _facts(experiment: Experiment, dataset: Dataset | None) -> Facts | None:
 
 def _facts_of(recipe: Recipe, dataset: Dataset) -> Facts:
     inputs, table = recipe.input, dataset.table
-    reader = SliceReader(
-        dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, normalization=Unchanged()
-    )
+    preprocess = Preprocess(Unchanged())
+    reader = SliceReader(dataset, slices=inputs.slices, stride=inputs.stride, edge=inputs.edge, preprocess=preprocess)
     mm = spacing_at(table, 0)
     return Facts(
         channels=reader.channels,

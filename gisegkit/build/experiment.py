@@ -18,13 +18,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from gisegkit.build.console import Console
 from gisegkit.build.data import Rows
 from gisegkit.build.model_parts import freeze, parameters_of
-from gisegkit.build.network import make_source, started_network, to_device
+from gisegkit.build.network import make_preprocess, make_source, started_network, to_device
 from gisegkit.build.ranges import in_range
 from gisegkit.build.run_data import RunData
 from gisegkit.build.training import Assembled, assemble
 from gisegkit.build.views import of_slices, tried_views
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import Augmentation, EpochSampler, TrainingSet
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.probability_file import ProbabilityWriter
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans, decide_slices
@@ -62,9 +63,14 @@ class Experiment(RunData):
         return pick_device(self.console.device, self.recipe.train.precision)
 
     @cached_property
+    def preprocess(self) -> Preprocess:
+        """From the images of a stack to what the network gets, and from its output back."""
+        return make_preprocess(self.recipe, self.normalization)
+
+    @cached_property
     def source(self) -> Input:
-        """Reads slices and brings them to the network's size, and predictions back."""
-        return make_source(self.recipe, self.dataset, self.store, self.normalization)
+        """The slices by row, as the network gets them."""
+        return make_source(self.recipe, self.dataset, self.store, self.preprocess)
 
     def prepare(self) -> None:
         """Decode the slices that train or validate and keep them, if they are not kept yet.

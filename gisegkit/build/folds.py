@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gisegkit.build.data import Rows
 
-SHARED = ("dataset", "normalization", "metrics", "postprocess", "writers", "store", "source")
+SHARED = ("dataset", "normalization", "preprocess", "metrics", "postprocess", "writers", "store", "source")
 """The parts that no fold changes."""
 
 

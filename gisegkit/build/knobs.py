@@ -83,10 +83,10 @@ class Knobs:
             (Knob(THRESHOLD, -1, THRESHOLD, 0.5, TRIED[THRESHOLD]), tuple(threshold)),
             (Knob(PRESENCE, -1, PRESENCE, 0.0, TRIED[PRESENCE]), tuple(presence)),
         ]
+        there = [table["name"] for table in self._tables]
         for name in dict.fromkeys([*(name for name in STEPS if name not in missing), *missing]):
-            at = next((place for place, table in enumerate(self._tables) if table["name"] == name), None)
-            for key, (neutral, values) in STEPS[name].items() if at is not None else ():
-                knob = Knob(f"{name}.{key}", at, key, neutral, (neutral, *values))
+            for key, (neutral, values) in STEPS[name].items() if name in there else ():
+                knob = Knob(f"{name}.{key}", there.index(name), key, neutral, (neutral, *values))
                 found.append((knob, self._given(knob)))
         known = [knob.name for knob, _ in found]
         if unknown := [name for name in only if name not in known]:

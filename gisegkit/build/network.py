@@ -12,8 +12,9 @@ from torch import nn
 
 from gisegkit.components.models.networks import AnySize
 from gisegkit.components.models.weights import continue_from
-from gisegkit.data.inputs import CropInput, Input
+from gisegkit.data.inputs import Input
 from gisegkit.data.intensities import Normalization
+from gisegkit.data.preprocess import CropPreprocess, Preprocess
 from gisegkit.data.randomness import INITIAL, seeded
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.store import Store
@@ -27,26 +28,32 @@ if TYPE_CHECKING:
     from gisegkit.build.experiment import Experiment
 
 
-def make_source(recipe: Recipe, dataset: Dataset, store: Store | None, normalization: Normalization) -> Input:
-    """What reads the slices of a dataset as the recipe's ``[input]`` and ``[normalization]`` say."""
+def make_preprocess(recipe: Recipe, normalization: Normalization) -> Preprocess:
+    """What the recipe's ``[input]`` and ``[normalization]`` do to slices."""
     inputs = recipe.input
-    reader = SliceReader(
-        dataset,
-        slices=inputs.slices,
-        stride=inputs.stride,
-        edge=inputs.edge,
-        normalization=normalization,
-        store=store,
-    )
     if inputs.mode == "slice":
-        return Input(dataset, reader, size=inputs.size, resize=inputs.resize, interpolation=inputs.interpolation)
-    return CropInput(
-        dataset,
-        reader,
-        size=inputs.size,
+        return Preprocess(normalization, inputs.size, inputs.resize, inputs.interpolation)
+    return CropPreprocess(
+        normalization,
+        inputs.size,
         interpolation=inputs.interpolation,
-        scale=inputs.scale,
+        scale_by=inputs.scale,
         around=inputs.around_class,
+    )
+
+
+def make_source(recipe: Recipe, dataset: Dataset, store: Store | None, preprocess: Preprocess) -> Input:
+    """The slices of a dataset as the network gets them."""
+    inputs = recipe.input
+    return Input(
+        SliceReader(
+            dataset,
+            slices=inputs.slices,
+            stride=inputs.stride,
+            edge=inputs.edge,
+            preprocess=preprocess,
+            store=store,
+        )
     )
 
 

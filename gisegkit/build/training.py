@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import nn
 
 from gisegkit.build.memory_plan import choose_micro_batches, needs_prediction, simulate
 from gisegkit.data.loaders import Key, TrainingSet
@@ -13,9 +13,10 @@ from gisegkit.engine.averaging import Average, Ema, Swa
 from gisegkit.engine.monitor import direction_of_monitor
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.training import HeldOut, Training
-from gisegkit.errors import Mistake, RecipeError
+from gisegkit.errors import ComponentError, Mistake, RecipeError, count, listed
 from gisegkit.recipe.epochs import first_in_mean
 from gisegkit.recipe.sections import Train
+from gisegkit.testing.schedules import snapshots_problem
 
 if TYPE_CHECKING:
     from gisegkit.build.experiment import Experiment
@@ -56,7 +57,7 @@ def assemble(experiment: Experiment) -> Assembled:
         higher_is_better=bool(direction_of_monitor(recipe, experiment.metrics, experiment.classes)),
         patience=recipe.train.patience,
         validate_every=recipe.train.validate_every,
-        average=make_average(recipe.train, experiment.model),
+        average=make_average(experiment),
         held_out=make_held_out(experiment),
         statistics_batches=recipe.train.swa_batches,
         compile=recipe.train.compile,
@@ -74,13 +75,43 @@ def make_held_out(experiment: Experiment) -> HeldOut:
     return HeldOut(TrainingSet(experiment.source, None, seed=recipe.seed), batches)
 
 
-def make_average(train: Train, model: nn.Module) -> Average:
-    """What deploys the weights of ``[train] average``."""
+def make_average(experiment: Experiment) -> Average:
+    """What deploys the weights of ``[train] average``; says which steps count if the schedule tells them.
+
+    Raises:
+        ComponentError: if the schedule's ``snapshots`` are not steps of this training.
+    """
+    train, model = experiment.recipe.train, experiment.model
     if train.average == "ema":
         return Ema(model, decay=train.ema_decay)
-    if train.average == "swa":
+    if train.average != "swa":
+        return Average(model)
+    spec, given = experiment.recipe.schedule, getattr(experiment.schedule, "snapshots", None)
+    if given is None:
         return Swa(model, first=first_in_mean(train))
-    return Average(model)
+    an_epoch = len(experiment.sampler)
+    if problem := snapshots_problem(given, steps=an_epoch * train.epochs):
+        raise ComponentError(f"{spec.place}: schedule {spec.name!r}: {problem}")
+    for line in snapshot_lines(list(given), train, an_epoch=an_epoch, schedule=spec.name):
+        experiment.console.say(line)
+    return Swa(model, first=-(-given[0] // an_epoch), snapshots=given)
+
+
+def snapshot_lines(snapshots: list[int], train: Train, *, an_epoch: int, schedule: str) -> Iterator[str]:
+    """What a mean of the weights after these steps is made of, and what is doubtful about that.
+
+    Args:
+        an_epoch: steps of an epoch.
+        schedule: its name.
+    """
+    ends = [f"{step / an_epoch:.4g}" for step in snapshots]
+    yield f'train.average = "swa": the mean of the {count(len(ends), "snapshot")} of schedule {schedule!r}, ' + (
+        f"after epoch{'s' if len(ends) > 1 else ''} {listed(ends)}"
+    )
+    if len(snapshots) == 1:
+        yield 'warning: the mean of one snapshot is its weights; more cycles give more, or use train.average = "none"'
+    if train.swa_start != Train().swa_start:
+        yield f"train.swa_start = {train.swa_start} has no effect, because schedule {schedule!r} tells its snapshots"
 
 
 def verify_store(experiment: Experiment) -> None:

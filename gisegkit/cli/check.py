@@ -154,7 +154,6 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
     else:
         passes = -(-train.batch_size // (train.micro_batch or train.batch_size))
         effective += f" in {passes} passes of up to {train.micro_batch}" if passes > 1 else " in one pass"
-    height, width = inputs.size
     stack = (
         f"{inputs.slices} neighboring slices, stride {inputs.stride}, {inputs.edge}"
         if inputs.slices > 1
@@ -167,7 +166,7 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
     lines = [
         f"{recipe.name}, seed {recipe.seed}{', DEMO: phantoms, not real data' if recipe.demo else ''}",
         *(line for spec in recipe.components() for line in _component(spec, plugins)),
-        f"input: {stack}, {inputs.resize} to {height} x {width} ({inputs.interpolation})",
+        f"input: {stack}, {_sized(recipe)} ({inputs.interpolation})",
         f"split: {rest if split.folds > 1 else 'everything trains and validates'}; {split.subset} slices train",
         f"train: {count(train.epochs, 'epoch')}, effective batch {effective}, precision {train.precision}",
         *_steps(recipe, found, command),
@@ -177,6 +176,16 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
         *([f"evaluated and predicted as the mean with {', '.join(recipe.predict.tta)}"] if recipe.predict.tta else []),
     ]
     return lines
+
+
+def _sized(recipe: Recipe) -> str:
+    """How slices come to the network's size."""
+    inputs = recipe.input
+    size = f"{inputs.size[0]} x {inputs.size[1]}"
+    if inputs.mode == "slice":
+        return f"{inputs.resize} to {size}"
+    scale = "native resolution" if inputs.scale == 1 else f"{inputs.scale:g} of the native resolution"
+    return f"{count(inputs.crops, 'crop')} of {size} from each slice at {scale}"
 
 
 def _presence(recipe: Recipe) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -28,27 +29,39 @@ FOLDS = 5
 @click.option(
     "--test-cases", type=click.IntRange(0), default=1, show_default=True, help="Patients without labels, in test/."
 )
+@click.option(
+    "--lesions",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The most lesions in a slice of the liver, 4 to 6 pixels across; above 0 they are a fourth class.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Another seed, other cases.")
-def command(out: Path, cases: int, days: int, slices: int, test_cases: int, seed: int) -> None:
+def command(out: Path, cases: int, days: int, slices: int, test_cases: int, lesions: int, seed: int) -> None:
     """Write a deterministic phantom data set in the competition's format."""
     from gisegkit.data.phantom.writer import write_phantom
 
-    folder = write_phantom(
-        out, cases=cases, days=days, slices=slices, test_cases=test_cases, seed=seed, progress=progress
-    )
+    numbers = {"cases": cases, "days": days, "slices": slices, "test_cases": test_cases, "lesions": lesions}
+    folder = write_phantom(out, **numbers, seed=seed, progress=progress)
     without = f", {test_cases * days} without" if test_cases else ""
     say(f"phantom: {folder} ({count(cases * days, 'scan')} with labels{without})")
-    say(f"  use it: {usage(folder, cases=cases)}")
+    say(f"  use it: {usage(folder, cases=cases, lesions=lesions)}")
 
 
-def usage(folder: Path, *, cases: int) -> str:
+def usage(folder: Path, *, cases: int, lesions: int = 0) -> str:
     """A command that trains on the phantom, without a network; what a recipe says of it where no recipe is at hand."""
+    from gisegkit.data.phantom.anatomy import CLASSES
+    from gisegkit.data.phantom.lesions import LESION
+
     shipped = Path(__file__).parents[2] / "recipes" / "unet_effb1.toml"
     if not shipped.is_file():
-        return f'write [dataset] name = "uwmgi", root = "{folder}" in a recipe'
+        classes = f", classes = {json.dumps([*CLASSES, LESION])}" if lesions else ""
+        return f'write [dataset] name = "uwmgi", root = "{folder}"{classes} in a recipe'
     here = Path.cwd()
     recipe = shipped.relative_to(here) if shipped.is_relative_to(here) else shipped
     sets = [f"dataset.root={folder}", "model.weights=none"]
+    if lesions:
+        sets.append(f"dataset.classes={json.dumps([*CLASSES, LESION])}")
     if cases < FOLDS:
         sets.append(f"split.folds={cases}")
     return shlex.join(["giseg", "run", str(recipe), *(part for text in sets for part in ("--set", text))])

@@ -72,6 +72,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "schedule": {
         "constant": "schedules:constant",
         "cosine": "schedules:cosine",
+        "cycles": "schedules:cycles",
+        "onecycle": "schedules:onecycle",
+        "poly": "schedules:poly",
     },
     "metric": {
         "dice": "metrics.overlap_metrics:Dice",
@@ -83,6 +86,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "postprocess": {
         "min_area": "postprocess.islands:MinArea",
+        "min_pixels": "postprocess.islands:MinPixels",
         "largest_component": "postprocess.islands:LargestComponent",
         "fill_holes": "postprocess.islands:FillHoles",
         "continuity": "postprocess.continuity:Continuity",

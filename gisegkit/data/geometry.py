@@ -7,6 +7,7 @@ images by up to half a pixel; it is not used.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 from gisegkit.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
-    from gisegkit.types import AnyArray, FloatArray, Geometry, MaskArray
+    from gisegkit.types import AnyArray, FloatArray, MaskArray
 
 Size = tuple[int, int]
 """Rows and columns, in pixels."""
@@ -113,7 +114,8 @@ class Fit:
 GEOMETRIES: dict[str, type[Stretch] | type[Fit]] = {"stretch": Stretch, "fit": Fit}
 
 
-def make_geometry(resize: str, native: Size, size: Size, interpolation: str) -> Geometry:
+@functools.lru_cache(maxsize=1024)  # asked for with every image
+def make_geometry(resize: str, native: Size, size: Size, interpolation: str) -> Stretch | Fit:
     """The way from one native size to the network's size, and back.
 
     Args:
@@ -134,6 +136,18 @@ def make_geometry(resize: str, native: Size, size: Size, interpolation: str) -> 
     if min(*native, *size) < 1:
         raise DataError(f"cannot resize {_text(native)} to {_text(size)}: every side needs a pixel at least")
     return GEOMETRIES[resize](native, size, interpolation)
+
+
+def resized(image: AnyArray, geometry: Stretch | Fit) -> AnyArray:
+    """An image through a geometry, in the type in which it is kept: its own with ``nearest``, otherwise float.
+
+    Args:
+        image: ``[H, W, C]`` at the geometry's native size, or at its size if that has been done.
+    """
+    if image.shape[:2] == geometry.size:
+        return image if geometry.interpolation == "nearest" else _as_float(image)
+    changed = geometry.image(image)
+    return changed.astype(image.dtype) if geometry.interpolation == "nearest" else changed
 
 
 def _expect(values: AnyArray, size: Size) -> None:

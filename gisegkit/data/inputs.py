@@ -1,58 +1,44 @@
-"""What brings a slice to the network: reading, normalizing, resizing, and the way back to its native size."""
+"""A dataset's slices by row: as the network gets them, and their masks; Preprocess does the work."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from gisegkit.data.crops import Crop, place, scaled, window_of
-from gisegkit.data.geometry import Stretch, make_geometry
+from gisegkit.data.preprocess import CropPreprocess
 from gisegkit.data.reading import check_size, read_mask
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.store import Store
-from gisegkit.types import AnyArray, Dataset, FloatArray, Geometry, MaskArray
+from gisegkit.types import FloatArray, MaskArray
 
 
 class Input:
-    """Brings a slice to the network: reads the stack, normalizes, resizes.
+    """The samples of a dataset by row.
 
     Args:
-        dataset: the slices.
-        reader: makes the channels.
-        size: height and width in pixels for the network.
-        resize, interpolation: as in ``[input]``.
+        reader: finds the images of a row's stack; its ``preprocess`` brings them to the network.
     """
 
-    def __init__(
-        self, dataset: Dataset, reader: SliceReader, *, size: tuple[int, int], resize: str, interpolation: str
-    ) -> None:
-        self.dataset = dataset
+    def __init__(self, reader: SliceReader) -> None:
         self.reader = reader
-        self.size = size
-        self.resize = resize
-        self.interpolation = interpolation
-        self._native = dataset.table[["height", "width"]].to_numpy(dtype=np.int64)
+        self.dataset = reader.dataset
+        self.preprocess = reader.preprocess
+        self._native = self.dataset.table[["height", "width"]].to_numpy(dtype=np.int64)
 
-    def geometry(self, row: int) -> Geometry:
-        """How this row's native size is brought to ``size`` and back."""
-        height, width = (int(value) for value in self._native[row])
-        return make_geometry(self.resize, (height, width), self.size, self.interpolation)
+    def native(self, row: int) -> tuple[int, int]:
+        """H and W of a row's slice, in pixels."""
+        height, width = self._native[row].tolist()
+        return height, width
 
     def image(self, row: int) -> FloatArray:
         """``[h, w, C]`` float32 at the network's size."""
-        return self.reader.read(row, resize=self.resized)
-
-    def resized(self, row: int, image: AnyArray) -> AnyArray:
-        """A row's image ``[H, W, C]`` as ``[h, w, C]``, in the type that the store would have it in."""
-        if self._sized(row) is not None:
-            return image
-        check_size(self.dataset, row, image=image)
-        resized = self.geometry(row).image(image)
-        return resized.astype(image.dtype) if self.interpolation == "nearest" else resized
+        return self.reader.read(row)
 
     def mask(self, row: int) -> MaskArray:
         """``[h, w, K]`` uint8 at the network's size, with IGNORE."""
         store = self._sized(row)
-        return self.geometry(row).mask(self.truth(row)) if store is None else store.mask(row, "sized")
+        if store is not None:
+            return store.mask(row, "sized")
+        return self.preprocess.geometry(self.native(row)).mask(self.truth(row))
 
     def planes(self, row: int) -> MaskArray:
         """As ``mask``, but ``[K, h, w]``, and contiguous: a loss adds up in the order in which its target lies."""
@@ -63,9 +49,13 @@ class Input:
         """What a network trains on of a row: image ``[h, w, C]`` float32 and mask ``[h, w, K]`` uint8.
 
         Args:
-            rng: for what is drawn; nothing of a whole slice is.
+            rng: for what is drawn: the place of a crop, the same for every slice of a stack. Nothing of a whole slice.
         """
-        return self.image(row), self.mask(row)
+        if not isinstance(self.preprocess, CropPreprocess):
+            return self.image(row), self.mask(row)
+        truth = self.truth(row)
+        crop = self.preprocess.crop(truth, rng)
+        return self.reader.read(row, crop=crop), crop.mask(truth)
 
     def truth(self, row: int) -> MaskArray:
         """``[H, W, K]`` uint8 at the native size, with IGNORE."""
@@ -80,46 +70,3 @@ class Input:
         """The store, where it holds this row at the network's size already."""
         store = self.reader.store
         return store if store is not None and store.layout.size is not None and store.has(row) else None
-
-
-class CropInput(Input):
-    """Random crops for training; whole slices at the same scale, of any size, for everything else.
-
-    Args:
-        dataset, reader, interpolation: as of Input.
-        size: height and width in pixels of a crop.
-        scale: of a slice before it is cropped: 1 leaves native resolution, 0.5 halves it.
-        around: share of the crops that are put around a pixel of a class, as far as a slice has one.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        reader: SliceReader,
-        *,
-        size: tuple[int, int],
-        interpolation: str,
-        scale: float,
-        around: float,
-    ) -> None:
-        super().__init__(dataset, reader, size=size, resize="stretch", interpolation=interpolation)
-        self.scale = scale
-        self.around = around
-
-    def geometry(self, row: int) -> Geometry:
-        """How this row's native size is brought to the scale and back."""
-        height, width = (int(value) for value in self._native[row])
-        return Stretch((height, width), scaled((height, width), self.scale), self.interpolation)
-
-    def sample(self, row: int, rng: np.random.Generator) -> tuple[FloatArray, MaskArray]:
-        """A random crop; of a 2.5D stack the same of every slice."""
-        height, width = (int(value) for value in self._native[row])
-        truth, window = self.truth(row), window_of(self.size, self.scale)
-        mask = truth if rng.random() < self.around else None
-        crop = Crop(*place((height, width), window, rng, mask=mask), window, self.size, self.interpolation)
-
-        def cut(near: int, image: AnyArray) -> FloatArray:
-            check_size(self.dataset, near, image=image)
-            return crop.image(image)
-
-        return self.reader.read(row, resize=cut), crop.mask(truth)

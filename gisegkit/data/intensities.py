@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from gisegkit.data.reading import largest
 from gisegkit.errors import ComponentError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ SMALL = 1e-8
 
 ROUNDING = 1e-6
 """By how much a value may leave its range because of rounding."""
+
+
+Limits = tuple[float, float, float]
+"""Smallest and largest value of an image as its file has it, and the largest that the file's type can hold."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,11 @@ class Normalization(Protocol):
     def scale(self, unit: Intensities) -> tuple[float, float]:
         """``Scale``, or the pair (offset, divisor)."""
         ...
+
+
+def limits_of(image: AnyArray) -> Limits:
+    """The limits of an image at native size, of any shape; the largest value of a type of floats is 1."""
+    return float(image.min()), float(image.max()), largest(image.dtype)
 
 
 def keeps_zero(normalization: Normalization) -> bool:

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from gisegkit.data.buffers import BufferPool, Form, Handle, Unused
-from gisegkit.data.inputs import CropInput, Input
+from gisegkit.data.inputs import Input
+from gisegkit.data.preprocess import CropPreprocess
 from gisegkit.data.randomness import ORDER, SAMPLE, generator
 from gisegkit.data.reading import id_of, raise_defect
 from gisegkit.data.workers import PREFETCH, BatchLoader
@@ -47,7 +48,7 @@ class TrainingSet(TorchDataset[tuple[AnyArray, AnyArray, int]]):
 
     def __getitem__(self, key: Key) -> tuple[AnyArray, AnyArray, int]:
         row, unchanged = key[1], self.augmentation is None or getattr(self.augmentation, "changes_nothing", False)
-        if unchanged and not isinstance(self.source, CropInput):
+        if unchanged and not isinstance(self.source.preprocess, CropPreprocess):
             return self.source.image(row).transpose(2, 0, 1), self.source.planes(row), row
         rng = generator(self.seed, SAMPLE, *key)
         image, mask = self.source.sample(row, rng)

@@ -1,4 +1,4 @@
-"""What a network sees of a slice: the slice itself (2D) or with its neighbors as channels (2.5D), normalized.
+"""The images that a network sees of a slice: the slice itself (2D) or with its neighbors as channels (2.5D).
 
 Imports neither torch nor OpenCV.
 """
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gisegkit.data.intensities import UNITS, Intensities, Scale, apply, keeps_zero, problem, scale_of
+from gisegkit.data.intensities import UNITS, Limits, Scale, keeps_zero, limits_of, problem
 from gisegkit.data.reading import (
     SHOWN,
     are_finite,
+    check_size,
     image_name,
-    largest,
     name_of,
     raise_defect,
     read_slice,
@@ -23,24 +23,21 @@ from gisegkit.data.reading import (
 from gisegkit.errors import ComponentError, DataError, GisegError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from gisegkit.data.intensities import Normalization
+    from gisegkit.data.crops import Crop
+    from gisegkit.data.preprocess import Preprocess
     from gisegkit.data.store.store import Store
     from gisegkit.types import AnyArray, Dataset, FloatArray
 
-    Resize = Callable[[int, AnyArray], AnyArray]
-    Limits = tuple[float, float, float]
-
 EDGES = ("clamp", "zero")
 
-
-def _unchanged(row: int, image: AnyArray) -> AnyArray:
-    return image
+NOTHING = (None, Scale(0.0, 1.0))
+"""What a stack has where there is no slice."""
 
 
 class SliceReader:
-    """Reads a slice with its neighbors as channels.
+    """Finds the images of a slice and of its neighbors, which become channels, and the lines that normalize them.
 
     The neighbors are centered: for 3 slices and stride 2 they lie at the slice's position - 2, + 0, + 2, in that
     order. They never come from another scan. Where a position does not exist, at the ends of a scan or in a gap,
@@ -52,7 +49,7 @@ class SliceReader:
         stride: positions from one to the next.
         edge: for a position that does not exist: ``clamp`` takes the slice nearest to it of those between the center
             and it, the center included; ``zero`` takes zeros.
-        normalization: maps the values of a slice, of a stack or of a scan, see Normalization.
+        preprocess: what is done to a stack; its normalization maps the values of a slice, of a stack or of a scan.
         store: slices that are prepared already; the others are read from the dataset.
 
     Raises:
@@ -66,7 +63,7 @@ class SliceReader:
         slices: int,
         stride: int,
         edge: str,
-        normalization: Normalization,
+        preprocess: Preprocess,
         store: Store | None = None,
     ) -> None:
         if slices < 1 or slices % 2 == 0:
@@ -76,6 +73,7 @@ class SliceReader:
         if edge not in EDGES:
             hint = did_you_mean(edge, EDGES)
             raise DataError(f"input.edge = {edge!r}: valid is {', '.join(EDGES)}; {hint}".rstrip("; "))
+        normalization = preprocess.normalization
         over = getattr(normalization, "over", None)
         if over not in UNITS:
             valid = ", ".join(map(repr, UNITS))
@@ -83,6 +81,7 @@ class SliceReader:
         self.dataset = dataset
         self.store = store
         self.edge = edge
+        self.preprocess = preprocess
         self.normalization = normalization
         self.offsets = [step * stride for step in range(-(slices // 2), slices // 2 + 1)]
         self._positions = dataset.table["position"].to_numpy(dtype=np.int64)
@@ -97,27 +96,21 @@ class SliceReader:
             self._image_channels = self._raw(0).shape[2]
         return self._image_channels * len(self.offsets)
 
-    def read(self, row: int, *, resize: Resize = _unchanged) -> FloatArray:
-        """One slice's stack, ``[H, W, C]`` float32, normalized.
+    def read(self, row: int, *, crop: Crop | None = None) -> FloatArray:
+        """One slice's stack after ``preprocess``, ``[h, w, C]`` float32.
 
         Args:
             row: of the dataset's table.
-            resize: row and image ``[H, W, C]`` to the size of the stack; each image is resized by itself.
+            crop: the part of the images that is taken; default all of them.
 
         Raises:
-            DataError: if a file cannot be read, has values that are not finite, or another number of channels than
-                the dataset's first.
+            DataError: if a file cannot be read, has values that are not finite, another size than the table says, or
+                another number of channels than the dataset's first.
         """
-        rows = self.neighbors(row)
-        scaled: dict[int, FloatArray] = {}
-        for near, (image, scale) in self.images(row).items():
-            plane = self.plane(near, image, scale, resize)
-            scaled[near] = _divide(plane, self.divisor(scale)) if keeps_zero(self.normalization) else plane
-        if len(rows) == 1:
-            return scaled[row]
-        nothing = np.zeros_like(scaled[row])
-        stack: FloatArray = np.concatenate([nothing if near is None else scaled[near] for near in rows], axis=2)
-        return stack
+        images = self.images(row)
+        found = [NOTHING if near is None else images[near] for near in self.neighbors(row)]
+        stack, scales = zip(*found, strict=True)
+        return self.preprocess(stack, scales, crop=crop).transpose(1, 2, 0)
 
     def neighbors(self, row: int) -> list[int | None]:
         """The rows of a row's stack in their order; None if it has zeros."""
@@ -137,25 +130,6 @@ class SliceReader:
         if problems:
             raise DataError("\n".join(problems))
         return {near: (image, scales[near]) for near, image in images.items()}
-
-    def plane(self, row: int, image: AnyArray, scale: Scale, resize: Resize) -> AnyArray:
-        """An image of a stack at the stack's size, normalized but for the division by ``divisor``.
-
-        What is not merely divided is normalized at native size. A divisor may differ from one stack to the next, so
-        that what is only to be divided is the same in all of them.
-        """
-        if keeps_zero(self.normalization):
-            return resize(row, image)
-        return resize(row, apply(self.normalization, image, scale))
-
-    def divisor(self, scale: Scale) -> float:
-        """What ``plane`` is still to be divided by; infinite where that leaves zeros."""
-        return scale.divisor if keeps_zero(self.normalization) else 1.0
-
-    @property
-    def differs_by_stack(self) -> bool:
-        """Whether ``plane`` gives another image for each stack that a slice is part of."""
-        return self.normalization.over == "stack" and not keeps_zero(self.normalization)
 
     def refuse(self, rows: Iterable[int]) -> None:
         """Name the prepared images that the normalization does not take, as far as no pixel need be read for that.
@@ -211,7 +185,9 @@ class SliceReader:
     def _raw(self, row: int) -> AnyArray:
         if self.store is not None and self.store.has(row):
             return self.store.image(row)
-        return read_slice(self.dataset, row)
+        image = read_slice(self.dataset, row)
+        check_size(self.dataset, row, image=image)
+        return image
 
     def _scales(self, row: int, limits: Mapping[int, Limits], images: Mapping[int, AnyArray]) -> dict[int, Scale]:
         """The line of each image of a stack; what only divides needs no images, but their limits."""
@@ -234,11 +210,10 @@ class SliceReader:
 
     def _scale(self, limits: Mapping[int, Limits], images: Mapping[int, AnyArray]) -> Scale:
         """The line of a unit, the rows that ``limits`` names."""
-        lows, highs, tops = zip(*limits.values(), strict=True)
-        pixels = () if keeps_zero(self.normalization) else tuple(images[row] for row in limits)
         row = next(iter(limits))
+        pixels = () if keeps_zero(self.normalization) else [images[near] for near in limits]
         try:
-            return scale_of(self.normalization, Intensities(min(lows), max(highs), max(tops), pixels))
+            return self.preprocess.scale(list(limits.values()), pixels)
         except ComponentError as error:
             raise ComponentError(f"{name_of(self.normalization)}, {image_name(self.dataset, row)}: {error}") from error
         except (GisegError, MemoryError):
@@ -251,10 +226,9 @@ class SliceReader:
         return f"{image_name(self.dataset, row)}, {name_of(self.normalization)}: {found}" if found else ""
 
     def _limits(self, row: int, image: AnyArray) -> Limits:
-        """Smallest and largest value of an image as its file has it, and the largest that its type can hold."""
         if self.store is not None and self.store.has(row):
             return self.store.limits(row)
-        return float(image.min()), float(image.max()), largest(image.dtype)
+        return limits_of(image)
 
 
 def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyArray]:
@@ -268,9 +242,3 @@ def _scan_bounds(dataset: Dataset, positions: AnyArray) -> tuple[AnyArray, AnyAr
         raise DataError("the dataset's table must be sorted by scan and position, with no position twice in a scan")
     lengths = ends - starts + 1
     return np.repeat(starts, lengths), np.repeat(ends, lengths)
-
-
-def _divide(image: AnyArray, divisor: float) -> FloatArray:
-    quotient: FloatArray = image.astype(np.float32)
-    quotient /= np.float32(divisor)
-    return quotient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,12 @@ class Average:
     """The weights to deploy are those of training: averages nothing. The base of the two that do.
 
     ``state_dict`` is what a checkpoint keeps to resume exactly.
+
+    Attributes:
+        first: the first epoch, from 1, in which weights count in a mean of several; 0 if all do, or there is none.
     """
+
+    first = 0
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -122,7 +127,7 @@ class Ema(_Averaged):
 
 
 class Swa(_Averaged):
-    """The plain mean of the weights at the ends of the last epochs (stochastic weight averaging).
+    """The plain mean of the weights at the ends of the last epochs, or after some steps (stochastic weight averaging).
 
     No mean of weights has the running statistics of batch normalization that its activations need; they are computed
     anew from batches of training slices (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better
@@ -130,16 +135,41 @@ class Swa(_Averaged):
 
     Args:
         first: the first epoch, from 1, whose end counts.
+        snapshots: the steps of the whole training, from 1, after which the weights count; default the ends of epochs.
     """
 
-    def __init__(self, model: nn.Module, *, first: int) -> None:
+    def __init__(self, model: nn.Module, *, first: int, snapshots: Sequence[int] = ()) -> None:
         super().__init__(model)
         self.first = first
+        self.snapshots = frozenset(snapshots)
+        self.steps = 0
+        self._moved = False  # since the running statistics were computed
+
+    def after_step(self) -> None:
+        """Take the step in if it is a snapshot."""
+        self.steps += 1
+        if self.steps in self.snapshots:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        self.move(1 / (self.count + 1))
+        self._moved = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the average, and how many steps have been made."""
+        return {**super().state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The reverse of ``state_dict``."""
+        super().load_state_dict(state)
+        self.steps = int(state.get("steps", 0))  # older checkpoints have no snapshots
 
     def after_epoch(self, epoch: int, batches: Batches) -> None:
-        """Take the epoch's end in if it is one of the last, and compute the average's running statistics."""
-        if epoch >= self.first:
-            self.move(1 / (self.count + 1))
+        """Take the epoch's end in if it counts, and compute the running statistics of an average that was moved."""
+        if not self.snapshots and epoch >= self.first:
+            self._take_in()
+        if self._moved:
+            self._moved = False
             with self.applied(), torch.no_grad(), _kept(self.model):
                 update_bn(batches(), self.model)
 

@@ -44,7 +44,7 @@ class Resident:
         self.source = source
         self.rows = np.asarray(rows, dtype=np.int64)
         reader = source.reader
-        self._by_stack = reader.differs_by_stack
+        self._by_stack = source.preprocess.differs_by_stack
         self._places: dict[tuple[int, int], int] = {}  # of the images; at place 0 is a black one
         self._stacks = np.zeros((len(self.rows), len(reader.offsets)), dtype=np.int64)
         for number, row in enumerate(self.rows.tolist()):
@@ -52,10 +52,11 @@ class Resident:
                 if near is not None:
                     self._stacks[number, step] = self._places.setdefault(self._key(near, row), len(self._places) + 1)
         first = int(self.rows[0])
-        plane = reader.plane(first, *reader.images(first)[first], source.resized)
+        plane = source.preprocess.plane(*reader.images(first)[first])
         self._type = _kept_type(plane)
-        self._images = (1 + len(self._places), plane.shape[2], *source.size)
-        self._masks = (len(self.rows), 2, len(source.dataset.classes), -(-math.prod(source.size) // 8))
+        self._size = (plane.shape[0], plane.shape[1])
+        self._images = (1 + len(self._places), plane.shape[2], *self._size)
+        self._masks = (len(self.rows), 2, len(source.dataset.classes), -(-math.prod(self._size) // 8))
 
     @property
     def slices(self) -> int:
@@ -92,7 +93,7 @@ class Resident:
             ) from error
 
     def _loaded(self, device: Device, sampler: EpochSampler, progress: Progress) -> ResidentLoader:
-        reader, there = self.source.reader, device.device
+        reader, preprocess, there = self.source.reader, self.source.preprocess, device.device
         images = torch.zeros(self._images, dtype=AS_THEY_ARE.get(self._type, torch.float32), device=there)
         images[0] -= self._offset
         masks = torch.empty(self._masks, dtype=torch.uint8, device=there)
@@ -101,17 +102,17 @@ class Resident:
         for number, row in enumerate(progress(self.rows.tolist(), "slices to the device", len(self.rows))):
             for near, (image, scale) in reader.images(row).items():
                 place = self._places[self._key(near, row)]
-                divisors[number, self._stacks[number] == place] = reader.divisor(scale)
+                divisors[number, self._stacks[number] == place] = preprocess.divisor(scale)
                 if place not in filled:
                     filled.add(place)
-                    images[place] = self._kept(near, reader.plane(near, image, scale, self.source.resized))
+                    images[place] = self._kept(near, preprocess.plane(image, scale))
             masks[number] = _packed(self.source.planes(row))
         numbers = np.full(len(self.source.dataset.table), -1, dtype=np.int64)
         numbers[self.rows] = np.arange(len(self.rows))
         return ResidentLoader(
             sampler,
             device,
-            self.source.size,
+            self._size,
             numbers,
             images,
             self._offset,

@@ -240,7 +240,7 @@ def predict_scans(
     def invert(slice_: _Waiting) -> SliceProbabilities:
         truth = None if names[slice_.row] in incomplete else slice_.mask
         values = slice_.values()
-        native = source.geometry(slice_.row).invert(values)
+        native = source.preprocess.invert(values, source.native(slice_.row))
         return SliceProbabilities(slice_.row, native, truth, values if sized else None)
 
     natives = threaded_map(invert, waiting, threads=device.threads, ahead=2 * device.threads)

@@ -81,7 +81,7 @@ class Stored:
 
     def native(self, row: int, values: MaskArray) -> FloatArray:
         """Bytes ``[h, w, K]`` of a slice as probabilities ``[H, W, K]``, its classes in the order of the mean."""
-        found = self.source.geometry(row).invert(from_bytes(values))
+        found = self.source.preprocess.invert(from_bytes(values), self.source.native(row))
         return found[..., list(self.order)] if self.order and self.order != (*range(len(self.order)),) else found
 
 

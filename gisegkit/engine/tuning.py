@@ -231,7 +231,8 @@ class DecisionSearch:
 
         scans = iter(self._progress(self._scans(), label, self._scan_count))
         with closing(threaded_map(counted, scans, threads=self._threads, ahead=self._threads)) as measured:
-            for number, (case, fold, values) in enumerate(measured, 1):
+            for case, fold, values in measured:
+                number += 1
                 if folds.setdefault(case, fold) != fold:
                     raise DataError(f"case {case} is in fold {folds[case]} and in fold {fold}")
                 for by_case, own in zip(found, values, strict=True):

@@ -1,7 +1,6 @@
 """The run folder and its only writer. Every write is atomic: a file is whole, or as it was before.
 
-fold0/ ...        of a run of several folds: their run folders; it has no checkpoints of its own
-ensemble.json     of an ensemble: the runs that predict together, and their weights in the mean
+fold0/ ...        of a run of several folds: their run folders; of an ensemble ensemble.json. Neither has weights itself
 recipe.toml       the filled recipe; runs again with the same result. Written last: a folder without it is no run
 environment.json  versions, device, git revision, command line, plugins; of each resume under "resumed"
 split.csv         which slice trained, validated, or was not labelled
@@ -41,9 +40,8 @@ ENSEMBLE = "ensemble.json"
 START = ("environment.json", "split.csv", "DEMO.txt")
 """What is written before recipe.toml when a run is made."""
 FILES = (
-    *(*START, "recipe.toml", "metrics.jsonl", "last.pt", "best.pt", "decision.json"),
+    *(*START, "recipe.toml", "metrics.jsonl", "last.pt", "best.pt", "decision.json", ENSEMBLE),
     *("preview.png", "report.html", "scores.json", "by_class.csv", "by_scan.csv", "by_slice.csv", "submission.csv"),
-    ENSEMBLE,
 )
 """The names that gisegkit gives to files in a run folder and the folders in it."""
 

@@ -1,4 +1,4 @@
-"""The contract of learning rate schedules: finite rates of 0 or more, which go on after a resume."""
+"""The contract of learning rate schedules: finite rates of 0 or more, which go on after a resume; their snapshots."""
 
 from __future__ import annotations
 
@@ -20,13 +20,30 @@ def _sgd(*, params: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(params, lr=0.1)
 
 
+def snapshots_problem(snapshots: Any, *, steps: int) -> str:
+    """What is wrong with the ``snapshots`` of a schedule, in words; empty if nothing is.
+
+    Args:
+        snapshots: how many steps have been made when the weights are to be taken into a mean, in order.
+        steps: of the whole training.
+    """
+    if not isinstance(snapshots, tuple | list) or not all(type(step) is int for step in snapshots):
+        return f"snapshots is {snapshots!r}, not a tuple of whole numbers of steps"
+    if not snapshots:
+        return "snapshots is empty; leave the attribute out, or set it to None, if there are none"
+    if list(snapshots) != sorted(set(snapshots)):
+        return f"snapshots are {list(snapshots)}, which do not rise"
+    outside = [step for step in snapshots if not 1 <= step <= steps]
+    return f"snapshots has {outside[0]}, and the training has steps 1 to {steps}" if outside else ""
+
+
 def check_schedule(
     build: Callable[..., Any],
     *,
     steps: Sequence[int] = (1, 7, 50),
     optimizer: Callable[..., torch.optim.Optimizer] = _sgd,
 ) -> None:
-    """A schedule gives finite rates of 0 or more, and resumes.
+    """A schedule gives finite rates of 0 or more, and resumes; its ``snapshots``, if it has any, are steps of the run.
 
     Args:
         build: called as ``build(optimizer=, steps=)``.
@@ -42,6 +59,10 @@ def check_schedule(
         wrong = [rate for rate in rates if not (math.isfinite(rate) and rate >= 0)]
         expect(not wrong, f"of {count} steps, one has the learning rate {wrong[0] if wrong else ''}")
         expect(rates == resumed, "a schedule restored from its state dict goes on with other rates")
+        made = call(f"{count} steps", build, optimizer=optimizer(params=[nn.Parameter(torch.zeros(1))]), steps=count)
+        if (snapshots := getattr(made, "snapshots", None)) is not None:
+            problem = snapshots_problem(snapshots, steps=count)
+            expect(not problem, f"of {count} steps: {problem}")
 
 
 def _rates(

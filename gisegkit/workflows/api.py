@@ -251,7 +251,7 @@ def _masks(experiment: InMemory, images: AnyArray | Sequence[AnyArray]) -> BoolA
     """The masks of one slice, or of one scan."""
     slices, single = slices_of(images, channels=experiment.image_channels, stack=experiment.recipe.input.slices)
     arrays = Arrays(slices, experiment.classes)
-    source = make_source(experiment.recipe, arrays, None, experiment.normalization)
+    source = make_source(experiment.recipe, arrays, None, experiment.preprocess)
     (scan,) = experiment.scans(np.arange(len(slices)), label="predict", progress=silent, source=source)
     return scan.prediction[0] if single else scan.prediction
 

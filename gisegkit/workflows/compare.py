@@ -67,7 +67,6 @@ def compare(
         RunError: if a folder holds no evaluated run, or two runs cannot be compared: another metric convention, other
             classes, other data, or a demo and none.
     """
-    paths = [path.parent if path.name == ENSEMBLE else path for path in paths]
     labels = [_label(path) for path in paths]
     runs = [
         read_run(path, label if labels.count(label) == 1 else str(path))
@@ -101,7 +100,7 @@ def compare(
 
 def _label(path: Path) -> str:
     """The folder's name; of an evaluation inside a run folder also the run's."""
-    full = path.resolve()
+    full = path.resolve().parent if path.name == ENSEMBLE else path.resolve()
     inside = (full / "scores.json").is_file() and (full.parent / "recipe.toml").is_file()
     return f"{full.parent.name}/{full.name}" if inside else full.name
 

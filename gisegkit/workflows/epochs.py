@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gisegkit.recipe.epochs import first_in_mean
-from gisegkit.recipe.sections import Train
 from gisegkit.types import EpochReport, Metric
 
 FEWEST = 4
@@ -58,11 +56,14 @@ def _worst_is_0(metric: Metric) -> bool:
     return bool(metric.higher_is_better and bounds and bounds[0] == 0)
 
 
-def kept_without_average(entries: Sequence[Mapping[str, Any]], train: Train) -> Iterator[str]:
-    """A line if the run was to deploy a mean of weights, and keeps those of an epoch before the first in the mean."""
+def kept_without_average(entries: Sequence[Mapping[str, Any]], *, first: int) -> Iterator[str]:
+    """A line if the run was to deploy a mean of weights, and keeps those of an epoch before the first in the mean.
+
+    Args:
+        first: that epoch, 0 if there is no such mean.
+    """
     best = [entry["epoch"] for entry in entries if entry.get("best")]
-    first = first_in_mean(train)
-    if train.average == "swa" and best and best[-1] < first:
+    if best and best[-1] < first:
         stopped = entries[-1]["epoch"] < first
         why = "and training stopped before it" if stopped else "and none from there on scored better"
         yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,23 +83,27 @@ def evaluate(
     for line in (*part.lines(), *(tested.lines() if tested else ())):
         console.say(line)
     about = _network_and_training(run, experiment)
-    if 0 < about["training"]["epochs"] < recipe.train.epochs:
-        done = f"{about['training']['epochs']} of at most {count(recipe.train.epochs, 'epoch')}"
-        console.say(f"the run has trained {done} so far; its best weights are of {epoch_of(weights)}")
-    if keep:
-        with keeping(run.oof, experiment, weights=weights["digest"]) as writer:
-            scored = _score(experiment, part.rows, writer)
-    else:
-        scored = _score(experiment, part.rows)
-    by_slice = scored[0].tables()["by_slice"]
-    home = _home(run, changed, part, tested, by_slice, console.say) if out is None else Evaluation.at(out)
+    _say_progress(about, experiment, weights)
+    with keeping(run.oof, experiment, weights=weights["digest"]) if keep else nullcontext() as writer:
+        scored = _score(experiment, part.rows, writer)
+    test_scored = _score(experiment, tested.rows) if tested else None
+    tables = [one[0].tables()["by_slice"] for one in (scored, test_scored) if one]
+    home = _home(run, changed, part, tested, tables, console.say) if out is None else Evaluation.at(out)
     write = partial(_write, run, experiment, weights, about, changed)
     scores = write(home, part, *scored)
-    test = write(home.test, tested, *_score(experiment, tested.rows)) if tested else None
+    test = write(home.test, tested, *test_scored) if tested and test_scored else None
     if tested:
         write_report(run, home.test)
     write_report(run, home)
     return Evaluated(scores, home, home == Evaluation.own(run), test)
+
+
+def _say_progress(about: Mapping[str, Any], experiment: Experiment, weights: Mapping[str, Any]) -> None:
+    """Say how far the training has come, if it is not finished."""
+    epochs = experiment.recipe.train.epochs
+    if 0 < about["training"]["epochs"] < epochs:
+        done = f"{about['training']['epochs']} of at most {count(epochs, 'epoch')}"
+        experiment.console.say(f"the run has trained {done} so far; its best weights are of {epoch_of(weights)}")
 
 
 def _write(
@@ -199,14 +204,20 @@ def _home(
     changed: Sequence[Difference],
     part: Part,
     tested: Part | None,
-    by_slice: pd.DataFrame,
+    tables: Sequence[pd.DataFrame],
     say: Callable[[str], None],
 ) -> Evaluation:
-    """The run's own evaluation, or where settings, data or the truth are others a folder of its own; says so."""
-    relabelled = _relabelled(run, by_slice, say)
+    """The run's own evaluation, or where settings, data or the truth are others a folder of its own; says so.
+
+    Args:
+        tables: by slice, of the part and of the test datasets if there are any.
+    """
+    own, by_slice = Evaluation.own(run), tables[0]
+    kept = zip((own, own.test), tables, strict=False)
+    relabelled = [name for before, table in kept for name in _relabelled(before, table, say)]
     partial_ones = [one for one in (part, tested) if one is not None and not one.whole]
     if not changed and not partial_ones and not relabelled:
-        return Evaluation.own(run)
+        return own
     material: list[object] = [changed]
     reasons = [str(item) for item in changed]
     for one in partial_ones:
@@ -214,16 +225,16 @@ def _home(
         whole = "validation" if one is part else "test slices"
         reasons.append(f"{count(len(one.rows), 'slice')} of {one.name}, not all of the run's {whole}")
     if relabelled:
-        material.append(by_slice["true_pixels"].tolist())
+        material += [table["true_pixels"].tolist() for table in tables]
         reasons.append(f"the truth of {count(len(relabelled), 'slice')} has changed: {listed(relabelled)}")
     folder = run.path / f"evaluation-{fingerprint(*material)}"
     say_own_folder(folder, "evaluation stays as it is", reasons, say)
     return Evaluation.at(folder)
 
 
-def _relabelled(run: RunDir, by_slice: pd.DataFrame, say: Callable[[str], None]) -> tuple[str, ...]:
-    """Slices whose truth has another number of pixels than in the run's own evaluation."""
-    file = run.evaluation / "by_slice.csv"
+def _relabelled(own: Evaluation, by_slice: pd.DataFrame, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Slices whose truth has another number of pixels of a class than in the run's own evaluation."""
+    file = own.folder / "by_slice.csv"
     if not file.is_file():
         return ()
     keys = ["id", "class"]

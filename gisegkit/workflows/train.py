@@ -93,7 +93,7 @@ def epochs(
         recipe, entries = experiment.recipe, begun.run.metrics()
         for line in kept_epoch(entries, recipe.monitor, experiment.metrics, experiment.classes):
             experiment.console.say(line)
-        for line in kept_without_average(entries, recipe.train):
+        for line in kept_without_average(entries, first=experiment.assembled.training.average.first):
             experiment.console.say(line)
 
 

@@ -99,7 +99,15 @@ def tune(
     part = whole.part_of(whole.parts_of(run, weights))
     for line in part.lines():
         whole.console.say(line)
-    rows = part.rows
+    knobs, search = _search(whole, part.rows, name, only)
+    found = search.run(knobs.start, resamples=resamples, rng=np.random.default_rng(whole.recipe.split.seed))
+    result = _result(name, len(part.rows), knobs, found, apply)
+    _write(run, whole, knobs, result)
+    return result
+
+
+def _search(whole: Ensemble, rows: Rows, metric: str, only: Sequence[str]) -> tuple[Knobs, DecisionSearch]:
+    """The numbers of the decision in force, and what searches them on the rows."""
     knobs = Knobs(
         whole.classes,
         threshold=whole.thresholds,
@@ -112,16 +120,13 @@ def tune(
     search = DecisionSearch(
         lambda: _scans(whole, rows, folds),
         lambda state: decision_of(whole, knobs, state),
-        Scoreboard({name: whole.metrics[name]}, whole.classes),
+        Scoreboard({metric: whole.metrics[metric]}, whole.classes),
         [knob.values for knob in knobs.knobs],
         names=[knob.name for knob in knobs.knobs],
         threads=thread_count() if knobs.all_known else 0,  # a plugin's step is called for one scan at a time
         progress=whole.console.progress,
     )
-    found = search.run(knobs.start, resamples=resamples, rng=np.random.default_rng(whole.recipe.split.seed))
-    result = _result(name, len(rows), knobs, found, apply)
-    _write(run, whole, knobs, result)
-    return result
+    return knobs, search
 
 
 def _metric(experiment: Experiment, wanted: str | None) -> str:

@@ -137,7 +137,7 @@ def test_validation_takes_the_network_alone_and_prediction_the_views(session, re
     image = torch.from_numpy(plain.source.image(row).transpose(2, 0, 1)[None].copy())
     expected = augmented.predictor(image)[0].permute(1, 2, 0).numpy()
     found = values(augmented)[0]
-    np.testing.assert_allclose(found, plain.source.geometry(row).invert(expected), atol=1e-5)
+    np.testing.assert_allclose(found, plain.preprocess.invert(expected, plain.source.native(row)), atol=1e-5)
 
 
 def test_with_crops_each_window_has_its_views(session, recipe):

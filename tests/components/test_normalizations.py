@@ -14,8 +14,10 @@ from gisegkit import load_run
 from gisegkit.build.session import Session
 from gisegkit.cli import main
 from gisegkit.components.normalizations import FileType, Maximum, Percentile, Unchanged, Window, ZScore
+from gisegkit.data.geometry import make_geometry, resized
 from gisegkit.data.inputs import Input
 from gisegkit.data.intensities import UNITS, Intensities
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.errors import ComponentError, DataError, RecipeError
@@ -49,8 +51,8 @@ class Scans:
 
 
 def network_input(dataset, normalization, row, *, slices=3, interpolation="linear"):
-    reader = SliceReader(dataset, slices=slices, stride=1, edge="clamp", normalization=normalization)
-    return Input(dataset, reader, size=SIZE, resize="fit", interpolation=interpolation).image(row)
+    preprocess = Preprocess(normalization, SIZE, "fit", interpolation)
+    return Input(SliceReader(dataset, slices=slices, stride=1, edge="clamp", preprocess=preprocess)).image(row)
 
 
 def rows_of(over, row):
@@ -71,10 +73,10 @@ def rows_of(over, row):
 def former(dataset, normalize, row, interpolation):
     """What ``[input] normalize`` gave: maxima and types divided after resizing, percentiles cut off before."""
     over, _, kind = normalize.partition("_")
-    resize = Input(
-        dataset, SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Unchanged()),
-        size=SIZE, resize="fit", interpolation=interpolation,
-    ).resized  # fmt: skip
+
+    def resize(row, image):
+        return resized(image, make_geometry("fit", image.shape[:2], SIZE, interpolation))
+
     planes = []
     for near, rows in rows_of(over if kind else "slice", row):
         image = dataset.images[near][:, :, None]
@@ -118,7 +120,7 @@ def test_results_equal_the_former_ones_to_the_last_bit(normalize, dtype, high):
 @pytest.mark.parametrize("over", UNITS)
 def test_zscores_have_the_mean_0_and_the_deviation_1_of_their_unit(over):
     dataset = Scans(np.int16, low=-1024, high=3000)
-    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", normalization=ZScore(over=over))
+    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", preprocess=Preprocess(ZScore(over=over)))
     result = reader.read(2).astype(np.float64)
     for channel, (near, rows) in enumerate(rows_of(over, 2)):
         values = np.stack([dataset.images[row] for row in rows]).astype(np.float64)
@@ -132,7 +134,7 @@ def test_zscores_have_the_mean_0_and_the_deviation_1_of_their_unit(over):
 def test_percentiles_are_those_of_the_recipe():
     dataset = Scans(np.int16, low=-1024, high=3000)
     low, high = np.percentile(dataset.images[1], 5), np.percentile(dataset.images[1], 80)
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Percentile(low=5, high=80))
+    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", preprocess=Preprocess(Percentile(low=5, high=80)))
     expected = np.clip((dataset.images[1] - low) / (high - low), 0, 1)
     np.testing.assert_allclose(reader.read(1)[:, :, 0], expected, atol=1e-6)
     with pytest.raises(ComponentError, match="low = 80 is not below high = 80"):
@@ -145,7 +147,7 @@ def test_a_window_of_hounsfield_units():
     dataset.images = [np.full((30, 26), -1024, np.int16) for _ in range(7)]
     dataset.images[1][0, :6] = [-1024, -160, -60, 40, 240, 3071]
     window = Window(level=40, width=400)
-    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", normalization=window)
+    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", preprocess=Preprocess(window))
     np.testing.assert_allclose(reader.read(1)[0, :6, 1], [0, 0, 0.25, 0.5, 1, 1], atol=1e-7)
     assert not reader.read(1)[:, :, [0, 2]].any() and window.range == (0, 1)
     dataset.images = [np.full((30, 26), 40, np.int16) for _ in range(7)]
@@ -161,7 +163,7 @@ def test_units_without_contrast_are_defined(kind, over, value):
     dataset = Scans()
     dtype = np.float32 if isinstance(value, float) else np.uint16
     dataset.images = [np.full((30, 26), value, dtype) for _ in range(7)]
-    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", normalization=kind(over=over))
+    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", preprocess=Preprocess(kind(over=over)))
     expected = 1.0 if kind is Maximum and value else 0.0
     assert (reader.read(1) == expected).all()
 
@@ -179,7 +181,7 @@ def test_a_deviation_of_rounding_alone_is_none():
 @pytest.mark.parametrize("over", UNITS)
 def test_negative_values_are_refused_by_maximum(over):
     dataset = Scans(np.int16, low=-1024, high=3000)
-    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", normalization=Maximum(over=over))
+    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", preprocess=Preprocess(Maximum(over=over)))
     with pytest.raises(DataError, match=r"image v0_1, .*Maximum: its values, -\d+ to \d+, would become -.*\"window\""):
         reader.read(1)
 
@@ -187,13 +189,13 @@ def test_negative_values_are_refused_by_maximum(over):
 def test_negative_values_alone_and_floats_above_1_are_refused():
     negative = Scans(np.int16, low=-1024, high=-2000)
     for normalization in (Maximum(), FileType()):
-        reader = SliceReader(negative, slices=1, stride=1, edge="clamp", normalization=normalization)
+        reader = SliceReader(negative, slices=1, stride=1, edge="clamp", preprocess=Preprocess(normalization))
         with pytest.raises(DataError, match="only 0 to 1 is valid"):
             reader.read(0)
     floats = Scans(np.float32, high=9.0)
     with pytest.raises(DataError, match=r'only 0 to 1 is valid.*"none"'):
-        SliceReader(floats, slices=1, stride=1, edge="clamp", normalization=FileType()).read(6)
-    kept = SliceReader(floats, slices=1, stride=1, edge="clamp", normalization=Unchanged()).read(6)
+        SliceReader(floats, slices=1, stride=1, edge="clamp", preprocess=Preprocess(FileType())).read(6)
+    kept = SliceReader(floats, slices=1, stride=1, edge="clamp", preprocess=Preprocess(Unchanged())).read(6)
     assert np.array_equal(kept[:, :, 0], floats.images[6])
 
 
@@ -282,7 +284,7 @@ def test_crops_are_normalized_as_the_whole_slice_is(ct, session, tmp_path):
     for name in ("window", "zscore"):
         sets = (*ALL[name], "input.mode=crop", "input.resize=stretch", "input.size=[64, 64]", "input.slices=1")
         source = session.experiment(ct(*sets, "input.store=off")).source
-        whole = source.reader.read(1)
+        whole = source.image(1)
         crop = session.experiment(ct(*sets, "input.store=off")).samples[1, 1][0]
         assert crop.shape == (1, 64, 64)
         inside = crop[0, 14:50, 12:52]  # 36 x 40 in the middle of 64 x 64

@@ -7,8 +7,8 @@ import pytest
 
 from gisegkit.build.network import make_source
 from gisegkit.data.crops import scaled
-from gisegkit.data.inputs import CropInput
 from gisegkit.data.loaders import EpochSampler, TrainingSet
+from gisegkit.data.preprocess import CropPreprocess
 from gisegkit.types import IGNORE
 
 CROP = ("input.mode=crop", "input.size=[16,24]", "augmentation.name=none", "batch_transform=[]")
@@ -40,7 +40,7 @@ def test_a_crop_is_part_of_the_slice_and_its_mask_the_same_part(source):
     row = labelled(crops)[3]
     whole, truth = crops.image(row), crops.truth(row)
     height, width = truth.shape[:2]
-    assert isinstance(crops, CropInput) and whole.shape[:2] == (height, width), "native resolution"
+    assert isinstance(crops.preprocess, CropPreprocess) and whole.shape[:2] == (height, width), "native resolution"
     for seed in range(5):
         image, mask = crops.sample(row, rng(seed))
         assert image.shape[:2] == mask.shape[:2] == (16, 24)
@@ -93,7 +93,7 @@ def test_at_a_scale_slices_are_predicted_at_that_scale_and_come_back(source):
     assert crops.image(row).shape[:2] == scaled(native, 0.5)
     assert crops.sample(row, rng())[0].shape[:2] == (16, 24)
     ones = np.ones((*scaled(native, 0.5), 2), np.float32)
-    assert np.array_equal(crops.geometry(row).invert(ones), np.ones((*native, 2)))
+    assert np.array_equal(crops.preprocess.invert(ones, native), np.ones((*native, 2)))
 
 
 def test_a_slice_smaller_than_its_crop_has_zeros_around_it(source):
@@ -131,8 +131,8 @@ def test_with_one_crop_of_each_slice_the_order_is_that_of_whole_slices():
 
 def test_whole_slices_stay_what_they_were(session, recipe):
     experiment = session.experiment(recipe())
-    source = make_source(recipe("input.store=off"), experiment.dataset, None, experiment.normalization)
-    assert not isinstance(source, CropInput)
+    source = make_source(recipe("input.store=off"), experiment.dataset, None, experiment.preprocess)
+    assert not isinstance(source.preprocess, CropPreprocess)
     row = labelled(source)[0]
     image, mask = source.sample(row, rng())
     assert np.array_equal(image, source.image(row)) and np.array_equal(mask, source.mask(row))

@@ -11,6 +11,7 @@ from gisegkit.components.augmentation.warp_policies import baseline
 from gisegkit.components.normalizations import Maximum
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import ComponentError
 from gisegkit.types import IGNORE
@@ -52,8 +53,8 @@ class Slices:
 @pytest.fixture
 def source():
     dataset = Slices()
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Maximum())
-    return Input(dataset, reader, size=(32, 32), resize="fit", interpolation="linear")
+    preprocess = Preprocess(Maximum(), (32, 32), "fit", "linear")
+    return Input(SliceReader(dataset, slices=1, stride=1, edge="clamp", preprocess=preprocess))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from gisegkit.components.normalizations import Unchanged
 from gisegkit.data.neighbors import lonely, neighbor_warnings
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 
 
@@ -29,7 +30,7 @@ SCANS = ([1, 2, 3], [1], [1, 3, 5], [2, 6, 10, 11], [0, 100])
 )
 def test_equals_what_the_reader_puts_in_its_stacks(slices, stride, edge):
     dataset = Slices(*SCANS)
-    reader = SliceReader(dataset, slices=slices, stride=stride, edge=edge, normalization=Unchanged())
+    reader = SliceReader(dataset, slices=slices, stride=stride, edge=edge, preprocess=Preprocess(Unchanged()))
     alone = [slices > 1 and set(reader.neighbors(row)) <= {row, None} for row in range(len(dataset.table))]
     assert lonely(dataset.table, slices=slices, stride=stride, edge=edge).tolist() == alone
 

@@ -13,6 +13,7 @@ from gisegkit.components.normalizations import FileType, Maximum, Percentile, Un
 from gisegkit.data.inputs import Input
 from gisegkit.data.intensities import UNITS, keeps_zero
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.reading import check_size, name_of, not_finite, read_mask, read_slice
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
@@ -94,8 +95,8 @@ def make(root, name, layout, home, rows=None):
     if layout is not None:
         store = Store(dataset, name="folder", layout=layout, home=home)
         store.prepare([0])
-    reader = SliceReader(dataset, slices=3, stride=1, edge="clamp", normalization=NORMALIZATIONS[name], store=store)
-    return Input(dataset, reader, size=SIZE, resize="fit", interpolation="linear")
+    preprocess = Preprocess(NORMALIZATIONS[name], SIZE, "fit", "linear")
+    return Input(SliceReader(dataset, slices=3, stride=1, edge="clamp", preprocess=preprocess, store=store))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gisegkit.components.normalizations import FileType, Maximum, Percentile, Unchanged, Window, ZScore
 from gisegkit.data.intensities import UNITS
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import DataError
 
@@ -36,6 +37,8 @@ class Scans:
         rows = [(f"v{number}", position) for number, positions in enumerate(scans) for position in positions]
         self.table = pd.DataFrame(rows, columns=["scan", "position"])
         self.table["id"] = [f"{scan}_{position}" for scan, position in rows]
+        sizes = [(2, 3)] * len(rows) if images is None else [image.shape[:2] for image in images]
+        self.table[["height", "width"]] = sizes
         self.images = images
         self.reads = []
 
@@ -49,7 +52,7 @@ class Scans:
 
 def stack(dataset, row, **options):
     """The positions (plus 100 for each scan) that came as channels."""
-    settings = {"slices": 3, "stride": 1, "edge": "clamp", "normalization": Unchanged()} | options
+    settings = {"slices": 3, "stride": 1, "edge": "clamp", "preprocess": Preprocess(Unchanged())} | options
     return SliceReader(dataset, **settings).read(row)[0, 0].tolist()
 
 
@@ -87,7 +90,7 @@ def test_gaps():
 )  # fmt: skip
 def test_neighbors_against_the_definition(scans, slices, stride, edge):
     dataset = Scans(*map(sorted, scans))
-    reader = SliceReader(dataset, slices=slices, stride=stride, edge=edge, normalization=Unchanged())
+    reader = SliceReader(dataset, slices=slices, stride=stride, edge=edge, preprocess=Preprocess(Unchanged()))
     row = 0
     for number, positions in enumerate(scans):
         for center in sorted(positions):
@@ -103,7 +106,9 @@ def test_neighbors_against_the_definition(scans, slices, stride, edge):
 
 def test_color_is_concatenated_slice_by_slice():
     images = [np.stack([np.full((2, 3), 10 * row + c, dtype=np.uint8) for c in range(3)], axis=2) for row in range(3)]
-    reader = SliceReader(Scans(range(3), images=images), slices=3, stride=1, edge="clamp", normalization=FileType())
+    reader = SliceReader(
+        Scans(range(3), images=images), slices=3, stride=1, edge="clamp", preprocess=Preprocess(FileType())
+    )
     assert reader.channels == 9
     values = reader.read(1)[0, 0] * 255
     np.testing.assert_allclose(values, [0, 1, 2, 10, 11, 12, 20, 21, 22], rtol=1e-6)
@@ -127,7 +132,7 @@ def percentile(values):
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("kind", [Maximum, Percentile, ZScore])
 def test_normalization_takes_its_unit(noisy, unit, kind):
-    reader = SliceReader(noisy, slices=3, stride=1, edge="clamp", normalization=kind(over=unit))
+    reader = SliceReader(noisy, slices=3, stride=1, edge="clamp", preprocess=Preprocess(kind(over=unit)))
     result = reader.read(1)
     assert result.dtype == np.float32
     assert result.shape == (20, 30, 3)
@@ -144,14 +149,14 @@ def test_normalization_takes_its_unit(noisy, unit, kind):
 
 
 def test_dtype_divides_by_the_types_range_and_leaves_floats(noisy):
-    options = {"slices": 1, "stride": 1, "edge": "clamp", "normalization": FileType()}
+    options = {"slices": 1, "stride": 1, "edge": "clamp", "preprocess": Preprocess(FileType())}
     np.testing.assert_allclose(SliceReader(noisy, **options).read(2)[:, :, 0], noisy.images[2] / 65535, rtol=1e-6)
     floats = [np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)]
     assert np.array_equal(SliceReader(Scans([1], images=floats), **options).read(0)[:, :, 0], floats[0])
 
 
 def test_zero_slices_enter_neither_maximum_nor_percentile(noisy):
-    reader = SliceReader(noisy, slices=3, stride=1, edge="zero", normalization=Percentile(over="stack"))
+    reader = SliceReader(noisy, slices=3, stride=1, edge="zero", preprocess=Preprocess(Percentile(over="stack")))
     result = reader.read(0)
     assert not result[:, :, 0].any()
     wanted = percentile(np.stack([noisy.images[0], noisy.images[1]]))
@@ -165,7 +170,7 @@ def test_black_slices_stay_black(name):
         slices=3,
         stride=1,
         edge="zero",
-        normalization=NORMALIZATIONS[name],
+        preprocess=Preprocess(NORMALIZATIONS[name]),
     )
     assert not reader.read(0).any()  # and no warning, no NaN
 
@@ -176,14 +181,14 @@ def test_values_that_are_not_finite_are_refused(name, bad):
     images = [np.ones((4, 4), dtype=np.float32) for _ in range(3)]
     images[1][2, 2] = bad
     reader = SliceReader(
-        Scans([1, 2, 3], images=images), slices=3, stride=1, edge="clamp", normalization=NORMALIZATIONS[name]
+        Scans([1, 2, 3], images=images), slices=3, stride=1, edge="clamp", preprocess=Preprocess(NORMALIZATIONS[name])
     )
     with pytest.raises(DataError, match="not finite"):
         reader.read(1)
 
 
 def test_a_scan_is_read_once_for_its_range(noisy):
-    reader = SliceReader(noisy, slices=1, stride=1, edge="clamp", normalization=Maximum(over="scan"))
+    reader = SliceReader(noisy, slices=1, stride=1, edge="clamp", preprocess=Preprocess(Maximum(over="scan")))
     reader.read(0)
     noisy.reads.clear()
     for row in range(4):
@@ -192,7 +197,7 @@ def test_a_scan_is_read_once_for_its_range(noisy):
 
 
 def test_clamped_neighbors_are_read_once(noisy):
-    reader = SliceReader(noisy, slices=5, stride=1, edge="clamp", normalization=Maximum(over="stack"))
+    reader = SliceReader(noisy, slices=5, stride=1, edge="clamp", preprocess=Preprocess(Maximum(over="stack")))
     reader.read(0)
     noisy.reads.clear()
     reader.read(0)
@@ -200,14 +205,16 @@ def test_clamped_neighbors_are_read_once(noisy):
 
 
 def test_pickled_reader_reads_alike(noisy):
-    reader = SliceReader(noisy, slices=3, stride=1, edge="clamp", normalization=Percentile(over="scan"))
+    reader = SliceReader(noisy, slices=3, stride=1, edge="clamp", preprocess=Preprocess(Percentile(over="scan")))
     copy = pickle.loads(pickle.dumps(reader))
     assert np.array_equal(copy.read(4), reader.read(4))
 
 
 def test_grey_and_color_mixed():
     images = [np.zeros((2, 2), dtype=np.uint8), np.zeros((2, 2, 3), dtype=np.uint8)]
-    reader = SliceReader(Scans([1], [1], images=images), slices=1, stride=1, edge="clamp", normalization=Maximum())
+    reader = SliceReader(
+        Scans([1], [1], images=images), slices=1, stride=1, edge="clamp", preprocess=Preprocess(Maximum())
+    )
     with pytest.raises(DataError, match="v1_1 has 3 channels"):
         reader.read(1)
 

@@ -20,6 +20,7 @@ from gisegkit.components.normalizations import Maximum
 from gisegkit.data import buffers
 from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import EpochSampler, EvaluationSet, TrainingSet, evaluation_loader, training_loader
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.data.store.store import Store
@@ -85,8 +86,8 @@ def root(tmp_path_factory):
 
 
 def make(dataset, store=None):
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Maximum(), store=store)
-    return Input(dataset, reader, size=SIZE, resize="fit", interpolation="linear")
+    preprocess = Preprocess(Maximum(), SIZE, "fit", "linear")
+    return Input(SliceReader(dataset, slices=1, stride=1, edge="clamp", preprocess=preprocess, store=store))
 
 
 def loaders(source, workers):

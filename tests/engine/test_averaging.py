@@ -132,6 +132,39 @@ class Parts(nn.Module):
         return {"first": self.layers[:2]}
 
 
+def test_with_snapshots_swa_takes_those_steps_and_computes_statistics_once_an_epoch():
+    """Of 2 epochs of 4 steps, the steps 2, 3 and 8, and not the ends of epochs."""
+    torch.manual_seed(0)
+    model = network()
+    swa, taken, passes = Swa(model, first=1, snapshots=(2, 3, 8)), [], []
+    for step in range(1, 9):
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(torch.randn_like(weight))
+        swa.after_step()
+        if step in (2, 3, 8):
+            taken.append([weight.detach().clone() for weight in model.parameters()])
+        if step % 4 == 0:
+            swa.after_epoch(step // 4, lambda: passes.append(1) or images(2, seed=1))
+            resumed = Swa(model, first=1, snapshots=(2, 3, 8))
+            resumed.load_state_dict(swa.state_dict())
+            assert (resumed.steps, resumed.count) == (step, swa.count)
+            swa = resumed
+    assert (swa.count, len(passes)) == (3, 2)
+    means = [torch.stack(values).mean(0) for values in zip(*taken, strict=True)]
+    with swa.applied():
+        for weight, mean in zip(model.parameters(), means, strict=True):
+            torch.testing.assert_close(weight, mean)
+
+
+def test_an_epoch_without_a_snapshot_computes_no_statistics():
+    swa = Swa(network(), first=1, snapshots=(5,))
+    for _ in range(4):
+        swa.after_step()
+    swa.after_epoch(1, lambda: pytest.fail("nothing was taken in"))
+    assert swa.count == 0
+
+
 def test_before_its_first_epoch_swa_deploys_the_weights_of_training():
     model = network()
     swa = Swa(model, first=3)

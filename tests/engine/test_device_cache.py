@@ -22,6 +22,7 @@ from gisegkit.components.normalizations import FileType, Maximum, Percentile, Un
 from gisegkit.data.inputs import Input
 from gisegkit.data.intensities import UNITS, keeps_zero
 from gisegkit.data.loaders import EpochSampler, TrainingSet, training_loader
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store.layout import Layout
 from gisegkit.data.store.store import Store
@@ -109,8 +110,8 @@ def make_source(dataset, *, home=None, interpolation="linear", resize="fit", nor
         store = Store(dataset, name="scans", layout=layout, home=home)
         store.prepare(range(len(dataset.table)))
     given = {"slices": 1, "stride": 1, "edge": "clamp"} | stack
-    reader = SliceReader(dataset, normalization=normalization, store=store, **given)
-    return Input(dataset, reader, size=SIZE, resize=resize, interpolation=interpolation)
+    preprocess = Preprocess(normalization, SIZE, resize, interpolation)
+    return Input(SliceReader(dataset, preprocess=preprocess, store=store, **given))
 
 
 def assert_equal_batches(source, rows=ROWS):
@@ -160,8 +161,8 @@ def test_the_largest_and_the_smallest_uint16_survive(tmp_path, monkeypatch):
     monkeypatch.setattr(Scans, "image", lambda self, row: np.arange(65536, dtype=np.uint16).reshape(256, 256))
     dataset = Scans(tmp_path)
     dataset.table["height"] = dataset.table["width"] = 256
-    source = make_source(dataset, normalization=FileType(), interpolation="nearest")
-    source.size = (256, 256)
+    preprocess = Preprocess(FileType(), (256, 256), "fit", "nearest")
+    source = Input(SliceReader(dataset, slices=1, stride=1, edge="clamp", preprocess=preprocess))
     loaded = Resident(source, [0]).load(pick_device("cpu"), EpochSampler([0], batch_size=1, seed=0)).gather([0])
     expected = torch.arange(65536, dtype=torch.float32) / torch.tensor(65535.0)
     assert torch.equal(loaded.images.flatten(), expected)

@@ -14,6 +14,7 @@ import torch
 
 from gisegkit.components.normalizations import Maximum, Unchanged
 from gisegkit.data.inputs import Input
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.engine.decision import Decision, decide_scans
 from gisegkit.engine.device import Device, pick_device
@@ -67,8 +68,8 @@ class Bright(torch.nn.Module):
 @pytest.fixture
 def source():
     dataset = Squares()
-    reader = SliceReader(dataset, slices=1, stride=1, edge="clamp", normalization=Maximum())
-    return Input(dataset, reader, size=(96, 96), resize="fit", interpolation="linear")
+    preprocess = Preprocess(Maximum(), (96, 96), "fit", "linear")
+    return Input(SliceReader(dataset, slices=1, stride=1, edge="clamp", preprocess=preprocess))
 
 
 def decided(source, rows, model=None, decide=None, device=None, **options):
@@ -182,7 +183,7 @@ def test_a_stream_of_probabilities_is_what_each_slice_gives_by_itself(source):
     for scan in predict_scans(predictor, source, range(9), batch_size=4):
         for item in scan:
             image = torch.from_numpy(source.image(item.row).transpose(2, 0, 1)[None])
-            expected = source.geometry(item.row).invert(predictor(image)[0].permute(1, 2, 0).numpy())
+            expected = source.preprocess.invert(predictor(image)[0].permute(1, 2, 0).numpy(), source.native(item.row))
             assert np.array_equal(item.values, expected) and item.values.dtype == np.float32
             rows.append(item.row)
     assert rows == list(range(9))
@@ -255,7 +256,6 @@ def test_slices_are_resized_while_the_next_batch_is_predicted(source):
     """The first slice is brought back no sooner than the second batch is predicted, in another thread."""
     predicted, resized = [], []
     second = threading.Event()
-    original = source.geometry
 
     class Watched(Bright):
         def forward(self, images):
@@ -264,19 +264,13 @@ def test_slices_are_resized_while_the_next_batch_is_predicted(source):
                 second.set()
             return super().forward(images)
 
-    class Patient:
-        def __init__(self, inner):
-            self.inner = inner
-
-        def image(self, image):
-            return self.inner.image(image)
-
-        def invert(self, values):
+    class Patient(Preprocess):
+        def invert(self, values, native):
             assert second.wait(10)
             resized.append(threading.current_thread())
-            return self.inner.invert(values)
+            return super().invert(values, native)
 
-    source.geometry = lambda row: Patient(original(row))
+    source.preprocess = Patient(Maximum(), (96, 96), "fit", "linear")
     assert len(list(beside(source, Watched()))) == 3
     assert set(predicted) == {threading.main_thread()}
     assert threading.main_thread() not in resized
@@ -383,8 +377,8 @@ VALUES = 40 * 64 * 64 * 4
 
 def peak_of(decide):
     """The scan, and the most bytes that were allocated at once while it was predicted."""
-    reader = SliceReader(Deep(), slices=1, stride=1, edge="clamp", normalization=Unchanged())
-    source = Input(reader.dataset, reader, size=(32, 32), resize="stretch", interpolation="linear")
+    preprocess = Preprocess(Unchanged(), (32, 32))
+    source = Input(SliceReader(Deep(), slices=1, stride=1, edge="clamp", preprocess=preprocess))
     stream = decided(source, range(40), Four(), decide)
     gc.collect()
     tracemalloc.start()

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gisegkit.components.normalizations import Maximum
 from gisegkit.data.geometry import Stretch
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.probability_file import ProbabilityReader, ProbabilityWriter
 from gisegkit.engine.predictor import ScanProbabilities, SliceProbabilities
 from gisegkit.engine.stored import Stored, kept_scans, mean, stored_scans
@@ -26,9 +28,10 @@ class Source:
     def __init__(self, size):
         self.size = size
         self.dataset = type("Data", (), {"table": TABLE})
+        self.preprocess = Preprocess(Maximum(), size)
 
-    def geometry(self, row):
-        return Stretch(NATIVE, self.size)
+    def native(self, row):
+        return NATIVE
 
     def truth(self, row):
         return np.full((*NATIVE, 2), row % 2, np.uint8)

@@ -130,6 +130,36 @@ def test_schedule_without_a_state_is_found():
         check_schedule(lambda optimizer, steps: Forgetful(optimizer))
 
 
+@pytest.mark.parametrize(
+    ("snapshots", "found"),
+    [
+        ((0, 1), "snapshots has 0, and the training has steps 1 to 1"),
+        ((2,), "snapshots has 2, and the training has steps 1 to 1"),
+        ((1, 1), "do not rise"),
+        ((), "is empty"),
+        ((0.5,), "not a tuple of whole numbers"),
+        (7, "not a tuple of whole numbers"),
+    ],
+)
+def test_schedule_with_snapshots_that_are_no_steps_is_found(snapshots, found):
+    def build(optimizer, steps):
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        schedule.snapshots = snapshots
+        return schedule
+
+    with pytest.raises(ContractError, match=found):
+        check_schedule(build, steps=[1])
+
+
+def test_schedule_with_snapshots_passes():
+    def build(optimizer, steps):
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        schedule.snapshots = (steps,)
+        return schedule
+
+    check_schedule(build)
+
+
 class Distance:
     """A distance that forgets to say that lower is better."""
 

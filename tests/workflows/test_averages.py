@@ -18,7 +18,18 @@ pytestmark = pytest.mark.slow  # whole trainings or processes
 
 FEW = ("train.validate_every=3", "dataset.days=1")
 EMA = ("train.average=ema", "train.ema_decay=0.9", *FEW)
+CYCLES = (
+    "train.average=swa",
+    "train.swa_batches=2",
+    "schedule.name=cycles",
+    "schedule.flat=0.25",
+    "schedule.cycles=2",
+    *FEW,
+)
 SWA = ("train.average=swa", "train.swa_start=0.4", "train.swa_batches=2", *FEW)
+
+
+AVERAGES = {"ema": EMA, "swa": SWA, "cycles": CYCLES}
 
 
 def content(run, name):
@@ -32,7 +43,7 @@ def same(a, b) -> bool:
 @pytest.fixture(scope="module")
 def runs(home, session, recipe):
     """A run with each average, made once."""
-    return {name: train(session.experiment(recipe(*sets)), home / name) for name, sets in (("ema", EMA), ("swa", SWA))}
+    return {name: train(session.experiment(recipe(*sets)), home / name) for name, sets in AVERAGES.items()}
 
 
 def lines_of(run):
@@ -55,9 +66,9 @@ def test_what_was_validated_is_what_is_kept_and_evaluated(session, runs, finishe
     )
 
 
-@pytest.mark.parametrize(("name", "sets", "stop"), [("ema", EMA, 2), ("swa", SWA, 1), ("swa", SWA, 2)])
-def test_it_resumes_to_the_last_bit(tmp_path, session, recipe, runs, name, sets, stop):
-    out = tmp_path / "run"
+@pytest.mark.parametrize(("name", "stop"), [("ema", 2), ("swa", 1), ("swa", 2), ("cycles", 1), ("cycles", 2)])
+def test_it_resumes_to_the_last_bit(tmp_path, session, recipe, runs, name, stop):
+    out, sets = tmp_path / "run", AVERAGES[name]
     going = epochs(session.experiment(recipe(*sets)), out)
     list(itertools.islice(going, stop))
     going.close()

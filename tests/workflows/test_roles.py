@@ -12,7 +12,7 @@ import pytest
 
 from gisegkit.build.session import Session
 from gisegkit.cli import main
-from gisegkit.errors import DataError
+from gisegkit.errors import DataError, RunError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.runs.folder import RunDir
@@ -176,6 +176,27 @@ def test_a_test_set_with_fewer_slices_does_not_replace_the_scores(finished, load
     assert any("only 3 of the run's 4 test slices are in these data" in line for line in lines)
     before = json.loads((finished.run.evaluation / "test/scores.json").read_text())
     assert json.loads((tmp_path / "run/evaluation/test/scores.json").read_text()) == before
+
+
+def test_a_test_truth_that_changed_is_told_and_does_not_replace_the_scores(finished, load, data, tmp_path):
+    """In evaluate, which keeps the run's own scores, and in compare, which refuses."""
+    shutil.copytree(finished.run.path, tmp_path / "run")
+    shutil.copytree(data / "x", tmp_path / "x")
+    mask = cv2.imread(str(tmp_path / "x/masks/x1_0.png"), -1)
+    mask[:4] = 1
+    assert cv2.imwrite(str(tmp_path / "x/masks/x1_0.png"), mask)
+    lines = []
+    talking = Session(load_plugins(selection="none"), "cpu", say=lines.append)
+    recipe = load("tex", f"dataset.2.root={tmp_path / 'x'}").recipe
+    (tmp_path / "run/recipe.toml").write_text(recipe.text())  # as if the run had been made with these
+    result = evaluate(RunDir(tmp_path / "run"), talking.experiment(recipe))
+    assert not result.own and result.test["scores"] != finished.evaluated.test["scores"]
+    assert result.scores["scores"] == finished.evaluated.scores["scores"], "the validation slices are the same"
+    assert any("the truth of 1 slice has changed: x1_0" in line for line in lines)
+    before = json.loads((finished.run.evaluation / "test/scores.json").read_text())
+    assert json.loads((tmp_path / "run/evaluation/test/scores.json").read_text()) == before
+    with pytest.raises(RunError, match=r"they were scored on different data. In .*, slice x1_0 is of case x1"):
+        compare([finished.run.evaluation / "test", result.files.folder / "test"], load().registries)
 
 
 def test_a_test_set_that_is_named_after_training(load, tmp_path):

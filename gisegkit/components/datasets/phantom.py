@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from gisegkit.components.datasets.uwmgi import UWMGI
+from gisegkit.components.datasets.uwmgi import CLASSES, UWMGI
 from gisegkit.data.files import cache_home
+from gisegkit.data.phantom.lesions import LESION
 from gisegkit.data.phantom.writer import GENERATOR_VERSION, write_phantom
 from gisegkit.errors import RunError
 from gisegkit.types import Between
@@ -29,6 +30,9 @@ class Phantom(UWMGI):
         cache: folder that holds the phantoms; empty for ``$GISEG_CACHE``, or else ``~/.cache/gisegkit``.
         exclusive: whether a pixel belongs to one class at most: of several, to the first of them. Losses such as ``ce``
             need that.
+        lesions: the most that a slice of the liver has: from none to this many bright disks, each 4 to 6 pixels (6 to 9
+            mm) across. Above 0 there is a fourth class, ``lesion``; organs and images are otherwise the same. With
+            ``root``, whether that folder was written with lesions.
     """
 
     def __init__(
@@ -42,22 +46,33 @@ class Phantom(UWMGI):
         root: str = "",
         cache: str = "",
         exclusive: bool = False,
+        lesions: Annotated[int, Between(0, 100)] = 0,
     ) -> None:
         self.exclusive = exclusive
         self.version = "exclusive" if exclusive else ""  # its masks are prepared apart
+        classes = [*CLASSES, LESION] if lesions else [*CLASSES]
         if root:
-            super().__init__(root=root, exclude="none")
+            super().__init__(root=root, exclude="none", classes=classes)
             return
         home = Path(cache).expanduser() if cache else cache_home()
         name = f"phantom-v{GENERATOR_VERSION}-cases{cases}-days{days}-slices{slices}-seed{seed}-test{test_cases}"
+        name += f"-lesions{lesions}" if lesions else ""
         made = home / name
         if not made.is_dir():
             try:
-                write_phantom(made, cases=cases, days=days, slices=slices, seed=seed, test_cases=test_cases)
+                write_phantom(
+                    made,
+                    cases=cases,
+                    days=days,
+                    slices=slices,
+                    seed=seed,
+                    test_cases=test_cases,
+                    lesions=lesions,
+                )
             except RunError:
                 if not made.is_dir():  # else another process made it in the meantime
                     raise
-        super().__init__(root=str(made), exclude="none")
+        super().__init__(root=str(made), exclude="none", classes=classes)
 
     def mask(self, row: int) -> MaskArray:
         """``[H, W, K]`` uint8, 0 or 1."""

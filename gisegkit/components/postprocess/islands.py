@@ -1,4 +1,4 @@
-"""Post-processing by connected components, in single slices or in whole scans: islands are removed, holes filled."""
+"""Post-processing by pixels that touch, or by their number, in single slices or in whole scans."""
 
 from __future__ import annotations
 
@@ -59,6 +59,39 @@ class MinArea:
         stays = sizes >= self.pixels(k)
         stays[0] = False  # the background
         return picked(stays, labels)
+
+
+class MinPixels:
+    """Removes a class from slices, or from scans, that have fewer of its pixels than a minimum.
+
+    Nothing is removed of the others. So this says by the number of pixels which slices have a class at all, where
+    ``min_area`` removes islands, also from slices with enough pixels.
+
+    Args:
+        pixels: a class stays where it has at least this many pixels, at the scan's native size; one number, or a table
+            by class name, such as { stomach = 50, default = 10 }.
+        unit: whether the pixels of a slice are counted, or those of the scan.
+    """
+
+    stage: Literal["probabilities", "masks"] = "masks"
+
+    def __init__(
+        self,
+        *,
+        pixels: Annotated[int, AtLeast(1)] | dict[str, Annotated[int, AtLeast(1)]],
+        unit: Literal["slice", "scan"] = "slice",
+        classes: Sequence[str] = (),
+    ) -> None:
+        self.pixels = of_class(pixels, classes, key="pixels")
+        self.unit = unit
+
+    def __call__(self, scan: BoolArray) -> BoolArray:
+        """``[D, H, W, K]`` bool to the same; the input stays as it is."""
+        return by_unit(self, scan)
+
+    def clean(self, mask: BoolArray, k: int) -> BoolArray:
+        """One class of a slice ``[H, W]`` or of a scan ``[D, H, W]``."""
+        return mask if np.count_nonzero(mask) >= self.pixels(k) else np.zeros_like(mask)
 
 
 class LargestComponent:
@@ -167,7 +200,7 @@ def of_class(value: V | Mapping[str, V], classes: Sequence[str], *, key: str) ->
     return _PerClass((value,), for_all=True)
 
 
-def by_unit(step: MinArea | LargestComponent | FillHoles, scan: BoolArray) -> BoolArray:
+def by_unit(step: MinArea | MinPixels | LargestComponent | FillHoles, scan: BoolArray) -> BoolArray:
     """What a step makes of each class of a scan ``[D, H, W, K]``, slice by slice or as a whole."""
     result = scan.copy()
     for k in range(scan.shape[3]):

@@ -29,6 +29,7 @@ from gisegkit.data.phantom.anatomy import (
     Ellipse,
     cut,
 )
+from gisegkit.data.phantom.lesions import MARGIN, place_lesions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,11 +96,11 @@ class Case:
 class Canvas:
     """One slice while it is painted: ``values`` ``[H, W]`` float32 and ``masks`` ``[H, W, K]`` bool."""
 
-    def __init__(self, case: Case, x: Float, y: Float, rng: np.random.Generator) -> None:
+    def __init__(self, case: Case, x: Float, y: Float, rng: np.random.Generator, *, classes: int) -> None:
         self.case, self.x, self.y = case, x, y
         shape = (case.height, case.width)
         self.values = np.full(shape, 0.005, dtype=np.float32)
-        self.masks = np.zeros((*shape, len(CLASSES)), dtype=np.bool_)
+        self.masks = np.zeros((*shape, classes), dtype=np.bool_)
         self.mottle = smooth(rng, shape, (case.height // 5, case.width // 5))
 
     def locate(self, shape: Ellipse) -> tuple[Window, Float, Float, Float]:
@@ -143,10 +144,11 @@ class Scan:
         case: number of the case, from 1.
         day: index of the scan within its case, from 0.
         slices: number of slices from chest to pelvis.
+        lesions: the most that a slice of the liver has; above 0 they are one class more.
     """
 
-    def __init__(self, *, seed: int, case: int, day: int, slices: int) -> None:
-        self.seed, self.number, self.day, self.slices = seed, case, day, slices
+    def __init__(self, *, seed: int, case: int, day: int, slices: int, lesions: int = 0) -> None:
+        self.seed, self.number, self.day, self.slices, self.lesions = seed, case, day, slices, lesions
         self.case = Case(seed, case)
         rng = generator(seed, case, day)
         shape = (self.case.height, self.case.width)
@@ -178,11 +180,13 @@ class Scan:
         level = self.level(position)
         x = self.x + self.warp[0] + (level - 0.5) * self.warp[1]
         y = self.y + self.warp[2] + (level - 0.5) * self.warp[3]
-        canvas = Canvas(self.case, x, y, rng)
+        canvas = Canvas(self.case, x, y, rng, classes=len(CLASSES) + (self.lesions > 0))
         self._background(canvas, level)
         self._stomach(canvas, level)
         self._small_bowel(canvas, level)
         self._large_bowel(canvas, level)
+        if self.lesions:
+            self._lesions(canvas, level, generator(self.seed, self.number, self.day, position, 0))
         return self._expose(canvas, rng), canvas.masks
 
     def _background(self, canvas: Canvas, level: float) -> None:
@@ -254,6 +258,23 @@ class Scan:
             content = np.where(height < gas, np.float32(0.07), content)
             wall = np.clip((2.4 - depth) / 1.3, 0, 1)
             canvas.organ(window, depth, content + wall * (self.bowel_wall - content), LARGE)
+
+    def _lesions(self, canvas: Canvas, level: float, rng: np.random.Generator) -> None:
+        """Lesions in the liver's largest part, beside the organs; their generator is their own."""
+        liver = next(frames for name, _, frames in BACKGROUND if name == "liver")
+        shape = cut(liver, level)
+        if shape is None:
+            return
+        window, depth, _, _ = canvas.locate(shape)
+        free = np.zeros(canvas.values.shape, dtype=np.bool_)
+        organs = np.asarray(canvas.masks.any(axis=2), dtype=np.uint8)
+        near_organs = cv2.dilate(organs, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), dtype=np.uint8)) > 0
+        free[window] = (depth >= MARGIN) & ~near_organs[window]
+        for lesion in place_lesions(free, rng, most=self.lesions):
+            inside = lesion.depth(free.shape)
+            brightness = lesion.contrast * self.case.brightness["liver"]
+            canvas.paint((slice(None), slice(None)), np.clip(inside + 0.5, 0, 1), brightness)
+            canvas.masks[..., -1] |= inside > 0
 
     def _expose(self, canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint16]:
         """What the scanner makes of the tissue: blur, bias field, noise and its own range."""

@@ -19,6 +19,7 @@ import cv2
 
 from gisegkit.data import rle
 from gisegkit.data.phantom.anatomy import CLASSES
+from gisegkit.data.phantom.lesions import LESION
 from gisegkit.data.phantom.scan import Scan, generator
 from gisegkit.errors import DataError, RunError
 from gisegkit.types import Progress, silent
@@ -46,18 +47,25 @@ RANGES = {
     "slices": (8, 9999),
     "seed": (0, 2**63 - 1),
     "test_cases": (0, 1000),
+    "lesions": (0, 100),
 }
 """The smallest and the largest number of each."""
 
 
 def write_phantom(
-    out: Path, *, cases: int, days: int, slices: int, seed: int, test_cases: int = 0, progress: Progress = silent
+    out: Path,
+    *,
+    cases: int,
+    days: int,
+    slices: int,
+    seed: int,
+    test_cases: int = 0,
+    lesions: int = 0,
+    progress: Progress = silent,
 ) -> Path:
     """Write a phantom folder; the same parameters give the same bytes.
 
-    A case does not depend on how many others there are. Odd cases are 266 x 266 pixels, even ones 360 wide and 310
-    high. With ``test_cases`` there is an unlabelled ``test/`` and its truth in ``test_truth.csv``, with the columns
-    ``width`` and ``height`` since the slices do not lie in ``train/``.
+    A case does not depend on how many others there are. Odd ones are 266 x 266 pixels, even ones 360 wide, 310 high.
 
     Args:
         out: the folder to make; it appears whole or not at all.
@@ -65,40 +73,35 @@ def write_phantom(
         days: scans of each case, 1 or more.
         slices: slices of each scan, 8 or more; the more there are, the more of them show chest and pelvis.
         seed: 0 or more.
-        test_cases: unseen cases without labels, numbered from 1001.
+        test_cases: unseen cases without labels, numbered from 1001, in ``test/``; their truth is in ``test_truth.csv``.
+        lesions: the most that a slice of the liver has, disks of 4 to 6 pixels; above 0 they are a fourth class.
         progress: shows how far it has come, scan by scan.
-
-    Returns:
-        ``out``.
 
     Raises:
         DataError: a number is out of range.
         RunError: ``out`` is there already and is not an empty folder.
     """
-    numbers = {"cases": cases, "days": days, "slices": slices, "seed": seed, "test_cases": test_cases}
-    for name, number in numbers.items():
-        _check_range(name, number, *RANGES[name])
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise RunError(f"{out}: is in the way of the phantom; name a folder that does not exist yet, or empty this one")
+    _check_ranges(cases=cases, days=days, slices=slices, seed=seed, test_cases=test_cases, lesions=lesions)
+    _check_free(out)
+    labelled = [(case, day) for case in range(1, cases + 1) for day in range(days)]
+    hidden = [(FIRST_TEST_CASE + case, day) for case in range(test_cases) for day in range(days)]
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         building.chmod(0o755)  # mkdtemp's folders are for their owner alone
-        labelled = [(case, day) for case in range(1, cases + 1) for day in range(days)]
-        hidden = [(FIRST_TEST_CASE + case, day) for case in range(test_cases) for day in range(days)]
         truth: dict[str, list[Row]] = {"train": [], "test": []}
         for case, day in progress([*labelled, *hidden], "phantom", len(labelled) + len(hidden)):
             part = "train" if case < FIRST_TEST_CASE else "test"
-            truth[part] += write_scan(building / part, case, day, slices, seed)
+            truth[part] += write_scan(building / part, case, day, slices, seed, lesions)
         write_table(building / "train.csv", truth["train"], ("id", "class", "segmentation"))
         write_table(building / "sample_submission.csv", [], ("id", "class", "predicted"))
         if hidden:
             write_table(building / "test_truth.csv", truth["test"], ("id", "class", "segmentation", "width", "height"))
         _publish(building, out)
+        return out
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
-    return out
 
 
 def day_number(seed: int, case: int, day: int) -> int:
@@ -117,12 +120,19 @@ def _publish(building: Path, out: Path) -> None:
         raise RunError(f"{out}: appeared while the phantom was being made; use it, or name another folder") from error
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise DataError(f"phantom: {name} = {value} is out of range; give {low} to {high}")
+def _check_free(out: Path) -> None:
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise RunError(f"{out}: is in the way of the phantom; name a folder that does not exist yet, or empty this one")
 
 
-def write_scan(root: Path, case: int, day: int, slices: int, seed: int) -> Iterator[Row]:
+def _check_ranges(**numbers: int) -> None:
+    for name, value in numbers.items():
+        low, high = RANGES[name]
+        if not low <= value <= high:
+            raise DataError(f"phantom: {name} = {value} is out of range; give {low} to {high}")
+
+
+def write_scan(root: Path, case: int, day: int, slices: int, seed: int, lesions: int) -> Iterator[Row]:
     """Write one scan's slices; yield the rows of its table.
 
     Args:
@@ -132,13 +142,14 @@ def write_scan(root: Path, case: int, day: int, slices: int, seed: int) -> Itera
     name = f"case{case}_day{day_number(seed, case, day)}"
     folder = root / f"case{case}" / name / "scans"
     folder.mkdir(parents=True)
-    scan = Scan(seed=seed, case=case, day=day, slices=slices)
+    scan = Scan(seed=seed, case=case, day=day, slices=slices, lesions=lesions)
+    classes = (*CLASSES, LESION) if lesions else CLASSES
     for position in range(slices):
         image, masks = scan.draw(position)
         height, width = image.shape
         path = folder / f"slice_{position + 1:04d}_{width}_{height}_{SPACING}.png"
         path.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
-        for index, label in enumerate(CLASSES):
+        for index, label in enumerate(classes):
             runs = rle.encode(masks[..., index])
             row = {"id": f"{name}_slice_{position + 1:04d}", "class": label, "segmentation": runs}
             yield {**row, "width": str(width), "height": str(height)}

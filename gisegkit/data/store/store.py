@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from gisegkit.data.files import cache_home
-from gisegkit.data.geometry import make_geometry
+from gisegkit.data.geometry import make_geometry, resized
 from gisegkit.data.reading import check_size, largest, read_mask, read_slice, refuse_not_finite
 from gisegkit.data.store.disk_space import DO_WITHOUT, check_room, needed, remove_left_behind, used
 from gisegkit.data.store.layout import Layout, Prepared
@@ -171,8 +171,7 @@ class Store:
         limits = float(image.min()), float(image.max()), largest(image.dtype)
         if self.layout.size is not None:
             geometry = make_geometry(self.layout.resize, image.shape[:2], self.layout.size, self.layout.interpolation)
-            resized = geometry.image(image)
-            image = resized.astype(image.dtype) if self.layout.interpolation == "nearest" else resized
+            image = resized(image, geometry)
             masks |= {} if mask is None else {"sized": geometry.mask(mask)}
         return Content(image, limits, masks)
 

@@ -12,6 +12,7 @@ import pytest
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.components.normalizations import FileType
 from gisegkit.data.names import natural
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.errors import DataError
 from gisegkit.testing import check_dataset
@@ -263,7 +264,7 @@ def test_stacks_and_scans_never_mix_cases(tmp_path, slices):
             write(tmp_path / "masks" / f"p{case}_s1_{position}.png", label_file())
     pattern = r"(?P<case>p\d+)_(?P<scan>s\d+)_(?P<position>\d+)"
     dataset = Folder(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
-    reader = SliceReader(dataset, slices=slices, stride=1, edge="clamp", normalization=FileType())
+    reader = SliceReader(dataset, slices=slices, stride=1, edge="clamp", preprocess=Preprocess(FileType()))
     for row, case in enumerate(dataset.table["case"]):
         assert set(np.unique(np.rint(reader.read(row) * 255)) // 10) == {int(case[1:])}
     assert dataset.table.groupby("scan")["case"].nunique().tolist() == [1, 1]

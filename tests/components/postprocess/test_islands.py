@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 from gisegkit.components.postprocess import islands
-from gisegkit.components.postprocess.islands import FillHoles, LargestComponent, MinArea, components
+from gisegkit.components.postprocess.islands import FillHoles, LargestComponent, MinArea, MinPixels, components
+from gisegkit.engine.decision import Decision
 from gisegkit.errors import DataError
 from gisegkit.testing import check_postprocess
 
@@ -19,6 +20,7 @@ CLASSES = ("bowel", "liver", "stomach")
 def test_contract(unit, connectivity):
     for step in (
         MinArea(pixels=5, unit=unit, connectivity=connectivity),
+        MinPixels(pixels={"bowel": 5, "default": 40}, classes=("bowel", "liver"), unit=unit),
         LargestComponent(count={"bowel": 2, "default": 1}, classes=("bowel", "liver"), unit=unit),
         FillHoles(largest=3, unit=unit, connectivity=connectivity),
     ):
@@ -55,6 +57,35 @@ def test_equals_scipy_label(pixels):
             if (labels == label).sum() >= pixels:
                 expected[d, :, :, k] |= labels == label
     assert np.array_equal(MinArea(pixels=pixels)(scan), expected)
+
+
+def test_a_class_goes_from_slices_where_it_has_too_few_pixels_and_stays_whole_elsewhere():
+    scan = np.zeros((2, 6, 8, 3), dtype=bool)
+    scan[0, 0, :3], scan[0, 5, 7] = True, True  # 4 pixels of every class, in two islands
+    scan[1, 2, :3] = True  # 3 pixels
+    step = MinPixels(pixels={"bowel": 4, "liver": 5, "default": 1}, classes=CLASSES)
+    kept = step(scan)
+    assert np.array_equal(kept[0, ..., 0], scan[0, ..., 0]), "also its island of one pixel"
+    assert kept.sum(axis=(1, 2)).tolist() == [[4, 0, 4], [0, 0, 3]]
+    assert MinPixels(pixels=7, unit="scan")(scan).sum() == scan.sum(), "7 pixels of each class in the scan"
+    assert MinPixels(pixels=8, unit="scan")(scan).sum() == 0
+
+
+@pytest.mark.parametrize("pixels", [1, 95, 100, 105, 500])
+def test_min_pixels_counts(pixels):
+    scan = np.random.default_rng(pixels).random((6, 20, 25, 2)) < 0.2
+    counts = scan.sum(axis=(1, 2), keepdims=True)
+    assert np.array_equal(MinPixels(pixels=pixels)(scan), scan & (counts >= pixels))
+
+
+def test_min_pixels_is_the_rule_of_a_count_above_a_threshold():
+    """Slices whose probabilities are above the threshold in fewer than n pixels are empty; of others all stay."""
+    probabilities = np.random.default_rng(0).random((5, 12, 12, 2), dtype=np.float32) ** 4
+    decision = Decision(0.6, (MinPixels(pixels=18),))
+    above = probabilities >= 0.6
+    expected = above & (above.sum(axis=(1, 2), keepdims=True) >= 18)
+    found = np.concatenate([decision(probabilities[d : d + 1]) for d in range(5)])
+    assert np.array_equal(found, expected) and 0 < expected.any(axis=(1, 2)).sum() < 10
 
 
 # --- scans and slices, corners and sides ------------------------------------------------------------------------------

@@ -222,6 +222,7 @@ def test_new_code_of_gisegkits_readers_makes_stale_and_other_words_do_not(tmp_pa
 
 DECIDE_NOTHING = {
     "gisegkit.data.names": "which ids, cases and positions the rows have; the ids are in the key",
+    "gisegkit.data.phantom.lesions": "the name of a class; draws files, which are known by their content",
     "gisegkit.data.phantom.writer": "writes files, which are known by their content",
     "gisegkit.data.store.disk_space": "whether there is room",
 }

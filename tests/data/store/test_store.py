@@ -19,6 +19,7 @@ from gisegkit.data.inputs import Input
 from gisegkit.data.intensities import UNITS, keeps_zero
 from gisegkit.data.loaders import EvaluationSet
 from gisegkit.data.phantom.writer import write_phantom
+from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.store import disk_space as room
 from gisegkit.data.store import shards, sources
@@ -62,13 +63,14 @@ NORMALIZATIONS = {
 }
 
 
-def reader(dataset, store=None, normalization=NORMALIZATIONS["Maximum over slice"], slices=3):
-    return SliceReader(dataset, slices=slices, stride=2, edge="clamp", normalization=normalization, store=store)
+def reader(dataset, store=None, normalization=NORMALIZATIONS["Maximum over slice"], slices=3, size=()):
+    preprocess = Preprocess(normalization, *size)
+    return SliceReader(dataset, slices=slices, stride=2, edge="clamp", preprocess=preprocess, store=store)
 
 
 def source(dataset, layout, store=None, **options):
-    size, resize, interpolation = ((48, 40), "fit", "linear") if layout.size is None else layout
-    return Input(dataset, reader(dataset, store, **options), size=size, resize=resize, interpolation=interpolation)
+    size = ((48, 40), "fit", "linear") if layout.size is None else layout
+    return Input(reader(dataset, store, size=size, **options))
 
 
 @pytest.mark.parametrize("name", [name for name, item in NORMALIZATIONS.items() if keeps_zero(item)])
