@@ -27,11 +27,12 @@ PROBABILITIES = 'writer=[{name="probabilities"}]'
 
 @pytest.fixture(scope="module")
 def gates(several, tmp_path_factory):
-    """Runs to be gates: of folds, of one fold with classes in another order and a view, and with more classes."""
+    """Runs to be gates: folds; a softmax with a view and classes in another order; stacks with more classes."""
     folder = tmp_path_factory.mktemp("gates")
     train_folds(several.experiment("seed=7", "train.epochs=2"), folder / "folds")
     train(
-        several.experiment("split.fold=0", "seed=8", 'predict.tta=["hflip"]', labels="b = 2, a = 1"), folder / "turned"
+        several.experiment("split.fold=0", "seed=8", 'predict.tta=["hflip"]', "loss.0.name=ce", labels="b = 2, a = 1"),
+        folder / "turned",
     )
     train(several.experiment("split.fold=0", "seed=9", "train.epochs=1", labels="c = 3, b = 2, a = 1"), folder / "more")
     return folder
