@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 @click.option("--list", "--dry-run", "only_list", is_flag=True, help="Only show what is done and what is missing.")
 @demo_option
 @click.option("--out", type=click.Path(path_type=Path), help="The folder of the runs.  [default: plans/NAME]")
+@click.option("--root", help="Folder of the data of all runs, instead of the recipes' dataset.root.")
 @device_option
 @click.pass_obj
-def command(plugins: Plugins, file: Path, only_list: bool, demo: bool, out: Path | None, device: str) -> int:
+def command(
+    plugins: Plugins, file: Path, only_list: bool, demo: bool, out: Path | None, root: str | None, device: str
+) -> int:
     """Run what a plan FILE asks for and is not done yet: runs, then ensemble, tuning and prediction.
 
     Run it again to continue: finished runs are kept, interrupted ones resume, failed ones are tried again.
@@ -34,7 +37,7 @@ def command(plugins: Plugins, file: Path, only_list: bool, demo: bool, out: Path
     from gisegkit.workflows.executor import Here
     from gisegkit.workflows.plan import evaluated_folders, open_plan, run_plan
 
-    work = open_plan(file, plugins.registries, out=out, demo=demo, device=device)
+    work = open_plan(file, plugins.registries, out=out, root=root, demo=demo, device=device)
     for line in work.plan.notes:
         say(line)
     states: Mapping[str, State] = work.states()

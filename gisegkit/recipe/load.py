@@ -32,6 +32,9 @@ def load_recipe(
         RecipeError: with every mistake found, each with its place and a remedy.
     """
     document = read_document(path)
+    if "run" in document.data and "model" not in document.data:
+        found = "this is a plan, and a recipe is asked for"
+        raise RecipeError(document.source, [Mistake(document.source, found, f"giseg plan {document.source}")])
     for key, value, origin in preset:
         override(document, key, value, origin)
     for text in overrides:

@@ -68,6 +68,9 @@ class _Reader:
 
     def read(self) -> None:
         data = self.document.data
+        if "model" in data and "run" not in data:
+            self.note((), "this is a recipe, and a plan is asked for", f"giseg run {self.document.source}")
+            return
         for key in data:
             if key not in TOP:
                 self.unknown((key,), f"unknown key {key!r} in a plan", key, TOP)

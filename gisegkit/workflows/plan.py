@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gisegkit.build.demo import SMALL, load_demo
@@ -15,6 +15,7 @@ from gisegkit.recipe.load import load_recipe, read_document
 from gisegkit.recipe.plan import Cell
 from gisegkit.recipe.plan_check import as_plan
 from gisegkit.recipe.sections import Recipe
+from gisegkit.recipe.text import value_text
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.locks import locked
 from gisegkit.runs.plan_record import Ended, write_record
@@ -26,13 +27,20 @@ DEMO = "This plan was run as a demo on synthetic phantoms. Its scores say nothin
 
 
 def open_plan(
-    file: Path, registries: Registries, *, out: Path | None = None, demo: bool = False, device: str = "auto"
+    file: Path,
+    registries: Registries,
+    *,
+    out: Path | None = None,
+    root: str | None = None,
+    demo: bool = False,
+    device: str = "auto",
 ) -> Work:
     """A plan file, checked together with every recipe that it names.
 
     Args:
         file: its recipes are found from the folder that it is in.
         out: of the runs; default ``plans/NAME``, or ``plans/NAME-demo``.
+        root: of the data of every run, instead of what recipes and plan say.
         demo: whether every run is its recipe's demo.
 
     Raises:
@@ -40,6 +48,11 @@ def open_plan(
         RunError: if the record in the folder is damaged.
     """
     plan = as_plan(read_document(file), demo=demo, small=SMALL)
+    if root is not None:
+        data = f"dataset.root={value_text(root)}"
+        plan.cells = [
+            replace(cell, sets=(*cell.sets, data), places={**cell.places, data: "--root"}) for cell in plan.cells
+        ]
     mistakes, recipes = list(plan.mistakes), {}
     for cell in plan.cells:
         try:

@@ -19,7 +19,7 @@ from gisegkit.runs.files import read_table
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.locks import is_locked
 from gisegkit.runs.members import fold_folder
-from gisegkit.runs.outputs import changes, read_scores
+from gisegkit.runs.outputs import changes, is_root, read_scores
 from gisegkit.runs.plan_record import Ended, read_record
 
 EVALUATE, TUNE, PREDICT = "evaluate", "tune", "predict"
@@ -172,9 +172,10 @@ class Work:
     def _finished(self, step: Step, ended: Ended | None) -> State:
         try:
             scores = read_scores(step.folder / "evaluation")
-            differing = changes(RunDir.open(step.folder), self.recipes[step.name], self.registries)
+            found = changes(RunDir.open(step.folder), self.recipes[step.name], self.registries)
         except RunError as error:
             return State("failed", str(error))
+        differing = [item for item in found if not is_root(item.key)]  # the data may have moved
         if differing:
             remedy = f"the plan changed since; remove {step.folder}, or give the run another name"
             return State("changed", f"{listed(differing, shown=3)} ({remedy})")

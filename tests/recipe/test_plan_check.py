@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gisegkit.errors import RecipeError
+from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.plan_check import as_plan
 from gisegkit.recipe.text import read
 
@@ -128,6 +130,14 @@ pixels = -1
     assert remedies["unknown key 'nam' in a plan"].startswith("did you mean 'name'?")
     assert remedies["unknown key 'fold' in [run]"].startswith("did you mean 'folds'?")
     assert remedies['apply = "allways"'].startswith("did you mean 'always'?")
+
+
+def test_a_recipe_is_told_from_a_plan_and_a_plan_from_a_recipe(tmp_path, registries):
+    (told,) = mistakes('name = "x"\n[model]\nname = "net"\n')
+    assert told[1:] == ("this is a recipe, and a plan is asked for", "giseg run folder/p.toml")
+    (tmp_path / "p.toml").write_text(HEAD)
+    with pytest.raises(RecipeError, match=r"this is a plan, and a recipe is asked for\n    giseg plan .*p.toml"):
+        load_recipe(tmp_path / "p.toml", registries=registries)
 
 
 @pytest.mark.parametrize(

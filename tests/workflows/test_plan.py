@@ -164,6 +164,19 @@ def test_a_failed_run_is_told_in_a_line_and_only_what_needs_it_waits(toy, finish
     assert run_plan(toy(), again, say=lines.append).complete and again.did == ["net-seed0"]
 
 
+def test_the_data_may_be_elsewhere(toy, several, finished):
+    """Finished runs stay; a run that is missing reads the data from there."""
+    elsewhere = several.folder / "none"
+    words = ["plan", str(toy.folder / "plan.toml"), "--out", str(finished), "--root", str(elsewhere), "--list"]
+    work = toy()
+    moved = open_plan(toy.folder / "plan.toml", toy.registries, out=work.folder, root=str(elsewhere))
+    assert set(words_of(moved.states()).values()) == {"done"}
+    assert CliRunner().invoke(cli, words).output.count("done") == len(EVERY)
+    shutil.rmtree(finished / "net-seed1")
+    result = run_plan(moved, Inside(), say=lambda line: None)
+    assert result.states["net-seed1"].word == "failed" and str(elsewhere) in result.states["net-seed1"].detail
+
+
 def test_a_mistake_of_the_data_is_the_cause(toy):
     work = toy('set = {"dataset.pattern" = "(?P<case>q)(?P<position>1)"}')
     ran = run_plan(work, Inside(), say=lambda line: None)
