@@ -58,4 +58,4 @@ def make(folder: Path, chosen: list[Scan], *, processes: int) -> Path:
 
 def _write(train: Path, scan: Scan) -> list[Row]:
     cv2.setNumThreads(1)
-    return list(write_scan(train, scan.case, scan.day, scan.slices, SEED))
+    return list(write_scan(train, scan.case, scan.day, scan.slices, SEED, lesions=0))

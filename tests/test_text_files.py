@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "gisegkit"
-OF_BYTES = (("os", "open"), ("archive", "open"))  # a zip archive's members
+OF_BYTES = (("os", "open"), ("archive", "open"), ("_zip", "open"))  # a zip archive's members
 OPENERS = ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile")
 
 
@@ -45,6 +45,7 @@ def without_encoding(source: str) -> list[int]:
         ('path.open(mode="wb")', False),
         ("RunDir.open(path)", False),
         ('self.archive.open(name, "w")', False),
+        ('self._zip.open(f"{name}.npy")', False),
         ('self.path.open("w")', True),
         ("os.open(path, flags, 0o666)", False),
         ("write_text(path, text)", False),

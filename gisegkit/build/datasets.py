@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gisegkit.build.dataset import build_component, verify_dataset
 from gisegkit.data.findings import errors_of, findings_of
 from gisegkit.data.joined import JoinedDataset
-from gisegkit.data.left_out import Without, read_exclusions
+from gisegkit.data.left_out import Without, absent_ids, read_exclusions
 from gisegkit.errors import Finding, count, listed
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import Registries
@@ -49,7 +49,7 @@ def build_datasets(recipe: Recipe, registries: Registries, *, say: Callable[[str
         verify_dataset(dataset, spec, registries[spec.kind].get(spec.name).owner, say=say)
         if file := spec.of_kind("exclusions"):
             listed_ids = read_exclusions(str(file))
-            here = set(dataset.table["id"].astype(str))
+            here = {*dataset.table["id"].astype(str), *absent_ids(dataset, listed_ids)}
             if gone := [name for name in listed_ids if name not in here]:
                 of_them = f"{count(len(gone), 'id')} of {len(listed_ids)}"
                 say(f"warning: {of_them} in {file} are not in the data: {listed(gone, shown=3)}")
@@ -73,7 +73,7 @@ def assemble(made: Sequence[Made], skipped: Collection[str]) -> tuple[Dataset, t
             view = Without(dataset, reasons)
             before = getattr(dataset, "left_out", ())
             gone += [name for name in view.left_out if name not in before]
-            dataset = view if len(view.table) < len(dataset.table) else dataset
+            dataset = view if len(view.left_out) > len(before) else dataset
         parts.append((one.name, str(one.spec.of_kind("role")), dataset))
     return JoinedDataset(parts) if len(parts) > 1 else parts[0][2], tuple(gone)
 

@@ -33,7 +33,8 @@ class Without:
 
     Args:
         dataset: any; it may be such a view itself.
-        reasons: why slices are left out, by id; ids that the dataset does not have are passed over.
+        reasons: why slices are left out, by id; ids that the dataset does not have are passed over, but for those of
+            files that cannot be read, so that they are not in its table.
     """
 
     def __init__(self, dataset: Dataset, reasons: Mapping[str, str]) -> None:
@@ -42,8 +43,9 @@ class Without:
         gone = np.array([name in reasons for name in ids], dtype=bool)
         self._rows = np.flatnonzero(~gone).tolist()
         self.table: pd.DataFrame = dataset.table[~gone].reset_index(drop=True)
-        self.left_out: tuple[str, ...] = (*getattr(dataset, "left_out", ()), *ids[gone].tolist())
-        why = [reasons[name] for name in ids[gone]]
+        names = [*ids[gone].tolist(), *absent_ids(dataset, reasons)]
+        self.left_out: tuple[str, ...] = (*getattr(dataset, "left_out", ()), *names)
+        why = [reasons[name] for name in names]
         counts = {reason: why.count(reason) for reason in dict.fromkeys(why)}
         self.dropped = (*dataset.dropped, *(Dropped(reason, number) for reason, number in counts.items()))
         self.classes = tuple(dataset.classes)
@@ -84,6 +86,13 @@ class Without:
     def _sources(self, row: int) -> tuple[list[str], str]:
         files, text = self.inner.sources(self._rows[row])
         return files, text
+
+
+def absent_ids(dataset: Dataset, ids: Iterable[str]) -> list[str]:
+    """Those ids that the dataset has a finding of but no row, such as that of a file which is cut off."""
+    here = set(dataset.table["id"].astype(str)) | set(getattr(dataset, "left_out", ()))
+    found = {name for finding in findings_of(dataset) for name in finding.ids} - here
+    return [name for name in ids if name in found]
 
 
 # --- the file -------------------------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ def test_masks_of_a_submission_follow_the_thresholds_of_their_classes(copied, se
     texts = read_submission(file).set_index(["id", "class"])["predicted"]
     kept = np.array([0.0, 0.0, 0.2])
     for scan in experiment.probabilities(experiment.split.validation, label="x", progress=lambda items, *_: items):
-        for row, values, _ in scan:
+        for row, values, *_ in scan:
             name, (height, width) = experiment.dataset.table["id"][row], values.shape[:2]
             expected = (values >= np.float32([0.45, 0.45, 0.1])) & (values.max((0, 1)) >= kept)
             for k, label in enumerate(experiment.classes):

@@ -72,12 +72,13 @@ def test_a_fold_equals_the_run_of_that_fold_alone(several, folds_run, tmp_path):
 
 
 def test_the_data_are_listed_once_for_all_folds(several, tmp_path, monkeypatch):
-    import gisegkit.build.data as module
+    from gisegkit.build import data, datasets
 
-    built, build = [], module.build_component
-    monkeypatch.setattr(
-        module, "build_component", lambda spec, *a, **k: built.append(spec.kind) or build(spec, *a, **k)
-    )
+    built, build = [], data.build_component
+    for module in (data, datasets):
+        monkeypatch.setattr(
+            module, "build_component", lambda spec, *a, **k: built.append(spec.kind) or build(spec, *a, **k)
+        )
     train_folds(several.experiment("train.epochs=1"), tmp_path / "run")
     assert built.count("dataset") == built.count("normalization") == built.count("metric") == 1
     assert built.count("optimizer") == built.count("model") == 3

@@ -82,15 +82,16 @@ def load(tmp_path, data):
 
 
 def test_each_part_is_built_once_from_training_to_prediction(load, tmp_path, monkeypatch):
-    import gisegkit.build.data as module
+    from gisegkit.build import data, datasets
 
-    built, build = Counter(), module.build_component
+    built, build = Counter(), data.build_component
 
     def counted(spec, *more, **given):
         built[spec.kind, spec.name] += 1
         return build(spec, *more, **given)
 
-    monkeypatch.setattr(module, "build_component", counted)
+    for module in (data, datasets):
+        monkeypatch.setattr(module, "build_component", counted)
     experiment = load("resized")
     run_recipe(experiment, tmp_path / "run")
     wanted = [(spec.kind, spec.name) for spec in experiment.recipe.components()]

@@ -32,12 +32,13 @@ def unusable(dataset: Dataset, row: int) -> Finding:
     return Finding("values that are not finite", "error", name, not_finite_line(dataset, row), ids=(name,))
 
 
-def refuse_slices(unread: list[Finding], spoilt: list[Finding]) -> None:
+def refuse_slices(unread: list[Finding], spoilt: list[Finding], *, cause: Exception | None = None) -> None:
     """Name all slices that cannot be read or used, 20 of them in words; several may be made of one file.
 
     Args:
         unread: of slices that cannot be read, so that what they belong to is not prepared.
         spoilt: of slices that were read, but whose values no network can use.
+        cause: of the first of them, for ``--debug``.
 
     Raises:
         FindingsError: if there is one.
@@ -48,7 +49,7 @@ def refuse_slices(unread: list[Finding], spoilt: list[Finding]) -> None:
     shown = lines[:SHOWN] + [f"... and {len(lines) - SHOWN} more"] * (len(lines) > SHOWN)
     if unread:
         shown.append(f"{count(len(lines), 'problem')} while slices were read; scans without one are prepared")
-    raise FindingsError("\n".join(shown), [*unread, *spoilt])
+    raise FindingsError("\n".join(shown), [*unread, *spoilt]) from cause
 
 
 def look_at(

@@ -63,6 +63,7 @@ class Store:
         self._blocks = _blocks(dataset)
         self._names = [self._name(rows) for rows in self._blocks]
         self._shards: list[Shard | None] = [None] * len(self._blocks)
+        self._cause: Exception | None = None  # why the first slice could not be read
         self._given_up: set[int] = set()  # damaged shards that cannot be made again
         self._places = np.empty((len(dataset.table), 2), dtype=np.int64)  # a row's block, and its place in that
         for number, rows in enumerate(self._blocks):
@@ -83,13 +84,14 @@ class Store:
         """
         wanted = sorted(set(self._places[np.asarray(rows, dtype=np.int64), 0].tolist()))
         known: Known = {}
+        self._cause = None
         for number in wanted:
             self._shards[number] = self._valid(number, known)
         missing = [number for number in wanted if self._shards[number] is None] if build else []
         findings = self._make_all(missing, known, progress) if missing else []
         if build:
             spoilt = sorted(set(rows) & self._not_finite(wanted))
-            refuse_slices(findings, [unusable(self.dataset, row) for row in spoilt])
+            refuse_slices(findings, [unusable(self.dataset, row) for row in spoilt], cause=self._cause)
         there = [(rows, shard) for rows, shard in zip(self._blocks, self._shards, strict=True) if shard is not None]
         return Prepared(
             made=sum(len(self._blocks[number]) for number in missing),
@@ -164,6 +166,7 @@ class Store:
                     yield self._content(row)
                 except GisegError as error:
                     findings.extend(unreadable(id_of(self.dataset, int(row)), error))
+                    self._cause = self._cause or error
             if findings:
                 raise FindingsError("slices cannot be read", findings)
 
