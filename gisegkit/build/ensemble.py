@@ -180,9 +180,11 @@ class Ensemble(Experiment):
         ids = self.dataset.table["id"].astype(str).iloc[rows]
         return np.array([places.get(name, -1) for name in ids], dtype=np.int64)
 
-    def named_part(self, split: pd.DataFrame, name: str, rows: Rows) -> Part:
-        """As of Experiment; of the slices that validated, all networks but one have trained on each."""
-        return super().named_part(split.assign(part=split["part"].replace("validation", "train")), name, rows)
+    def trained_in(self, split: pd.DataFrame, name: str) -> pd.DataFrame:
+        """As of RunData; of named parts, all networks predict each slice, and all but one trained on what validated."""
+        return (
+            split.assign(part=split["part"].replace("validation", "train")) if name in ("unlabelled", "all") else split
+        )
 
     @property
     def exclusive(self) -> bool:

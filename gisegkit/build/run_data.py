@@ -129,6 +129,10 @@ class RunData(ExperimentData):
         """Which of several folds each of the rows validated in, numbered from 0; of a run of one network all are 0."""
         return np.zeros(len(rows), np.int64)
 
+    def trained_in(self, split: pd.DataFrame, name: str) -> pd.DataFrame:
+        """The split as it counts for a part: which of its slices the networks that predict it have trained on."""
+        return split
+
     def named_part(self, split: pd.DataFrame, name: str, rows: Rows) -> Part:
         """Rows that are predicted and are no part of the split, such as the unlabelled ones."""
-        return named_part(split, self.trained_table, name, rows)
+        return named_part(self.trained_in(split, name), self.trained_table, name, rows)

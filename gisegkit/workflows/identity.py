@@ -30,9 +30,10 @@ def part_of_run(experiment: Experiment, split: pd.DataFrame, pick: Callable[[], 
     while True:
         part = pick()
         if not examine(experiment, part.rows):
-            found = identified(part, split, experiment.trained_table, experiment.digests)
+            known = experiment.trained_in(split, part.name)
+            found = identified(part, known, experiment.trained_table, experiment.digests)
             if not examine(experiment, found.rows):  # other rows, if these are other data
-                return identified(part, split, experiment.trained_table, experiment.digests)
+                return identified(part, known, experiment.trained_table, experiment.digests)
         experiment.look_at_store()
 
 

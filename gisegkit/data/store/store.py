@@ -83,8 +83,7 @@ class Store:
             DataError: if there is no room for them, or the folder cannot be written.
         """
         wanted = sorted(set(self._places[np.asarray(rows, dtype=np.int64), 0].tolist()))
-        known: Known = {}
-        self._cause = None
+        self._cause, known = None, Known()
         for number in wanted:
             self._shards[number] = self._valid(number, known)
         missing = [number for number in wanted if self._shards[number] is None] if build else []
@@ -210,13 +209,8 @@ class Store:
     def _name(self, rows: AnyArray) -> str:
         """Everything that settles a shard besides the content of files."""
         ids = self.dataset.table["id"].to_numpy()
-        version = str(getattr(self.dataset, "version", ""))
-        parts = [
-            str(self.layout),
-            code_of(getattr(self.dataset, "read_by", type(self.dataset))),
-            version,
-            *self.dataset.classes,
-        ]
+        code, version = (getattr(self.dataset, "read_by", type(self.dataset)), getattr(self.dataset, "version", ""))
+        parts = [str(self.layout), code_of(code), str(version), *self.dataset.classes]
         for row in rows.tolist():
             files, text = self._sources.of(row)
             parts += [str(ids[row]), "labelled" if self._labelled[row] else "", *files, text]
