@@ -210,8 +210,6 @@ class Ensemble(Experiment):
             for one in networks:
                 one.release()
 
-    # --- prediction ---------------------------------------------------------------------------------------------------
-
     def probabilities(
         self,
         rows: Rows,
