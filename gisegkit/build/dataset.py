@@ -64,9 +64,10 @@ def verify_dataset(dataset: Dataset, spec: ComponentSpec, owner: Owner, *, say: 
     what = f"{spec.place}: dataset {spec.name!r}"
     remedy = "gisegkit.testing.check_dataset makes this check in the plugin's own tests"
     try:
+        if not len(getattr(dataset, "table", "?")):
+            refuse_errors(findings_of(dataset))  # which say why there is nothing
         wrong = breaches(dataset)
         if not wrong and dataset.table.empty:
-            refuse_errors(findings_of(dataset))
             raise DataError(f"{what} holds no slices")
         apart = [] if wrong else contradictions(dataset)
         readers = [] if wrong or apart or owner.distribution == "gisegkit" else row_problems(dataset)

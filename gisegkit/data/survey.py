@@ -62,9 +62,12 @@ def survey(
     """
     found = Survey()
     table = dataset.table
+    own = findings_of(dataset)
+    told = {name for finding in own if finding.severity == "error" for name in finding.ids}
     maxima: dict[str, tuple[tuple[int, int, str], float]] = {}
     for row in progress(range(len(table)), "read slices", len(table)):
-        image, mask = _read(found, dataset, row)
+        image, mask, problems = _read(dataset, row)
+        found.findings += () if id_of(dataset, row) in told else problems  # the dataset knows why
         if mask is not None:
             _count(found, mask, dataset.classes)
         if image is None:
@@ -84,27 +87,27 @@ def survey(
         low, high = found.ranges.get(key, (top, top))
         found.ranges[key] = (min(low, top), max(high, top))
     seen = Seen(table, tuple(dataset.classes), found.facts, lambda row: read_mask(dataset, row), parts or {})
-    found.findings += [*diagnose(seen), *findings_of(dataset)]
+    found.findings += [*diagnose(seen), *own]
     return found
 
 
-def _read(found: Survey, dataset: Dataset, row: int) -> tuple[AnyArray | None, MaskArray | None]:
-    """Image and mask of a row; None for what cannot be read, which is noted, and for no mask."""
-    name = id_of(dataset, row)
+def _read(dataset: Dataset, row: int) -> tuple[AnyArray | None, MaskArray | None, list[Finding]]:
+    """Image and mask of a row, None for what cannot be read and for no mask, and why they cannot be read."""
+    name, problems = id_of(dataset, row), list[Finding]()
     image = mask = None
     try:
         image = read_slice(dataset, row)
         check_size(dataset, row, image=image)
     except GisegError as error:
-        found.findings += unreadable(name, error)
+        problems += unreadable(name, error)
     if bool(dataset.table["labelled"].iat[row]):
         try:
             mask = read_mask(dataset, row)
             check_size(dataset, row, mask=mask)
         except GisegError as error:
-            found.findings += unreadable(name, error)
+            problems += unreadable(name, error)
             mask = None
-    return image, mask
+    return image, mask, problems
 
 
 def _refused(normalization: Normalization, image: AnyArray) -> str:
