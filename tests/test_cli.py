@@ -488,3 +488,19 @@ def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here
     (Path("runs/cli") / "notes.txt").write_text("mine")
     assert run_folder(recipe, None, resume=False) == Path("runs/cli-2")
     assert run_folder(recipe, None, resume=True) == Path("runs/cli")
+
+
+def test_data_of_which_no_slice_can_be_used_are_told_like_others(here, capsys):
+    for folder in ("images", "masks"):
+        (here / "d" / folder).mkdir(parents=True)
+        for name in "ab":
+            (here / "d" / folder / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+    (here / "d.toml").write_text(
+        'name = "d"\n[dataset]\nname = "folder"\nroot = "d"\nlabels = {x = 1}\n[model]\nname = "unet"\n'
+        '[[loss]]\nname = "bce"\n[optimizer]\nname = "adam"\n'
+    )
+    out, _ = giseg(capsys, "data", "d.toml", "--fix", "list.csv", code=1)
+    lines = out.splitlines()
+    assert lines[0].startswith("error: unreadable file") and "d/images/a.png" in lines[0]
+    assert lines[-1].endswith("in the slices of folder, of which none can be used: training would be wrong")
+    assert {line.split(",")[0] for line in (here / "list.csv").read_text().splitlines()[1:]} == {"a", "b"}

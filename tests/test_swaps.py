@@ -106,6 +106,7 @@ def swaps():
 
 
 SWAPS = list(swaps())
+MODELS = ('name = "unet"', 'name = "unetplusplus"')
 
 
 def test_there_are_at_least_sixty():
@@ -125,8 +126,11 @@ def cache(tmp_path_factory, half_size):
 @pytest.mark.parametrize(("base", "line", "swapped"), SWAPS, ids=lambda value: value.replace('"', ""))
 @pytest.mark.slow
 def test_one_line_swaps_a_part_and_the_recipe_trains(cache, tmp_path, base, line, swapped):
-    text = BASES[base].replace(line, swapped)
-    changed = [pair for pair in zip(text.splitlines(), BASES[base].splitlines(), strict=True) if pair[0] != pair[1]]
+    unswapped = BASES[base]
+    if line not in MODELS:  # a decoder of few channels trains as well, and in half the time
+        unswapped = unswapped.replace('weights = "none"', 'weights = "none"\ndecoder_channels = [32, 16, 16, 8, 8]')
+    text = unswapped.replace(line, swapped)
+    changed = [pair for pair in zip(text.splitlines(), unswapped.splitlines(), strict=True) if pair[0] != pair[1]]
     assert len(changed) == (line != swapped)
     (tmp_path / "swap.toml").write_text(text)
     recipe = load_recipe(tmp_path / "swap.toml", registries=PLUGINS.registries)

@@ -39,7 +39,7 @@ def command(
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     from gisegkit.build.dataset import prepared_line
     from gisegkit.build.doctor import look
-    from gisegkit.data.findings import errors_of, verdict
+    from gisegkit.data.findings import FindingsError
     from gisegkit.data.survey import describe
     from gisegkit.errors import RunError, count
     from gisegkit.machine import show_size
@@ -47,7 +47,11 @@ def command(
     if fix is not None and fix.exists():
         raise RunError(f"--fix {fix}: exists already; give the name of a new file")
     experiment = session(plugins, "cpu").experiment(parsed)
-    dataset = experiment.dataset
+    try:
+        dataset = experiment.dataset
+    except FindingsError as error:  # no slice is left
+        _end(error.findings, f"the slices of {parsed.dataset.name}, of which none can be used", fix)
+        return
     found, findings = look(experiment, quick=quick)
     for line in describe(dataset, found):
         say(line)
@@ -59,10 +63,17 @@ def command(
         say(f"  {show_size(others)} more in {store.folder.parent}: of other recipes, or out of date")
     if quick:
         say("files not read (--quick), so only tables and names were looked at")
+    _end(findings, f"{count(len(dataset.table), 'slice')} of {parsed.dataset.name}", fix)
+
+
+def _end(findings: Sequence[Finding], where: str, fix: Path | None) -> None:
+    """What was found, the list of slices to leave out, and the verdict in the last line; exit 1 if there are errors."""
+    from gisegkit.data.findings import errors_of, verdict
+
     _say_findings(findings)
     if fix is not None:
         _write(fix, findings)
-    say(verdict(findings, f"{count(len(dataset.table), 'slice')} of {parsed.dataset.name}"))
+    say(verdict(findings, where))
     if errors_of(findings):
         raise click.exceptions.Exit(1)
 
