@@ -100,7 +100,9 @@ class ExperimentData:
 
     def skip(self, ids: Iterable[str]) -> None:
         """Do without slices, where ``on_bad`` of their dataset says so; what was made with them is made anew."""
-        self._bad |= set(ids)
+        if not (new := set(ids) - self._bad):
+            return
+        self._bad = self._bad | new  # a set of its own: the experiments of folds begin with that of the whole
         for name in MADE_OF_SLICES:
             self.__dict__.pop(name, None)
         self.prepared, self._looked = NOTHING, False
@@ -179,8 +181,7 @@ class ExperimentData:
     def keep_split(self, split: pd.DataFrame) -> None:
         """Take the parts of a run that is resumed, columns id and part, instead of drawing folds."""
         self._stored_split = split
-        if gone := set(split["id"][split["part"] == LEFT_OUT]) - self._bad:
-            self.skip(gone)
+        self.skip(split["id"][split["part"] == LEFT_OUT])
         for name in MADE_OF_SPLIT:
             self.__dict__.pop(name, None)
 

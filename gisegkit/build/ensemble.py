@@ -8,7 +8,7 @@ can be made again without a network, and are the same.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
@@ -39,7 +39,7 @@ from gisegkit.runs.folder import RunDir
 from gisegkit.runs.kept import NAME, kept
 from gisegkit.runs.members import Member
 from gisegkit.runs.outputs import changes
-from gisegkit.runs.parts import Part, Seen, held_out_part, joint_parts, scored_part
+from gisegkit.runs.parts import Part, Seen, held_out_part, joint_parts, scored_part, with_digests
 from gisegkit.types import Progress, silent
 
 if TYPE_CHECKING:
@@ -141,23 +141,23 @@ class Ensemble(Experiment):
 
     def parts_of(self, run: RunDir, weights: Mapping[str, Any]) -> pd.DataFrame:
         """For each slice whether every member, and the gate, has a network that has not trained on it."""
-        joint, digests = joint_parts(self._seen()), self._digests()
-        return joint.assign(digest=[digests.get(name, "") for name in joint["id"]]) if digests else joint
+        own = [one.run.verified_split(one.facts) for networks in self.networks for one in networks]
+        return with_digests(joint_parts(self._seen()), own)
 
     def _seen(self) -> list[Seen]:
         """What each member knows of slices, those of the gate at the end."""
         splits = [[one.run.verified_split(one.facts) for one in networks] for networks in self.networks]
         return [*(Seen.of(member) for member in splits), *(self.gate.whole._seen() if self.gate else ())]
 
-    def _digests(self) -> dict[str, str]:
-        """Of the pixels of slices as the networks' runs noted them, by id."""
-        found: dict[str, str] = {}
-        for one in (one for networks in self.networks for one in networks):
-            split = one.run.verified_split(one.facts)
-            if "digest" in split.columns:
-                noted = split[split["digest"] != ""]
-                found |= dict(zip(noted["id"].astype(str), noted["digest"], strict=True))
-        return found
+    def skip(self, ids: Iterable[str]) -> None:
+        """As of ExperimentData; networks that know other rows of the data are made anew."""
+        before = self._bad
+        super().skip(ids)
+        if self._bad is not before:
+            self.__dict__.pop("networks", None)
+            if self.gate is not None and self.own is not None:
+                self.gate.whole.skip(ids)
+                self.gate.take_over(self.dataset, own=self.own)
 
     def distrust_kept(self) -> None:
         """Predict anew what was kept, since the images are others now."""
@@ -182,9 +182,8 @@ class Ensemble(Experiment):
 
     def trained_in(self, split: pd.DataFrame, name: str) -> pd.DataFrame:
         """As of RunData; of named parts, all networks predict each slice, and all but one trained on what validated."""
-        return (
-            split.assign(part=split["part"].replace("validation", "train")) if name in ("unlabelled", "all") else split
-        )
+        seen = split.assign(part=split["part"].replace("validation", "train"))
+        return seen if name in ("unlabelled", "all") else split
 
     @property
     def exclusive(self) -> bool:

@@ -242,6 +242,16 @@ def joint_parts(members: Sequence[Seen]) -> pd.DataFrame:
     return pd.DataFrame({"id": list(parts), "part": list(parts.values())})
 
 
+def with_digests(joint: pd.DataFrame, splits: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The parts of an ensemble with the digests of pixels that its networks' splits have noted, if any has."""
+    digests: dict[str, str] = {}
+    for split in splits:
+        if "digest" in split.columns:
+            noted = split[split["digest"] != ""]
+            digests |= dict(zip(noted["id"].astype(str), noted["digest"], strict=True))
+    return joint.assign(digest=[digests.get(name, "") for name in joint["id"]]) if digests else joint
+
+
 def held_out_part(part: Part, split: pd.DataFrame, table: pd.DataFrame, run: str) -> Part:
     """A part as several networks score it: only slices that one of each member's networks has not seen.
 

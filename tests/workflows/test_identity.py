@@ -15,6 +15,7 @@ from gisegkit.errors import RunError
 from gisegkit.recipe.load import load_recipe
 from gisegkit.runs.folder import RunDir
 from gisegkit.workflows.evaluate import evaluate
+from gisegkit.workflows.folds import run_folds
 from gisegkit.workflows.predict import predict
 from gisegkit.workflows.train import train
 
@@ -180,3 +181,19 @@ def test_copies_across_cases_stop_training_and_doubts_are_told_once(project):
     shutil.copy(project.data / "images" / "p0_0.png", project.data / "images" / "p2_2.png")
     with pytest.raises(FindingsError, match="same image in two cases: p0_0 and p2_2"):
         train(project.experiment(), project.folder / "refused")
+
+
+def test_slices_that_are_bad_once_they_are_read_meet_folds(project):
+    """A new session scores the folds as the run did: its networks know the same rows as the whole."""
+    (project.data / "images" / "p0_1.png").unlink()
+    spoilt = np.full((32, 32), 3, np.float32)
+    spoilt[4, 4] = np.nan
+    cv2.imwrite(str(project.data / "images" / "p0_1.tif"), spoilt)
+    sets = ("dataset.on_bad=skip", 'split.fold="all"')
+    done = run_folds(project.experiment(*sets), project.folder / "folds")
+    assert done.evaluated.scores["slices"] == 11
+    shutil.rmtree(project.folder / "folds" / "fold0" / "oof")  # so that networks predict anew
+    again = evaluate(*project.open("folds"))
+    assert again.own and again.scores["slices"] == 11
+    assert again.scores["scores"] == done.evaluated.scores["scores"]
+    assert predict(*project.open("folds"), part="all").slices == 11
