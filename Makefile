@@ -10,9 +10,10 @@ STAMP := .venv/.installed
 run: $(STAMP)
 	$(BIN)/giseg run recipes/unet_effb1.toml --demo
 
+# Bytecode is written even where the environment forbids it: else every process compiles every module anew.
 test: $(STAMP)
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations 50
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations 50
 
 deck: $(STAMP)
 	$(BIN)/python benchmarks/deck.py

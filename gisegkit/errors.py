@@ -153,5 +153,5 @@ def parameters(number: int) -> str:
 
 
 def in_a_sentence(text: str) -> str:
-    """A sentence of its own as it goes on after a semicolon."""
+    """A sentence of its own, as it continues after a semicolon."""
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""Finds the built-in plugin and those behind the entry points of group ``gisegkit``; keeps what failed and why."""
+"""Finds the built-in plugin and those of the entry points of group ``gisegkit``; keeps what failed and why."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _manager() -> pluggy.PluginManager:
 
 
 def load_plugins(selection: str | None = None, found: Iterable[EntryPoint] | None = None) -> Plugins:
-    """Load the built-in plugin, then the installed ones, each behind its own guard.
+    """Load the built-in plugin, then the installed ones, each with a guard of its own.
 
     Args:
         selection: ``none``, or a comma list of distributions to load; all of them where empty. Default: the

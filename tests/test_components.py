@@ -54,6 +54,7 @@ def test_contract(component, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda item: f"{item.kind}-{item.name}")
+@pytest.mark.slow
 def test_contract_with_the_numbers_of_other_data(component):
     """The automatic checks take K and C from the data; no built-in is refused or doubted for them."""
     build = factory(component)

@@ -335,6 +335,7 @@ def test_the_house_of_the_design_names_files_that_there_are():
     assert engine - named == set(), "each file of the engine is in the picture"
 
 
+@pytest.mark.slow
 def test_the_files_from_the_command_to_backward_are_those_of_the_design(tmp_path, monkeypatch):
     """docs/design.md names every file of gisegkit that is on the stack when backward reaches a loss: nine at most."""
     recipe = files_of(DOCS / "recipes.md")["small.toml"].replace('encoder = "resnet18"', 'encoder = "tu-test_resnet"')

@@ -22,6 +22,7 @@ def script(monkeypatch):
     sys.modules.pop("fit_overhead", None)
 
 
+@pytest.mark.slow
 def test_both_sides_take_the_same_steps(script):
     """One batch an epoch, so that the order in which each side reads it does not matter."""
     case = script.Case("resnet18", 32, 6, 1)
@@ -31,6 +32,7 @@ def test_both_sides_take_the_same_steps(script):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process its peak")
+@pytest.mark.slow
 def test_the_peak_is_that_of_the_second_epoch(script, monkeypatch):
     import numpy as np
 

@@ -20,6 +20,7 @@ def importable(monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_sides_take_turns_and_warm_up_does_not_count():
     import harness
 

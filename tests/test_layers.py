@@ -143,6 +143,7 @@ def test_every_home_is_used():
         assert any(name.split(".")[0] == party for source in sources for name, _ in imports(ast.parse(source))), party
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {re.match(r"[\w.-]+", line).group() for line in project["dependencies"]}

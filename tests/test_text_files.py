@@ -55,6 +55,7 @@ def test_the_test_itself_sees_them(source, found):
     assert bool(without_encoding(source)) is found
 
 
+@pytest.mark.slow
 def test_every_text_file_is_read_and_written_as_utf_8():
     found = {str(file.relative_to(PACKAGE)): without_encoding(file.read_text()) for file in PACKAGE.rglob("*.py")}
     assert {file: lines for file, lines in found.items() if lines} == {}

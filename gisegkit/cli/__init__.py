@@ -172,7 +172,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def tell_interruption(stop: BaseException | None, arguments: list[str]) -> int:
-    """One line: what is kept after an interruption, and the command that goes on; returns the exit code."""
+    """One line: what is kept after an interruption, and the command that resumes; returns the exit code."""
     text, folder, number = "", "", int(signal.SIGINT)
     if isinstance(stop, Interrupted):
         text, folder, number = str(stop), stop.folder, stop.signum

@@ -98,5 +98,5 @@ def print_scores(scores: Mapping[str, Any]) -> None:
 
 
 def _lower(higher: bool) -> str:
-    """What stands beside a score where lower is better; that higher is goes without saying."""
+    """What is printed beside a score if lower is better; that higher is goes without saying."""
     return "" if higher else " (lower is better)"

@@ -61,7 +61,7 @@ def cosine(
         The torch scheduler.
 
     Raises:
-        ComponentError: if there is no step, or if the floor lies above the optimizer's learning rate.
+        ComponentError: if there is no step, or if the floor is above the optimizer's learning rate.
 
     Paper: Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, arXiv:1608.03983
     """
@@ -173,7 +173,7 @@ def cycles(
         The torch scheduler.
 
     Raises:
-        ComponentError: if there is no step, or if the floor lies above the optimizer's learning rate.
+        ComponentError: if there is no step, or if the floor is above the optimizer's learning rate.
 
     Paper: Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, arXiv:1608.03983
     """
@@ -202,7 +202,7 @@ def _check_floor(name: str, optimizer: Optimizer, floor: float) -> None:
     for group in optimizer.param_groups:
         if floor > group["lr"]:
             raise ComponentError(
-                f"schedule {name}: floor = {floor:g} lies above the optimizer's learning rate {group['lr']:g}; lower it"
+                f"schedule {name}: floor = {floor:g} is above the optimizer's learning rate {group['lr']:g}; lower it"
             )
 
 

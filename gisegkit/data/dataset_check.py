@@ -93,7 +93,7 @@ def _wrong_order(table: pd.DataFrame) -> str:
 
 
 def contradictions(dataset: Dataset) -> list[str]:
-    """What does not agree in the data: ids that stand twice, scans of two cases or two sizes."""
+    """What does not agree in the data: ids that occur twice, scans of two cases or two sizes."""
     table = dataset.table
     problems = []
     twice = table["id"][table["id"].duplicated()].unique()

@@ -246,7 +246,7 @@ def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]
     lines = [_counted(what, list(names)) for what, names in differences.items() if len(names)]
     if lines:
         raise RunError(
-            "the data are not those that the run began with, so it cannot be resumed: its parts stand in split.csv, "
+            "the data are not those that the run began with, so it cannot be resumed: its parts are in split.csv, "
             "and slices that validated must not train\n  "
             + "\n  ".join(lines)
             + "\nRestore the data, or start a new run with another --out; --set train.init_from=RUN starts it from "

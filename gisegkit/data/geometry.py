@@ -1,6 +1,6 @@
 """Resizing that knows its own way back: from a slice's native size to the network's size and exactly back.
 
-Everything is aligned at pixel centers: the center of output pixel i lies at (i + 0.5) * scale of the input, for
+Everything is aligned at pixel centers: the center of output pixel i is at (i + 0.5) * scale of the input, for
 images and masks alike. OpenCV's plain nearest neighbor takes floor(i * scale) instead, which shifts masks against
 images by up to half a pixel; it is not used.
 """
@@ -91,7 +91,7 @@ class Fit:
         return padded
 
     def invert(self, values: FloatArray) -> FloatArray:
-        """``[h, w, K]`` float (probabilities) back to ``[H, W, K]``; what lies on the padding is dropped."""
+        """``[h, w, K]`` float (probabilities) back to ``[H, W, K]``; what is on the padding is dropped."""
         _expect(values, self.size)
         return self._stretch().invert(values[self._window()])
 

@@ -41,7 +41,7 @@ class Input:
         return self.preprocess.geometry(self.native(row)).mask(self.truth(row))
 
     def planes(self, row: int) -> MaskArray:
-        """As ``mask``, but ``[K, h, w]``, and contiguous: a loss adds up in the order in which its target lies."""
+        """As ``mask``, but ``[K, h, w]``, and contiguous: a loss adds up in the order of its target in memory."""
         store = self._sized(row)
         return np.ascontiguousarray(self.mask(row).transpose(2, 0, 1)) if store is None else store.planes(row, "sized")
 

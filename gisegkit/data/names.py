@@ -19,7 +19,7 @@ NAMED = ("scan", "position", "case")
 
 SEPARATORS = r"[ _.\-]+"
 SHOWN = 3
-"""Names that stand for many."""
+"""Names that are examples of many."""
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -162,7 +162,7 @@ def _subfolder(path: Path, folders: Path | None) -> str:
 def _scan(found: re.Match[str], name: str) -> str:
     """The scan of a name. Other cases may have one of the same name: the case is put before it, if not in it already.
 
-    That depends on the pattern alone: a scan is called the same in whatever data it lies.
+    That depends on the pattern alone: a scan is called the same in whatever data it is.
     """
     parts = found.groupdict()
     scan, case = parts.get("scan"), parts.get("case")

@@ -1,7 +1,7 @@
 """Probabilities of slices kept as bytes in one compressed file, written and read scan by scan.
 
 The file is an ``.npz`` as numpy reads it: an array ``[D, K, h, w]`` uint8 for each scan, named like the scan, and
-``index.json``. A byte q stands for the probability q / 255, so that what is read differs from what was predicted by at
+``index.json``. A byte q is the probability q / 255, so that what is read differs from what was predicted by at
 most 1 / 510. Only one slice is held at a time, however many scans there are.
 """
 
@@ -43,7 +43,7 @@ def to_bytes(probabilities: FloatArray) -> MaskArray:
 
 
 def from_bytes(values: MaskArray) -> FloatArray:
-    """The probabilities, float32, that bytes stand for."""
+    """The probabilities, float32, of the bytes."""
     probabilities: FloatArray = values.astype(np.float32) / np.float32(LEVELS)
     return probabilities
 

@@ -22,7 +22,7 @@ def generator(seed: int, purpose: int, *numbers: int) -> np.random.Generator:
 
 @contextlib.contextmanager
 def seeded(seed: int, purpose: int, *numbers: int) -> Iterator[None]:
-    """Torch's global generators under a derived seed inside the block, as they were behind it.
+    """Torch's global generators under a derived seed inside the block, as they were after it.
 
     For draws that happen inside a network (initial weights, drop-out) and cannot be handed in.
     """

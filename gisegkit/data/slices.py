@@ -67,7 +67,7 @@ class SliceReader:
         store: Store | None = None,
     ) -> None:
         if slices < 1 or slices % 2 == 0:
-            raise DataError(f"input.slices = {slices}: the slice stands in the middle of its stack; give an odd number")
+            raise DataError(f"input.slices = {slices}: the slice is in the middle of its stack; give an odd number")
         if stride < 1:
             raise DataError(f"input.stride = {stride}: give 1 or more")
         if edge not in EDGES:

@@ -48,7 +48,7 @@ class CaseSums:
         return float(self.scores(np.ones((1, self.cases)))[0])
 
     def scores(self, weights: FloatArray) -> FloatArray:
-        """``[B]`` scores of sets in which each case stands as often as ``weights`` ``[B, N]`` says."""
+        """``[B]`` scores of sets in which each case occurs as often as ``weights`` ``[B, N]`` says."""
         return self._combined(self._means(weights))
 
     def influence(self, weights: FloatArray) -> FloatArray:
@@ -146,7 +146,7 @@ def paired_test(first: CaseSums, second: CaseSums, *, resamples: int, rng: Gener
         return math.nan
 
     def difference(zeros: Any, ones: Any, axis: int) -> FloatArray:
-        """Of what scipy shuffled: a case whose zero and one stand exchanged takes the other run's prediction."""
+        """Of what scipy shuffled: a case whose zero and one are exchanged takes the other run's prediction."""
         flat = np.moveaxis(np.asarray(zeros), axis, -1)
         kept = 1 - flat.reshape(-1, flat.shape[-1])
         values = second.swapped(first, kept) - first.swapped(second, kept)

@@ -22,7 +22,7 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def find_blocks(model: nn.Module) -> list[nn.Module]:
     """The blocks worth recomputing: encoder stages' residual blocks, decoder blocks, and the like.
 
-    A block is the outermost module that stands in a list or sequence of modules and has two layers with weights of
+    A block is the outermost module that is in a list or sequence of modules and has two layers with weights of
     convolutions or matrices inside. Networks that are written out without such lists have none.
     """
     blocks: list[nn.Module] = []

@@ -25,7 +25,7 @@ class Ledger:
     """Collects the terms of every step of one epoch.
 
     Reading them waits for the device, so it happens every ``device.log_every`` steps and at the epoch's end. Steps
-    behind one that was not finite may have spoilt weights; none is saved before the end is read.
+    after one that was not finite may have spoilt weights; none is saved before the end is read.
 
     Args:
         names: of the T terms.

@@ -68,7 +68,7 @@ class Forward:
     def give_up(self, cause: str) -> str:
         """Call the network as it is from now on; returns a line that says so."""
         self.compiled, self._call = False, None
-        return f"train.compile = true: training goes on without compilation, because it failed with {cause}"
+        return f"train.compile = true: training continues without compilation, because it failed with {cause}"
 
 
 def in_short(error: BaseException) -> str:

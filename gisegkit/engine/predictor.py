@@ -118,7 +118,7 @@ class NetworkPredictor:
                     f"memory ran out on {self.device} with a single slice of {' x '.join(map(str, images.shape[1:]))}; "
                     "compute in half precision (train.precision), free memory, or use --device cpu"
                 ) from error
-        self.device.release()  # behind the handler, whose traceback keeps the failed attempt's tensors alive
+        self.device.release()  # after the handler, whose traceback keeps the failed attempt's tensors alive
         half = len(images) // 2
         return [*self._pieces(images[:half]), *self._pieces(images[half:])]
 

@@ -1,4 +1,4 @@
-"""Work that goes on in threads while the device computes: in order, a bounded number of items at a time."""
+"""Work in threads while the device computes: in order, a bounded number of items at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def thread_count() -> int:
 
 
 def threaded_map(function: Callable[[T], R], items: Iterable[T], *, threads: int, ahead: int) -> Generator[R]:
-    """``map`` whose calls run in threads of their own while the caller goes on fetching items.
+    """``map`` whose calls run in threads of their own while the caller keeps fetching items.
 
     Results come in the order of the items; an error comes where its result would have, with its traceback. Closing
     the generator ends the threads, and closes ``items`` where that is a generator.

@@ -27,7 +27,7 @@ class WindowPredictor:
 
     Windows cover the image evenly, each overlapping the next by ``overlap`` of its side or more, the outermost ones
     flush with the image's edges. A pixel's probability is the mean over the windows that hold it, weighted by a
-    Gaussian around each window's center: a network knows least about what lies at its window's edge. An image that is
+    Gaussian around each window's center: a network knows least about what is at its window's edge. An image that is
     smaller than a window is padded with zeros for it, as training pads.
 
     Args:

@@ -54,7 +54,7 @@ def section_types(name: str) -> dict[str, ValueType]:
 
 
 def _line(mistake: Mistake) -> tuple[int, int]:
-    """File lines in order, overrides behind them."""
+    """File lines in order, overrides after them."""
     found = re.search(r":(\d+)$", mistake.place)
     return (0, int(found[1])) if found else (1, 0)
 
@@ -290,5 +290,5 @@ class _Checker:
             self.note(("loss",), found, "let start_epoch and end_epoch of the losses cover every epoch")
 
     def right(self, *keys: str) -> bool:
-        """Whether none of these keys was found wrong; else a default stands in its place, and a comparison misleads."""
+        """Whether none of these keys was found wrong; else a default takes its place, and a comparison misleads."""
         return not any(tuple(key.split(".")) in self.wrong for key in keys)

@@ -1,6 +1,6 @@
 """A recipe's text and its data: TOML read with the line of every key, changed by overrides, and written back.
 
-The standard library's ``tomllib`` decides what is TOML; reading statement by statement tells where each key stands and
+The standard library's ``tomllib`` decides what is TOML; reading statement by statement tells where each key is and
 lets one report hold every mistake, those of syntax included.
 """
 
@@ -28,7 +28,7 @@ class Document:
     Attributes:
         data: what the TOML says, tables of ``[[x]]`` as lists.
         lines: the line of every table and key, by path: ``("loss", 0, "weight")``.
-        overrides: where a value came from that does not stand in the file: ``--set loss.0.weight=0.7``.
+        overrides: where a value came from that is not in the file: ``--set loss.0.weight=0.7``.
         mistakes: syntax errors and keys given twice.
         unread: keys whose line is not TOML, so that nobody misses them a second time.
         notes: what overrides made of no effect, in words.
@@ -50,7 +50,7 @@ class Document:
 
 
 def read(text: str, source: str) -> Document:
-    """Parse a recipe's text; what is wrong with it stands in ``mistakes``."""
+    """Parse a recipe's text; what is wrong with it is in ``mistakes``."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     document = Document(source)
     table: dict[str, Any] = document.data
@@ -132,13 +132,13 @@ def _open(document: Document, parsed: dict[str, Any], line: int, *, is_list: boo
         if last and is_list:
             entries = table.setdefault(name, [])
             if not isinstance(entries, list):
-                found = f"[[{name}]] stands here and [{name}] at line {document.lines.get(path, 1)}"
+                found = f"[[{name}]] is here and [{name}] is at line {document.lines.get(path, 1)}"
                 document.mistakes.append(Mistake(f"{document.source}:{line}", found, "use one form"))
                 return {}, (*path, "?")
             document.lines.setdefault(path, line)
             entries.append({})
         elif last and not fresh and path in document.lines and isinstance(table[name], dict | list):
-            found = f"[{'.'.join(names)}] stands here and at line {document.lines[path]}"
+            found = f"[{'.'.join(names)}] is here and at line {document.lines[path]}"
             document.mistakes.append(Mistake(f"{document.source}:{line}", found, "keep one of them"))
         table = table.setdefault(name, {})
         if isinstance(table, list) and table:

@@ -21,7 +21,7 @@ class View:
     """One entry of the list.
 
     Attributes:
-        name: hflip, vflip, rot90 (which stands for three views) or scale.
+        name: hflip, vflip, rot90 (which is three views) or scale.
         factor: of a scale.
     """
 

@@ -17,7 +17,7 @@ R = TypeVar("R")
 def name_culprit(error: BaseException, registries: Registries) -> None:
     """Add a note to an error that was raised in the module of a plugin: the plugin, its version, the components there.
 
-    The frame that lies deepest decides. An error out of a worker process has no frames of it, but tells its files.
+    The deepest frame decides. An error out of a worker process has no frames of it, but tells its files.
     """
     brought = [
         component for component in registries if component.owner.distribution != "gisegkit" and _module(component)

@@ -152,7 +152,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Component:
-    """A name, what it stands for, and who brought it."""
+    """A name, what it names, and who brought it."""
 
     kind: str
     name: str

@@ -46,7 +46,7 @@ class Parameter:
         type: the same as a check.
         default: its value; REQUIRED if there is none; a ``Unspoken`` with the source text where it is no literal.
         help: its entry in the docstring's ``Args:`` section.
-        line: where it stands in the source file.
+        line: its line in the source file.
     """
 
     name: str
@@ -79,14 +79,14 @@ class Signature:
 
     @property
     def paper(self) -> str:
-        """What stands behind ``Paper:`` in the docstring, or an empty string."""
+        """What follows ``Paper:`` in the docstring, or an empty string."""
         found = re.search(r"^\s*Papers?:\s*(.+?)(?=\n\s*\n|\n\s*\w+:\s|\Z)", self.doc, re.MULTILINE | re.DOTALL)
         return " ".join(found[1].split()) if found else ""
 
 
 @functools.cache
 def read_path(path: str) -> Signature:
-    """The signature behind an import path ``package.module:name``, without importing the module.
+    """The signature at an import path ``package.module:name``, without importing the module.
 
     Raises:
         ComponentError: if the path has another form, or no such module, or no such name in it.
@@ -120,7 +120,7 @@ def read_object(target: Any) -> Signature:
     Raises:
         ComponentError: if it is neither, or its source file cannot be found.
     """
-    target = inspect.unwrap(target)  # behind decorators, as far as they used functools.wraps
+    target = inspect.unwrap(target)  # inside decorators, as far as they used functools.wraps
     if not (inspect.isfunction(target) or inspect.isclass(target)):
         raise ComponentError(f"{target!r} is neither a function, a class nor an import path 'package.module:name'")
     try:

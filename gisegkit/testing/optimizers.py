@@ -62,7 +62,7 @@ def _go(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], steps:
 
 
 def _check_restored(build: Build) -> None:
-    """A resumed run goes on as the uninterrupted one."""
+    """A resumed run continues as the uninterrupted one."""
     parameters = _parameters()
     optimizer = build(params=parameters)
     _go(optimizer, parameters, 3)
@@ -75,6 +75,4 @@ def _check_restored(build: Build) -> None:
             torch.manual_seed(0)
             _go(these, those, 3)
     equal = all(torch.equal(a, b) for a, b in zip(parameters, others, strict=True))
-    doubt(
-        not equal, "restored from its state dict it goes on otherwise, so a resumed run differs from one that was not"
-    )
+    doubt(not equal, "restored from its state dict it continues differently, so a resumed run differs from a whole one")

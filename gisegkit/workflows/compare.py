@@ -141,7 +141,7 @@ def _row(
 
 
 def within(interval: Interval, low: float, high: float) -> Interval:
-    """The interval without what lies beyond the bounds: no score lies there, so it covers no less."""
+    """The interval without what is beyond the bounds: no score is there, so it covers no less."""
     return Interval(interval.estimate, *(min(max(end, low), high) for end in (interval.low, interval.high)))
 
 

@@ -19,7 +19,7 @@ def kept_epoch(
     """Lines at the end of training, where the epoch that was kept is not what one would think.
 
     That is: the monitored score was never defined; a score of a class is 0.0000 in the kept epoch; or another metric of
-    the recipe puts the kept epoch far down. Far down is behind half of the validated epochs (of 4 or more), or a value
+    the recipe puts the kept epoch far down. Far down is after half of the validated epochs (of 4 or more), or a value
     that is less than half of the best epoch's (more than twice as much, where lower is better).
 
     Args:

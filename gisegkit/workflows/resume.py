@@ -1,4 +1,4 @@
-"""What a run that goes on has kept, and what may be different now: checked before any work, in the user's words."""
+"""What a resumed run has kept, and what may be different now: checked before any work, in the user's words."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ FREE = (
     *(f"train.{key}" for key in (*MICRO_BATCHING, "workers", "precision", "check_gradients")),
     *("input.store", "input.store_limit", "dataset.root"),
 )
-"""What may be different when a run goes on: it changes no result, or is said. Other data are seen by split.csv."""
+"""What may be different when a run is resumed: it changes no result, or is said. Other data are seen by split.csv."""
 MACHINE = ("versions", "platform", "cpus", "device", "git_revision", "plugins")
 """What environment.json says of the machine and the code."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a run that goes on has kept.
+    """What a resumed run has kept.
 
     Attributes:
         state: of ``last.pt``, None if no epoch was finished.
@@ -46,7 +46,7 @@ class Kept:
 
 
 def look_up(experiment: Experiment, out: Path) -> Kept | None:
-    """The run to go on with; None if nothing stands there yet.
+    """The run to resume; None if there is nothing yet.
 
     Raises:
         RunError: if the run is of another recipe, or what it has kept is damaged.
@@ -126,7 +126,7 @@ def _value(values: Mapping[str, Any], key: str) -> str:
 
 
 def kept_split(run: RunDir, state: Mapping[str, Any] | None) -> pd.DataFrame:
-    """The parts of a run that goes on; no fold is drawn anew.
+    """The parts of a resumed run; no fold is drawn again.
 
     Raises:
         RunError: if ``split.csv`` is missing, damaged, or not that of the checkpoint.
@@ -142,7 +142,7 @@ def kept_split(run: RunDir, state: Mapping[str, Any] | None) -> pd.DataFrame:
 
 
 def keep_best(run: RunDir, state: Mapping[str, Any], console: Console) -> None:
-    """See to it that ``best.pt`` is there and whole before training goes on for hours; made of ``last.pt`` if it can.
+    """See to it that ``best.pt`` is there and whole before training continues for hours; made of ``last.pt`` if it can.
 
     Raises:
         RunError: if it is missing or damaged, and ``last.pt`` does not hold the best epoch.

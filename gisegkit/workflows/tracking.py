@@ -1,4 +1,4 @@
-"""A run's trackers, guarded: one that fails is a warning, and the run goes on."""
+"""A run's trackers, guarded: one that fails is a warning, and the run continues."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Trackers:
                 owner = self.experiment.owner(spec)
                 self.experiment.console.say(
                     f"warning: tracker {spec.name!r} of {owner} could not {what} ({type(error).__name__}: "
-                    f"{first_line(error)}); the run goes on, and this is not said again"
+                    f"{first_line(error)}); the run continues, and this is not said again"
                 )
 
 

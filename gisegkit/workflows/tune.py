@@ -85,7 +85,7 @@ def tune(
         metric: to search for; default the one that the recipe monitors.
         only: numbers to search, such as ``threshold`` or ``min_area.pixels``; default all.
         apply: True writes the decision whatever its gain, False never does; by default it is written if the gain's
-            interval lies wholly above zero.
+            interval is wholly above zero.
         resamples: of the bootstrap.
 
     Raises:

@@ -159,7 +159,7 @@ def test_no_steps_are_refused(make):
 
 
 def test_a_floor_above_the_rate_is_refused():
-    with pytest.raises(ComponentError, match=r"floor = 0.2 lies above.*0.1"):
+    with pytest.raises(ComponentError, match=r"floor = 0.2 is above.*0.1"):
         cosine(optimizer(0.1), steps=3, floor=0.2)
-    with pytest.raises(ComponentError, match=r"schedule cycles: floor = 0.2 lies above.*0.1"):
+    with pytest.raises(ComponentError, match=r"schedule cycles: floor = 0.2 is above.*0.1"):
         cycles(optimizer(0.1), steps=3, floor=0.2)

@@ -112,6 +112,7 @@ def test_workers_change_nothing(samples):
         assert all(torch.equal(a, b) for a, b in zip(none, two, strict=True))
 
 
+@pytest.mark.slow
 def test_batches_that_are_kept_stay_as_they_were(samples):
     """More are kept than there are buffers in shared memory, which is used again only where no batch is left."""
     keys = [[(epoch, row) for row in range(4)] for epoch in range(1, 16)]

@@ -114,6 +114,7 @@ WAYS = [  # what does more than divide works on native slices
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize(("name", "layout"), WAYS)
+@pytest.mark.slow
 def test_every_way_to_the_network_refuses_them(spoilt, tmp_path, name, layout, kind):
     source = make(spoilt[kind], name, LAYOUTS[layout], tmp_path)
     problem = r"image v1_1 \(.*images/v1_1\.tif\): 1 of 63 values are (not finite \(|beyond 1e\+30, ).*repair the file"
@@ -181,6 +182,7 @@ def trained(tmp_path_factory, session):
 
 @pytest.mark.parametrize("store", ["off", "resized"])
 @pytest.mark.parametrize("name", ["dtype", "maximum", "percentile", "zscore"])
+@pytest.mark.slow
 def test_prediction_makes_no_row_of_them(trained, session, name, store):
     run, load = trained
     recipe = load(f"normalization.name={name}", f"input.store={store}", "predict.part=unlabelled")

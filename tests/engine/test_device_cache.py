@@ -149,6 +149,7 @@ def test_batches_are_those_of_the_loader(tmp_path, name, stack):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.slow
 def test_every_type_of_pixel_is_kept_exactly(tmp_path, dtype, channels):
     dataset = Scans(tmp_path, dtype, channels)
     whole = Unchanged() if dataset.dtype.kind == "f" else FileType()
@@ -281,6 +282,7 @@ def test_a_run_goes_on_from_either(tmp_path, session, recipe):
         assert_same(whole, train(session.experiment(second), tmp_path / name, resume=True))
 
 
+@pytest.mark.slow
 def test_an_epoch_reads_no_slice(tmp_path, session, recipe, monkeypatch):
     reads = []
     planes = Input.planes

@@ -72,6 +72,7 @@ def graphs(monkeypatch):
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_the_network_itself_stays_as_it_is(graphs):
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     keys = list(model.state_dict())
@@ -97,7 +98,7 @@ def test_giving_up_says_why_and_leaves_the_plain_network(monkeypatch):
     with pytest.raises(RuntimeError) as caught:
         forward(images)
     note = forward.give_up(in_short(caught.value))
-    assert note.startswith("train.compile = true: training goes on without") and "no compiler here" in note
+    assert note.startswith("train.compile = true: training continues without") and "no compiler here" in note
     assert "explanation" not in note
     assert not forward.compiled
     assert torch.equal(forward(images), model(images))

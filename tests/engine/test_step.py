@@ -275,6 +275,7 @@ def test_a_large_micro_batch_is_halved_before_anything_is_recomputed():
 
 
 @pytest.mark.parametrize(("least", "attempts"), [(1, 5), (2, 4)])
+@pytest.mark.slow
 def test_when_nothing_is_left_the_error_says_what_to_do(least, attempts):
     failing = Failing(*range(1, 100))
     with pytest.raises(TrainingError, match=rf"epoch 2, step 8 with a micro-batch of {least}.*input\.size.*--memory"):

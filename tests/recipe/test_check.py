@@ -179,7 +179,7 @@ def test_file_mistakes_come_in_order_and_overrides_behind(load):
             "'steps' of schedule 'constant' is set by [train] epochs",
             "",
         ),
-        ("[input]\nsize = [32, 32]\n[input]\nslices = 3", 17, "[input] stands here and at line 15", "keep one of them"),
+        ("[input]\nsize = [32, 32]\n[input]\nslices = 3", 17, "[input] is here and at line 15", "keep one of them"),
         ("lr = 0.1\nlr = 0.2", 16, "'lr' is given here and at line 15", "keep one of them"),
         ("lr = 0", 15, "optimizer.lr = 0", "Valid: a number more than 0."),
         ("[[loss]]\nname = 'bce'\nweight = -1", 17, "loss.1.weight = -1", "Valid: a number 0 or more."),

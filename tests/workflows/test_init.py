@@ -96,6 +96,7 @@ def test_a_folder_of_the_competition_keeps_its_cases_and_its_score(tmp_path, con
     assert recipe.metric[-1].name == "uwmgi_score"
 
 
+@pytest.mark.slow
 def test_what_the_data_set_itself_leaves_out_or_misses_is_told(tmp_path, console):
     folder = write_phantom(tmp_path / "phantom", cases=7, days=1, slices=8, test_cases=0, seed=0)
     (scan,) = (folder / "train" / "case7").iterdir()

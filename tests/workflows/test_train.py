@@ -370,6 +370,7 @@ def test_the_plan_is_kept_and_a_small_budget_is_met(home, session, recipe):
     assert planned["checkpointing"] or planned["micro_batch"] < 8
 
 
+@pytest.mark.slow
 def test_a_budget_that_nothing_fits_is_refused_with_ways_out(home, session, recipe):
     with pytest.raises(TrainingError, match=r"(?s)predicted to take .*train\.memory.*What would help.*encoder.*--set"):
         train(session.experiment(recipe("train.memory=200KB")), home / "no-memory")

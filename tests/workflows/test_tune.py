@@ -35,6 +35,7 @@ def opened(session, path, *sets):
     return session.open_run(path, overrides=('metric=[{name="dice"}]', *sets))
 
 
+@pytest.mark.slow
 def test_folds_are_tuned_and_evaluation_decides_as_tuning_says(session, run):
     result = tune(*opened(session, run), only=FEW, apply=True)
     content = json.loads((run / "tuning.json").read_text())
@@ -46,6 +47,7 @@ def test_folds_are_tuned_and_evaluation_decides_as_tuning_says(session, run):
     assert scores["dice"] == pytest.approx(result.before + result.found.optimistic, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_what_each_fold_is_scored_with_is_the_others_choice(session, run):
     """The score of a fold's cases, decided by hand as the file says, is part of the pooled one."""
     folder, experiment = opened(session, run)
@@ -79,6 +81,7 @@ def test_a_dry_run_writes_no_decision(session, run):
     assert (run / "tuning.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_of_one_network_is_tuned_on_its_validation_cases(session, recipe, tmp_path):
     """Its cases are divided anew; with one validation case there is nothing to divide."""
     from gisegkit.workflows.train import train

@@ -27,7 +27,7 @@ FAINTEST = 1e-3
 """Waves of which the blur leaves a smaller share are left out."""
 
 FARTHEST = 1e9
-"""No part of a position lies beyond, in pixels, so that float32 holds the sums; their meaning is lost far earlier."""
+"""The largest part of a position, in pixels, so that float32 holds the sums; it means nothing far earlier."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Draws:
         return height, width
 
     def holes(self) -> AnyArray:
-        """``[B, N, 2]`` int: top row and left column; a hole that is not there lies above the image."""
+        """``[B, N, 2]`` int: top row and left column; a hole that is not drawn is above the image."""
         sizes = np.array(self.hole_size())
         places: AnyArray = (self._places * (np.array(self.size) - sizes + 1)).astype(int)
         places[np.arange(places.shape[1]) >= self.hole_count[:, None], 0] = -sizes[0]

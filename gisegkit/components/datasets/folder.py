@@ -45,7 +45,7 @@ class Folder:
             its indices.
         classes: names of the classes where each has its own folder of masks.
         colors: the color of each class in masks that are color images, such as {liver = "#ff0000"} or [255, 0, 0].
-            Black is background; the names background and ignore stand for colors that are no class.
+            Black is background; the names background and ignore mark colors that are no class.
         tolerance: how far a pixel may be from the nearest of the colors (distance in RGB), for masks with smoothed
             edges or from JPEG.
         threshold: with classes: the value from which on a pixel belongs to the class, for such masks; 0 for none, so

@@ -24,7 +24,7 @@ class Phantom(UWMGI):
         days: scans of each case; the organs move between them.
         slices: slices of each scan.
         seed: another seed gives other cases.
-        test_cases: unseen cases without labels, for prediction; their truth lies in ``test_truth.csv``.
+        test_cases: unseen cases without labels, for prediction; their truth is in ``test_truth.csv``.
         root: a folder that ``giseg phantom`` wrote, or any other in the competition's format, in place of the one that
             the numbers describe; empty makes that one.
         cache: folder that holds the phantoms; empty for ``$GISEG_CACHE``, or else ``~/.cache/gisegkit``.

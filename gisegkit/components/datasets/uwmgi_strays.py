@@ -1,4 +1,4 @@
-"""What lies in the competition's folders and is passed over: folders that break the pattern, files of other kinds."""
+"""What is in the competition's folders and is passed over: folders that break the pattern, files of other kinds."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _scans(case: os.DirEntry[str]) -> Iterator[Finding]:
             yield Finding(BROKEN, "warning", scan.path, what, f"name it as {PATTERN}")
             continue
         if named[1] != case.name:
-            what = f"is of {named[1]} by its name, and counts as such, but lies in the folder of {case.name}"
+            what = f"is of {named[1]} by its name, and counts as such, but is in the folder of {case.name}"
             yield Finding("scan in another case's folder", "warning", scan.path, what, "move or rename it")
         for entry in _entries(Path(scan.path)):
             if entry.name != "scans":

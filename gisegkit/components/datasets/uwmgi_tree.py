@@ -54,7 +54,7 @@ def list_slices(root: Path, part: str) -> list[SliceRow]:
 
 
 def sizes_beside(root: Path, scans: Mapping[str, object]) -> dict[str, tuple[int, int]]:
-    """Sizes from the names of the scans' files in the competition's tree; width stands before height there."""
+    """Sizes from the names of the scans' files in the competition's tree; width comes before height there."""
     sizes: dict[str, tuple[int, int]] = {}
     for scan in scans:
         for name in _names_beside(root, scan):

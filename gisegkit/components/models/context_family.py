@@ -142,7 +142,7 @@ def pspnet(
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
         weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image; the logits are brought back in one step.
-        psp_out_channels: channels behind the pyramid.
+        psp_out_channels: channels after the pyramid.
         decoder_norm: normalization in the decoder.
         psp_dropout: share of the channels dropped in training.
         batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the

@@ -99,8 +99,8 @@ class Match:
 def load_weights(model: nn.Module, path: str, in_channels: int) -> str:
     """Copy what fits from a file into a network that has an ``encoder``, and say what fitted and what did not.
 
-    Names may stand with or without ``encoder.``, ``model.`` and ``module.``. Filters of the first layer are kept when
-    the file's images had another number of channels: summed for one channel, else repeated in turn and rescaled.
+    Names may have or lack the prefixes ``encoder.``, ``model.`` and ``module.``. Filters of the first layer are kept
+    when the file's images had another number of channels: summed for one channel, else repeated in turn and rescaled.
 
     Returns:
         The report, a few lines.

@@ -1,4 +1,4 @@
-"""Post-processing along a scan: a class goes on from slice to slice."""
+"""Post-processing along a scan: a class continues from slice to slice."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def facts_of(image: AnyArray, mask: MaskArray | None) -> SliceFacts:
 
 
 def digest_of(image: AnyArray) -> str:
-    """24 hexadecimal digits that stand for the pixels of an image ``[H, W, C]``, whatever file holds them."""
+    """24 hexadecimal digits that identify the pixels of an image ``[H, W, C]``, whatever file holds them."""
     state = sha256(f"{image.dtype.str}{image.shape}".encode())
     state.update(np.ascontiguousarray(image).data)
     return state.hexdigest()[:24]

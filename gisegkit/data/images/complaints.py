@@ -1,4 +1,4 @@
-"""What a decoder in C writes to the process's standard error while it goes on with damaged data."""
+"""What a decoder in C writes to the process's standard error while it continues with damaged data."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The tables of the phantom's anatomy: what lies where in a synthetic abdomen, how bright, and in which images.
+"""The tables of the phantom's anatomy: what is where in a synthetic abdomen, how bright, and in which images.
 
-Everything stands where frames put it: rows (level, x, y, rx, ry, degrees) between which an ellipse is interpolated.
+Everything is where frames put it: rows (level, x, y, rx, ry, degrees) between which an ellipse is interpolated.
 ``level`` runs down the body, 0 where the first organ may begin and 1 where the last ends: chest below 0, pelvis
 above 1. x and y are in units of the body's half width from its center, x to the image's right (the patient's left),
 y to the back. Organs begin and end at a size that is clearly seen, never in slivers.

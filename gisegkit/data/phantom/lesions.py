@@ -42,7 +42,7 @@ class Lesion(NamedTuple):
     contrast: float
 
     def depth(self, shape: tuple[int, int]) -> Float:
-        """``[H, W]``: how far each pixel's center lies inside the outline, in pixels; below 0 outside."""
+        """``[H, W]``: how far each pixel's center is inside the outline, in pixels; below 0 outside."""
         rows, columns = np.ogrid[: shape[0], : shape[1]]
         return np.asarray(self.diameter / 2 - np.hypot(rows - self.row, columns - self.column), dtype=np.float32)
 

@@ -130,7 +130,7 @@ class Canvas:
         self.paint(window, np.clip(depth + 0.5, 0, 1), value * (1 + texture * self.mottle[window]))
 
     def organ(self, window: Window, depth: Float, value: Float, index: int) -> None:
-        """Paint an organ and mark its mask; half and half where another organ lies already."""
+        """Paint an organ and mark its mask; half and half where there is another organ already."""
         others = np.delete(self.masks[window], index, axis=2).any(axis=2)
         self.paint(window, np.clip(depth + 0.5, 0, 1) * np.where(others, np.float32(0.5), np.float32(1)), value)
         self.masks[(*window, index)] |= depth > 0

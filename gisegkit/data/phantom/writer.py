@@ -1,6 +1,6 @@
 """Writes the phantom: a synthetic abdomen MR data set in the competition's own format, so anything can be tried.
 
-It stands in for data that may not be redistributed. The bodies come from ``phantom_scan``; this file owns the format:
+It replaces data that may not be redistributed. The bodies come from ``phantom_scan``; this file owns the format:
 16-bit slices whose names give width before height, ``train.csv`` with row-major 1-based runs, and the header-only
 ``sample_submission.csv``.
 """

@@ -1,4 +1,4 @@
-"""Room for the prepared store: what slices will take, what lies there already, and what killed builds left behind."""
+"""Room for the prepared store: what slices will take, what is there already, and what killed builds have left."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ READS_DOCSTRINGS = re.compile(rb"__do[c]__|getdo[c]")
 
 
 def digest(content: str | bytes) -> str:
-    """24 hexadecimal digits that stand for a text or for a file's content."""
+    """24 hexadecimal digits that identify a text or a file's content."""
     return blake2b(content.encode() if isinstance(content, str) else content, digest_size=12).hexdigest()
 
 
@@ -172,7 +172,7 @@ def code_of(dataset: type) -> str:
 def meaning(code: bytes) -> bytes:
     """What a module does, without its comments, docstrings and formatting.
 
-    Code that is not Python source (a compiled module) stands for itself. So does code that reads docstrings.
+    Code that is not Python source (a compiled module) is taken as it is. So does code that reads docstrings.
     """
     if READS_DOCSTRINGS.search(code):
         return code

@@ -72,7 +72,7 @@ class Store:
     def prepare(self, rows: Sequence[int] | AnyArray, *, build: bool = True, progress: Progress = silent) -> Prepared:
         """See which shards of these rows are there and as they should be, and make the others.
 
-        Interrupted, it goes on where it stopped: each shard appears whole or not at all.
+        If interrupted, it continues where it stopped: each shard appears whole or not at all.
 
         Args:
             build: whether missing shards are made; else their slices are read from the files.
@@ -217,7 +217,7 @@ class Store:
         return digest("\0".join(parts))
 
     def _valid(self, number: int, known: Known) -> Shard | None:
-        """The shard, where it is there and its files, whose paths its name stands for, are what they were."""
+        """The shard, where it is there and its files, whose paths make its name, are what they were."""
         shard = read_shard(self.folder, self._names[number])
         if shard is None:
             return None

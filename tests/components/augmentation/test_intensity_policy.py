@@ -56,6 +56,7 @@ PAIR = (
 )
 
 
+@pytest.mark.slow
 def test_a_warp_and_intensities_come_together_and_a_resumed_run_equals_the_whole(session, recipe, tmp_path):
     class Killed(RuntimeError):
         pass

@@ -163,6 +163,7 @@ def test_the_waves_covariance_is_that_of_the_blur_at_every_pair_of_pixels_border
 
 
 @pytest.mark.parametrize("sigma", [6, 20, 50])
+@pytest.mark.slow
 def test_spread_and_correlation_are_those_of_noise_blurred_at_full_size(sigma):
     """Standard deviations in the middle, at an edge and in a corner, correlations at several lags, and the values."""
     count = 300

@@ -232,6 +232,7 @@ PARAMETERS = {"albumentations": {"steps": LIST}}
 
 @pytest.mark.parametrize("name", list(REGISTRY))
 @pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.slow
 def test_masks_stay_masks_and_lie_where_the_image_is(name, channels):
     """The image is its own mask: after every policy the two must still agree, up to the pixels along an edge."""
     size = (72, 90)

@@ -113,6 +113,7 @@ def both(request):
     return ours, masks, theirs, np.stack([result[1][..., 0] for result in results])
 
 
+@pytest.mark.slow
 def test_positions_have_the_distribution_of_the_cpu_policy(both):
     ours, masks, theirs, other_masks = both
     for row, column in ((24, 30), (12, 15), (40, 8), (3, 50)):
@@ -140,6 +141,7 @@ def kinds(images):
     return [counts[name] for name in ("same", "flipped", "moved")]
 
 
+@pytest.mark.slow
 def test_steps_are_as_probable_as_in_the_cpu_policy(both, request):
     name = request.node.callspec.params["both"]
     still = 1.0 if name == "baseline" else 0.5 * 0.75

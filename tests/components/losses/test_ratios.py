@@ -66,6 +66,7 @@ def test_contract(loss):
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("kind", ["hard", "soft", "one class empty", "one image ignored"])
+@pytest.mark.slow
 def test_gradient(loss, kind):
     logits, target = inputs(shape=(2, 2, 3, 4))
     valid = torch.ones_like(target, dtype=torch.bool)
@@ -81,6 +82,7 @@ def test_gradient(loss, kind):
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.slow
 def test_half_precision_is_computed_in_float32(loss, dtype):
     logits, target = inputs(shape=(2, 3, 300, 300), dtype=torch.float32)  # 90000 pixels: a float16 sum would overflow
     half = logits.to(dtype)

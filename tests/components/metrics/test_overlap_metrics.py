@@ -34,6 +34,7 @@ def test_contract(metric):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(v.values()))
+@pytest.mark.slow
 def test_every_variant_keeps_the_contract(variant):
     check_metric(UWMGIScore(**variant))
 

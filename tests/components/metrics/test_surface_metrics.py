@@ -22,6 +22,7 @@ NSDS = [NSD(unit=u, empty=e, tolerance=t) for u, e, t in product(UNITS, ("skip",
 
 
 @pytest.mark.parametrize("metric", HD95S + ASSDS + NSDS, ids=lambda metric: metric.convention)
+@pytest.mark.slow
 def test_contract(metric):
     check_metric(metric)
 

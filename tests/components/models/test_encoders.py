@@ -79,6 +79,7 @@ def test_every_kind_of_network_takes_them(cache, build):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.slow
 def test_pretrained_filters_are_kept_for_any_number_of_channels(cache, channels):
     filters = resnet18_in_cache(cache)["conv1.weight"]
     model = unet(in_channels=channels, classes=1, encoder="resnet18")

@@ -62,6 +62,7 @@ CASES = {  # factory, its options, the library's class, the same options in its 
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if not name.startswith("r2unet")])
+@pytest.mark.slow
 def test_equals_the_library_at_sizes_that_the_library_takes(case):
     build, options, reference_class, reference_options, stride, least = CASES[case]
     encoder = options["encoder"]
@@ -82,6 +83,7 @@ def built():
 @pytest.mark.parametrize("case", CASES)
 @settings(max_examples=4, deadline=None)
 @given(height=st.integers(9, 50), width=st.integers(9, 50))
+@pytest.mark.slow
 def test_any_size_is_padded_with_its_border_and_cropped_back(built, case, height, width):
     stride, least = CASES[case][4:]
     images = torch.rand(1, 1, height, width)
@@ -93,6 +95,7 @@ def test_any_size_is_padded_with_its_border_and_cropped_back(built, case, height
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_the_least_batch_trains_and_one_image_less_does_not(case):
     model = CASES[case][0](in_channels=1, classes=1, **CASES[case][1])
     least = model.min_train_batch
@@ -180,6 +183,7 @@ def test_the_one_size_of_an_encoder_is_found():
         model(torch.zeros(1, 1, 64, 64))
 
 
+@pytest.mark.slow
 def test_the_least_size_of_an_encoder_is_found():
     """Inception's convolutions without padding leave nothing of 64 pixels."""
     model = unet(in_channels=1, classes=1, encoder="tu-inception_v3", weights="none").eval()

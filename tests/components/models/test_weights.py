@@ -40,6 +40,7 @@ def assert_equal(model: torch.nn.Module, state: dict[str, torch.Tensor], prefix:
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module.", "module.model.", "model._orig_mod."])
 @pytest.mark.parametrize("suffix", ["safetensors", "pth", "pt"])
+@pytest.mark.slow
 def test_a_full_model_under_any_prefix(tmp_path, prefix, suffix):
     state, path = trained(), tmp_path / f"weights.{suffix}"
     renamed = {prefix + name: value for name, value in state.items()}
@@ -62,6 +63,7 @@ def test_a_checkpoint_around_the_tensors(tmp_path, wrap):
 
 
 @pytest.mark.parametrize("prefix", ["encoder.", "encoder.model.", "", "module.", "model."])
+@pytest.mark.slow
 def test_an_encoder_alone(tmp_path, prefix):
     state = trained()
     own = {name.removeprefix("encoder.model."): value for name, value in state.items() if name.startswith("encoder.")}

@@ -181,6 +181,7 @@ def edited(request):
 
 
 @pytest.mark.parametrize("module", ["dataset", "reading"])
+@pytest.mark.slow
 def test_other_words_in_a_plugin_make_nothing_stale(package, edited, module):
     own = "\nfrom . import reading\n"
     before = code_of.__wrapped__(package(dataset=CODE + own, reading=CODE))
@@ -208,6 +209,7 @@ def test_a_text_that_is_not_unicode_has_a_meaning():
 
 
 @pytest.mark.parametrize("module", [*(f"gisegkit.data.{name}" for name in READERS), UWMGI.__module__])
+@pytest.mark.slow
 def test_new_code_of_gisegkits_readers_makes_stale_and_other_words_do_not(tmp_path, monkeypatch, module):
     before, original = code_of.__wrapped__(UWMGI), sources._file
     copy = tmp_path / "copy.py"

@@ -195,6 +195,7 @@ def test_leaving_a_scan_out_makes_nothing_stale(make):
     assert np.array_equal(store.mask(20, "native"), store.dataset.mask(20))
 
 
+@pytest.mark.slow
 def test_other_layouts_classes_and_code_are_others(make, monkeypatch):
     everything(make())
     assert everything(make(Layout((48, 40), "fit", "area"))).made == 51
@@ -206,6 +207,7 @@ def test_other_layouts_classes_and_code_are_others(make, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "index", "flip"])
+@pytest.mark.slow
 def test_what_is_damaged_is_made_again(make, damage):
     store = make()
     everything(store)
@@ -494,6 +496,7 @@ def test_a_folder_is_no_source(tmp_path):
     assert "\n1 problem " in str(error.value)
 
 
+@pytest.mark.slow
 def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path):
     data = write_phantom(tmp_path / "p", cases=12, days=1, slices=8, seed=0)
     whole = Store(UWMGI(root=str(data), exclude="none"), name="u", layout=SIZED, home=tmp_path / "cache")
