@@ -65,7 +65,7 @@ def describe(plugins: Plugins, kind: str, name: str | None, as_json: bool) -> No
     say(signature.summary)
     if signature.paper:
         say(f"paper: {signature.paper}")
-    say("in a recipe:")
+    say(f"in a {KINDS[kind].home}{' file' if KINDS[kind].home == 'plan' else ''}:")
     say(f"    {KINDS[kind].table}")
     say(f'    name = "{name}"')
     for parameter in parameters:

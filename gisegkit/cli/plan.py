@@ -34,7 +34,6 @@ def command(
 
     Run it again to continue: finished runs are kept, interrupted ones resume, failed ones are tried again.
     """
-    from gisegkit.workflows.executor import Here
     from gisegkit.workflows.plan import evaluated_folders, open_plan, run_plan
 
     work = open_plan(file, plugins.registries, out=out, root=root, demo=demo, device=device)
@@ -44,7 +43,7 @@ def command(
     _show(work, states)
     if only_list:
         return 0
-    ran = run_plan(work, Here(), say=say)
+    ran = run_plan(work, say=say)
     if ran.tried:
         _show(work, ran.states)
     folders = evaluated_folders(work, ran.states)
@@ -59,7 +58,7 @@ def command(
 
 def _show(work: Work, states: Mapping[str, State]) -> None:
     """A line a step, and the time that is left."""
-    from gisegkit.workflows.plan import time_left
+    from gisegkit.workflows.coordinator import time_left
 
     demo = " (demo on phantoms)" if work.demo else ""
     say(f"plan {work.plan.name}{demo}: {count(len(work.plan.cells), 'run')} in {work.folder}")

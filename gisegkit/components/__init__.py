@@ -99,6 +99,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "tracker": {
         "csv": "trackers:CSVTracker",
     },
+    "executor": {
+        "local": "executors:Local",
+    },
 }
 """Kind, name, and where in this package it is defined."""
 

@@ -36,7 +36,7 @@ LONGEST_NAME = 100
 
 def check(document: Document, registries: Registries) -> tuple[Recipe | None, list[Mistake]]:
     """The Recipe that the document describes (None if a part is missing) and every mistake in it."""
-    checker = _Checker(document, registries)
+    checker = Checker(document, registries)
     recipe = checker.recipe()
     return recipe, sorted(checker.mistakes, key=_line)
 
@@ -59,7 +59,7 @@ def _line(mistake: Mistake) -> tuple[int, int]:
     return (0, int(found[1])) if found else (1, 0)
 
 
-class _Checker:
+class Checker:
     """One pass over a document; collects mistakes and never stops at the first."""
 
     def __init__(self, document: Document, registries: Registries) -> None:

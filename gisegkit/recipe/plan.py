@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gisegkit.errors import Mistake
+from gisegkit.recipe.sections import ComponentSpec
 
 ENSEMBLE = "ensemble"
 """The folder of the ensemble, beside those of the cells."""
@@ -45,6 +46,7 @@ class Plan:
 
     Attributes:
         tables: of ``ensemble``, ``gate``, ``tune`` and ``predict``, those that there are.
+        parts: the components that it names, by kind, such as the ``executor``.
         members: cells of the ensemble with their weights; empty without one.
         gate: the cell that is the gate.
         mistakes: what is wrong with the file.
@@ -55,6 +57,7 @@ class Plan:
     name: str = ""
     cells: list[Cell] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parts: dict[str, ComponentSpec] = field(default_factory=dict)
     members: dict[str, float] = field(default_factory=dict)
     gate: str = ""
     mistakes: list[Mistake] = field(default_factory=list)

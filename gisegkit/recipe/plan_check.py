@@ -11,6 +11,7 @@ from typing import Any
 
 from gisegkit.errors import Mistake, did_you_mean
 from gisegkit.recipe.plan import STEPS, Cell, Plan
+from gisegkit.recipe.plan_parts import part_kinds
 from gisegkit.recipe.sections import SECTIONS
 from gisegkit.recipe.text import Document, value_text
 from gisegkit.recipe.text import Path as Keys
@@ -71,9 +72,10 @@ class _Reader:
         if "model" in data and "run" not in data:
             self.note((), "this is a recipe, and a plan is asked for", f"giseg run {self.document.source}")
             return
+        valid = (*TOP, *part_kinds())
         for key in data:
-            if key not in TOP:
-                self.unknown((key,), f"unknown key {key!r} in a plan", key, TOP)
+            if key not in valid:
+                self.unknown((key,), f"unknown key {key!r} in a plan", key, valid)
         if (name := data.get("name")) is not None:
             self.plan.name = name if self.named(("name",), name) else self.plan.name
         for key in ("ensemble", "gate", "tune", "predict"):

@@ -82,3 +82,7 @@ class Adder:
     def tracker(self, name: str, target: Any) -> None:
         """Register a tracker."""
         self._add("tracker", name, target)
+
+    def executor(self, name: str, target: Any) -> None:
+        """Register an executor, which a plan file names."""
+        self._add("executor", name, target)

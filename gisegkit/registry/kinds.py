@@ -134,9 +134,19 @@ KINDS: dict[str, Kind] = {
             check="gisegkit.testing:check_tracker",
             tried=False,  # one may write to a server
         ),
+        Kind(
+            "executor",
+            False,
+            {"device": "--device of giseg plan", "folder": "the plan's folder"},
+            "an object that runs the commands of a plan: submit, poll, cancel, close",
+            check="gisegkit.testing:check_executor",
+            tried=False,  # one may wait in the queue of a cluster
+            default=("local",),
+            home="plan",
+        ),
     )
 }
-"""The kinds, in the order in which the filled recipe holds them."""
+"""The kinds: those of recipes in the order in which the filled recipe holds them, then those of plan files."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from gisegkit.errors import RunError
 from gisegkit.runs.files import read_table
 
 NAME = "plan.json"
-FORMAT = 1
-"""The version of the file."""
+FORMAT = 2
+"""The version of the file. Version 1 had no jobs, and is read."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,20 @@ class Ended:
         code: the exit status of its command; None while it runs, or if this process was killed meanwhile.
         seconds: that it took.
         cause: why it failed, in one line.
+        job: the handle of its command, by which the executor finds it again.
+        executor: whose job it is.
+        since: when it was submitted, in seconds since 1970.
+        log: bytes of the log before it.
     """
 
     of: str
     code: int | None = None
     seconds: float = 0.0
     cause: str = ""
+    job: str = ""
+    executor: str = ""
+    since: float = 0.0
+    log: int = 0
 
 
 def read_record(folder: Path) -> dict[str, Ended]:
@@ -43,8 +51,8 @@ def read_record(folder: Path) -> dict[str, Ended]:
         return {}
     content = read_table(file)
     try:
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']}, this gisegkit reads {FORMAT}")
+        if content["format"] not in (1, FORMAT):
+            raise ValueError(f"its format is {content['format']}, this gisegkit reads 1 and {FORMAT}")
         return {str(name): Ended(**entry) for name, entry in content["steps"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(

@@ -17,6 +17,7 @@ from gisegkit.testing.augmentation import check_augmentation
 from gisegkit.testing.batch_transforms import check_batch_transform
 from gisegkit.testing.component import check_component
 from gisegkit.testing.dataset import check_dataset
+from gisegkit.testing.executors import check_executor
 from gisegkit.testing.expect import ContractError, ContractWarning, expect
 from gisegkit.testing.losses import check_gradient, check_loss
 from gisegkit.testing.metrics import check_metric
@@ -35,6 +36,7 @@ __all__ = [
     "check_batch_transform",
     "check_component",
     "check_dataset",
+    "check_executor",
     "check_gradient",
     "check_loss",
     "check_metric",

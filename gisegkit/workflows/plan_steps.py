@@ -169,6 +169,10 @@ class Work:
             return State("interrupted", detail, None, share)
         return State("missing")
 
+    def run_is_done(self, step: Step) -> bool:
+        """Whether a step is a run that is finished, as its folder shows."""
+        return bool(step.run) and all(file.is_file() for file in step.makes) and not is_locked(step.folder)
+
     def _finished(self, step: Step, ended: Ended | None) -> State:
         try:
             scores = read_scores(step.folder / "evaluation")

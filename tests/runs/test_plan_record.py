@@ -18,7 +18,7 @@ def test_what_is_written_is_read_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"format": 2, "steps": {}}', '{"format": 1}', '{"format": 1, "steps": {"a": 3}}', "[]"]
+    "text", ['{"format": 3, "steps": {}}', '{"format": 1}', '{"format": 1, "steps": {"a": 3}}', "[]"]
 )
 def test_a_damaged_record_is_told_with_the_remedy(tmp_path, text):
     (tmp_path / NAME).write_text(text)
@@ -32,3 +32,9 @@ def test_a_damaged_record_is_told_with_the_remedy(tmp_path, text):
 def test_a_step_that_has_not_ended_has_no_code(tmp_path):
     write_record(tmp_path, {"a": Ended("x")})
     assert json.loads((tmp_path / NAME).read_text())["steps"]["a"]["code"] is None
+
+
+def test_a_record_of_version_1_which_had_no_jobs_is_read(tmp_path):
+    text = '{"format": 1, "steps": {"a": {"of": "x", "code": 2, "seconds": 0.5, "cause": "why"}}}'
+    (tmp_path / NAME).write_text(text)
+    assert read_record(tmp_path) == {"a": Ended("x", 2, 0.5, "why")}

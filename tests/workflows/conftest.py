@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from gisegkit.build.session import Session
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
+from gisegkit.runs.scored import case_sums, combiner, read_run
+from gisegkit.types import JobEnd
 
 FOLDS = """
 name = "several"
@@ -83,3 +90,115 @@ def folds_run(several, tmp_path_factory):
     from gisegkit.workflows.folds import run_folds
 
     return run_folds(several.experiment(), tmp_path_factory.mktemp("folds") / "run", refit=True)
+
+
+# --- plans whose commands run in an executor of the test ----------------------------------------------------------
+
+
+class Cluster:
+    """An executor whose jobs do what ``fate`` says in each round: a function of (job, round) that gives an end or None.
+
+    Its jobs outlive it, as those of a cluster do: a new one that is given the old one's ``jobs`` finds them.
+    """
+
+    interval = 0.0
+
+    def __init__(self, fate, slots=8, jobs=None):
+        self.fate, self.slots, self.jobs = fate, slots, {} if jobs is None else jobs
+        self.most, self.ended = 0, set()
+        self.submitted, self.cancelled, self.closed = [], [], False
+
+    def submit(self, job):
+        handle = f"job{len(self.jobs)}"
+        self.jobs[handle] = [job, 0]
+        self.submitted.append(job.name)
+        self.most = max(self.most, len(self.jobs.keys() - self.ended))
+        return handle
+
+    def poll(self, handle):
+        if handle not in self.jobs:
+            return JobEnd()
+        self.jobs[handle][1] += 1
+        end = JobEnd(-15) if handle in self.cancelled else self.fate(*self.jobs[handle])
+        if end is not None:
+            self.ended.add(handle)
+        return end
+
+    def cancel(self, handle):
+        self.cancelled.append(handle)
+
+    def close(self):
+        self.closed = True
+
+    @staticmethod
+    def folder(job):
+        """Of the run that a job makes."""
+        return Path(job.command[job.command.index("--out") + 1])
+
+    @staticmethod
+    def sets(job):
+        """The values that a job's command sets."""
+        return [word for before, word in zip(job.command, job.command[1:], strict=False) if before == "--set"]
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The class of executors whose jobs do what a test says."""
+    return Cluster
+
+
+@pytest.fixture(scope="session")
+def one_run(several, tmp_path_factory):
+    """A finished run of one fold and two epochs."""
+    from gisegkit.workflows.run import run_recipe
+
+    experiment = several.experiment("split.fold=0", "train.epochs=2")
+    return run_recipe(experiment, tmp_path_factory.mktemp("one") / "run").run.path
+
+
+@pytest.fixture
+def finish(several, one_run):
+    """Makes the folder of a job that of a finished run, without training; its scores are those of a run times a factor.
+
+    With ``jitter``, each case's score has a factor of its own besides, drawn for the job's name.
+    """
+
+    def make(job, factor=1.0, *, jitter=0.0):
+        folder = Cluster.folder(job)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(one_run, folder)
+        recipe = several.recipe("split.fold=0", "train.epochs=2", *Cluster.sets(job))
+        for place in (folder, folder / "evaluation"):
+            (place / "recipe.toml").write_text(recipe.text())
+        table = pd.read_csv(folder / "evaluation" / "by_slice.csv", dtype={"case": str, "id": str, "scan": str})
+        rng = np.random.default_rng([ord(letter) for letter in job.name])
+        own = {case: 1 + jitter * rng.standard_normal() for case in table["case"].unique()}
+        table["dice"] = table["dice"] * factor * table["case"].map(own)
+        table.to_csv(folder / "evaluation" / "by_slice.csv", index=False)
+        file = folder / "evaluation" / "scores.json"
+        content, run = json.loads(file.read_text()), read_run(folder, "x")
+        combine = combiner(run, "dice", several.plugins.registries)
+        content["scores"]["dice"] = case_sums(run, "dice", combine).score()
+        file.write_text(json.dumps(content))
+        return JobEnd(0)
+
+    return make
+
+
+@pytest.fixture
+def open_(several, tmp_path):
+    """Opens a plan with three runs of one recipe, or what a test writes."""
+    from gisegkit.workflows.plan import open_plan
+
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(several.recipe("split.fold=0", "train.epochs=2").text())
+
+    def make(more="", *, text=THREE, out="p"):
+        file = tmp_path / "plan.toml"
+        file.write_text(text.format(recipe=recipe.name, more=more))
+        return open_plan(file, several.plugins.registries, out=tmp_path / out, device="cpu")
+
+    return make
+
+
+THREE = '[[run]]\nname = "n"\nrecipe = "{recipe}"\nseeds = [0, 1, 2]\n{more}'

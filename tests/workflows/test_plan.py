@@ -14,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from gisegkit.cli import cli, main
+from gisegkit.components.executors import Local
 from gisegkit.errors import GisegError, Interrupted, RecipeError, RunError
 from gisegkit.runs.locks import is_locked
-from gisegkit.workflows.executor import Here
-from gisegkit.workflows.plan import open_plan, run_plan, time_left
+from gisegkit.types import JobEnd
+from gisegkit.workflows.coordinator import time_left
+from gisegkit.workflows.plan import open_plan, run_plan
 
 pytestmark = pytest.mark.slow  # whole trainings
 
@@ -42,17 +44,29 @@ apply = "always"
 
 
 class Inside:
-    """Executes commands in this process, and keeps them."""
+    """An executor that runs commands in this process, one at a time, and keeps them."""
+
+    slots, interval = 1, 0.01
 
     def __init__(self, before=None):
         self.commands, self.before = [], before
 
-    def __call__(self, words, log):
+    def submit(self, job):
+        (_, _, _, *words), log = job.command, Path(job.log)
+        self.code = self.execute(words, log)
+        return "the only one"
+
+    def poll(self, handle):
+        return JobEnd(self.code)
+
+    def close(self):
+        pass
+
+    def execute(self, words, log):
         self.commands.append(words)
         if self.before is not None and (code := self.before(words, log)) is not None:
             return code
         result = CliRunner().invoke(cli, list(words))
-        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
             file.write(result.output)
             if isinstance(result.exception, GisegError):
@@ -247,7 +261,7 @@ def test_a_run_whose_process_is_killed_resumes(toy):
 
     other = threading.Thread(target=kill)
     other.start()
-    state = run_plan(work, Here(), say=lambda line: None).states["n"]
+    state = run_plan(work, say=lambda line: None).states["n"]
     other.join()
     assert (state.word, state.detail) == ("failed", "killed by signal 9 (maybe memory ran out)")
     assert 0 < state.done < 1 and not is_locked(work.folder / "n")
@@ -276,7 +290,8 @@ def test_an_interruption_says_how_to_continue_and_loses_nothing(toy, finished):
 
 def test_the_command_lists_runs_and_ends_with_one_if_something_is_not_done(toy, finished, capsys, monkeypatch):
     inside = Inside()
-    monkeypatch.setattr(Here, "__call__", lambda self, words, log: inside(words, log))
+    monkeypatch.setattr(Local, "submit", lambda self, job: inside.submit(job))
+    monkeypatch.setattr(Local, "poll", lambda self, handle: inside.poll(handle))
     toy()
     command = ["plan", str(toy.folder / "plan.toml"), "--out", str(finished), "--device", "cpu"]
 

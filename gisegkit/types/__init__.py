@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from gisegkit.errors import ComponentError
+from gisegkit.types.plans import Executor as Executor
+from gisegkit.types.plans import Job as Job
+from gisegkit.types.plans import JobEnd as JobEnd
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +37,6 @@ IGNORE = 255
 
 On the device it becomes NaN in ``Batch.targets``; the criterion takes such pixels out before a loss sees them.
 """
-
 
 STAGES = ("probabilities", "masks")
 """What a post-processing step works on, its ``stage``: ``[D, H, W, K]`` before the threshold, or bool after it."""
@@ -101,9 +103,6 @@ class Above:
         return f"more than {self.low:g}"
 
 
-# --- data -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Dropped:
     """Slices that a dataset leaves out, and why."""
@@ -117,7 +116,6 @@ COLUMNS = ("id", "scan", "position", "case", "height", "width", "labelled", "emp
 
 FORMER_COLUMNS = {"volume": "scan", "group": "case"}
 """What columns were called before 0.2, with their names now; also the named groups of the dataset ``folder``."""
-
 
 SPACING = ("spacing_z", "spacing_y", "spacing_x")
 """Columns that a dataset's table may have besides: mm from one slice, row and column to the next."""
