@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 import pytest
@@ -76,7 +77,22 @@ def dataset(name, build, tmp_path):
     folder = phantom(cases=2, days=1, slices=10, test_cases=1).root
     if name == "uwmgi":
         return build(root=str(folder))
-    return folder_of(folder, tmp_path)
+    made = folder_of(folder, tmp_path)
+    return made if name == "folder" else annotated(name, build, tmp_path)
+
+
+def annotated(name, build, tmp_path):
+    """The same images with a polygon on the first: as a COCO file, or as a labelme file."""
+    points = [[40, 30], [90, 30], [70, 80]]
+    if name == "labelme":
+        held = {"imagePath": "0.png", "shapes": [{"label": "ring", "points": points, "shape_type": "polygon"}]}
+    else:
+        shape = {"id": 1, "image_id": 0, "category_id": 1, "segmentation": [[x for point in points for x in point]]}
+        images = [{"id": number, "file_name": f"{number}.png"} for number in (0, 1)]
+        held = {"images": images, "annotations": [shape], "categories": [{"id": 1, "name": "ring"}]}
+    file = "images/0.json" if name == "labelme" else "annotations.json"
+    (tmp_path / "pairs" / file).write_text(json.dumps(held))
+    return build(root=str(tmp_path / "pairs"), classes=["ring"], missing="empty")
 
 
 def folder_of(phantom_root, tmp_path):

@@ -13,6 +13,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "dataset": {
         "uwmgi": "datasets.uwmgi:UWMGI",
         "folder": "datasets.folder:Folder",
+        "coco": "datasets.coco:Coco",
+        "labelme": "datasets.labelme:Labelme",
         "phantom": "datasets.phantom:Phantom",
     },
     "normalization": {

@@ -55,3 +55,15 @@ def refuse_unmeasured(metrics: Mapping[str, Metric], table: pd.DataFrame, *, pla
         if len(mixed := kinds[kinds.duplicated()]):
             scan = mixed.iloc[0]
             raise DataError(f"{place}: scan {scan} has slices of different spacing, and metric {name!r} measures in mm")
+
+
+def refuse_no_distances(spacing: Sequence[float]) -> None:
+    """Check a recipe's ``dataset.spacing``.
+
+    Raises:
+        DataError: if it is no list of two or three distances.
+    """
+    if len(spacing) not in (0, 2, 3) or not all(0 < distance < math.inf for distance in spacing):
+        raise DataError(
+            f"dataset.spacing = {list(spacing)}: give mm above 0 for [slices, rows, columns] or for [rows, columns]"
+        )

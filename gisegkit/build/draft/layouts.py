@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gisegkit.build.draft.annotations import Annotations, find_annotations
 from gisegkit.build.draft.listing import folders_in, list_cases, list_images
 from gisegkit.build.draft.missing import none_to_read, what_is_missing
 from gisegkit.build.draft.naming import cases_of, suffix_beside, suffixes_of
@@ -55,7 +56,7 @@ class Layout(NamedTuple):
 
 
 def find_layout(folder: Path) -> Layout:
-    """Look at the names of a folder's files; opens tables, dataset.json and the header of one image.
+    """Look at the names of a folder's files; opens tables, JSON files and the header of one image.
 
     Raises:
         DataError: if there are no images, no masks, or more than one way to pair them; says what to do.
@@ -66,12 +67,18 @@ def find_layout(folder: Path) -> Layout:
         return _competition(folder)
     tables = [file for file in sorted(folder.glob("*.csv")) if _pairs_files(file)]
     pairs = [pair for part in PARTS for pair in _pairs(folder / part)]
+    annotated, others = find_annotations(folder, parts=OTHERS)
+    if annotated:  # a folder called annotations may hold no masks
+        pairs = [(images, masks) for images, masks in pairs if list_images(masks) or folders_in(masks)]
     ways = [f"by {file.name}" for file in tables]
     ways += [f"{images.relative_to(folder)} with {masks.relative_to(folder)}" for images, masks in pairs]
+    ways += [found.way for found in annotated]
     if len(ways) > 1:
         raise DataError(f"{folder}: images and masks can be paired in {len(ways)} ways ({listed(ways)}); {PAIR}")
     if tables:
         return _table(folder, tables[0])
+    if annotated:
+        return _annotated(folder, annotated[0], others)
     if pairs:
         return _folders(folder, *pairs[0])
     for one in (folder, *(folder / part for part in PARTS[1:]), *(folder / name for name in IMAGES)):
@@ -105,6 +112,20 @@ def _table(folder: Path, file: Path) -> Layout:
     why = (f"{file.name} says which mask belongs to which image.", SPACING)
     asks = () if {"case", "scan"} & set(rows.columns) else (NO_CASES_IN_TABLE,)
     return Layout({"name": "folder", "root": str(folder), "table": file.name}, tuple(masks), why=why, asks=asks)
+
+
+def _annotated(folder: Path, found: Annotations, others: list[Annotations]) -> Layout:
+    dataset, why = dict(found.dataset), list(found.why)
+    asks = [
+        f'{other.way} is left out; to score it or to train on it too, add a [[dataset]] with role = "test" or "extra"'
+        for other in others
+    ]
+    why.append(SPACING)
+    given = cases_of(list(list_images(found.images)))
+    if given is None:
+        return Layout(dataset, why=tuple(why), asks=(*found.asks, NO_CASES, *asks))
+    key, text, reason = given
+    return Layout({**dataset, key: text}, why=(*why, reason), asks=(*found.asks, *asks))
 
 
 # --- folders of images and of masks ---

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,6 +15,7 @@ from gisegkit.data.findings import finding_of
 from gisegkit.data.images.read import read_image
 from gisegkit.data.masks import RESERVED, MaskRule, parse_colors
 from gisegkit.data.names import arrange, case_notes, pattern_of
+from gisegkit.data.spacing import refuse_no_distances
 from gisegkit.errors import DataError, Finding
 from gisegkit.types import SPACING, AtLeast, Between, Dropped
 
@@ -104,7 +104,7 @@ class Folder:
         spacing: list[float] = [],  # noqa: B006
     ) -> None:
         _check_values(labels, classes, background, ignore, colors=bool(colors), threshold=threshold)
-        _check_spacing(spacing)
+        refuse_no_distances(spacing)
         _check_options(table, names, pattern, image_suffix, mask_suffix, subfolders)
         values = dict(labels), tuple(classes), parse_colors(colors)
         self._rule = MaskRule(*values, tolerance, threshold, tuple(background), tuple(ignore), mask_from)
@@ -260,10 +260,3 @@ def _check_options(table: str, names: str, pattern: str, image_suffix: str, mask
     for key, value in (given | {"subfolders": subfolders.removeprefix("pass")}).items():
         if table and value:
             raise DataError(f"dataset.table takes the place of dataset.{key}, which would have no effect; leave it out")
-
-
-def _check_spacing(spacing: list[float]) -> None:
-    if len(spacing) not in (0, 2, 3) or not all(0 < distance < math.inf for distance in spacing):
-        raise DataError(
-            f"dataset.spacing = {spacing}: give mm above 0 for [slices, rows, columns] or for [rows, columns]"
-        )
