@@ -162,8 +162,9 @@ class _Reader:
         for chosen in _combined(vary, str(values.get("combine", "cross"))):
             given = {**settings, **chosen, **demo}
             texts = {f"{key}={value_text(value)}": place for key, (value, place) in given.items()}
-            suffix = "".join(f"-{_short(key)}{_word(value)}" for key, (value, _) in chosen.items())
-            self.plan.cells.append(Cell(f"{name}{suffix}", name, file, tuple(texts), texts))
+            words = {key: f"-{_short(key)}{_word(value)}" for key, (value, _) in chosen.items()}
+            setting = name + "".join(word for key, word in words.items() if key != "seed")
+            self.plan.cells.append(Cell(name + "".join(words.values()), name, file, tuple(texts), texts, setting))
 
     def check_vary(
         self, vary: Mapping[str, tuple[Any, str]], settings: Mapping[str, Any], combine: str, path: Keys
