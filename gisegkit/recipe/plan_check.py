@@ -177,7 +177,8 @@ class _Reader:
                 self.plan.mistakes.append(Mistake(place, f"{key} = {show(values)} has a value twice", "give it once"))
             if key in settings:
                 self.plan.mistakes.append(Mistake(place, f"{key} is varied and set", "keep one of the two"))
-        lengths = {key: len(values) for key, (values, _) in vary.items() if isinstance(values, list)}
+        lists = {key: values for key, (values, _) in vary.items() if isinstance(values, list)}
+        lengths = {key: len(values) for key, values in lists.items() if key != "seed"}
         if combine == "zip" and len(set(lengths.values())) > 1:
             found = ", ".join(f"{key} has {number} values" for key, number in lengths.items())
             self.note((*path, "combine"), f'combine = "zip", and {found}', "give lists of one length, or combine cross")
@@ -265,10 +266,15 @@ def _flat(key: str, value: Any) -> dict[str, Any]:
 
 
 def _combined(vary: Mapping[str, tuple[Any, str]], combine: str) -> Iterable[dict[str, tuple[Any, str]]]:
-    lists: Sequence[Sequence[Any]] = [values for values, _ in vary.values()]
+    """The settings of each cell; seeds are crossed with everything, so that every setting has all of them."""
+    seeds = {key: axis for key, axis in vary.items() if key == "seed"}
+    others = {key: axis for key, axis in vary.items() if key != "seed"}
+    lists: Sequence[Sequence[Any]] = [values for values, _ in others.values()]
     rows = zip(*lists, strict=True) if combine == "zip" and lists else itertools.product(*lists)
     for row in rows:
-        yield {key: (value, place) for (key, (_, place)), value in zip(vary.items(), row, strict=True)}
+        chosen = {key: (value, place) for (key, (_, place)), value in zip(others.items(), row, strict=True)}
+        for seed in itertools.product(*(values for values, _ in seeds.values())):
+            yield chosen | {key: (value, seeds[key][1]) for key, value in zip(seeds, seed, strict=True)}
 
 
 def _short(key: str) -> str:
