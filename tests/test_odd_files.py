@@ -401,7 +401,89 @@ def three_bad(files):
     files.save("masks/p5.png", SQUARE * np.uint8(7))
 
 
+def with_one(files, change, *, number=6):
+    """Images and masks of which one is changed: ``change`` is given the image and the mask of p2, and gives both."""
+    files.images(number=number)
+    files.masks(number=number)
+    image, mask = change(picture(2), SQUARE.copy())
+    files.save("images/p2.png", image)
+    files.save("masks/p2.png", mask)
+
+
+def doubled(files, *, shift=0):
+    files.images()
+    files.masks()
+    files.save("images/p5.png", picture(1))
+    files.save("masks/p5.png", np.roll(SQUARE, shift, axis=1))
+
+
+def numbered(files, *missing):
+    for case in range(2):
+        for number in (number for number in range(8) if (case, number) not in missing):
+            files.save(f"images/a{case}_{number}.png", picture(10 * case + number))
+            files.save(f"masks/a{case}_{number}.png", SQUARE)
+
+
+def two_classes(files, second):
+    files.images()
+    files.masks(name="masks/a/p{}.png")
+    for seed in range(6):
+        files.save(f"masks/b/p{seed}.png", second)
+
+
 TOLD = {
+    "a constant image": Told(
+        lambda files: with_one(files, lambda image, mask: (image * 0 + 9, mask * 0)),
+        ("warning: constant image: p2",),
+        code=0,
+    ),
+    "a black image under a mask": Told(
+        lambda files: with_one(files, lambda image, mask: (image * 0, mask)), ("error: mask on a constant image: p2",)
+    ),
+    "noise": Told(
+        lambda files: with_one(
+            files, lambda image, mask: (np.random.default_rng(1).integers(0, 255, image.shape, dtype=np.uint8), mask)
+        ),
+        ("warning: noise: p2",),
+        code=0,
+    ),
+    "a class that fills a slice": Told(
+        lambda files: with_one(files, lambda image, mask: (image, mask * 0 + 1)),
+        ("class that fills a slice: p2",),
+        code=0,
+    ),
+    "a class that never occurs": Told(
+        lambda files: two_classes(files, SQUARE * 0), ("class that never occurs: b",), 'classes = ["a", "b"]', code=0
+    ),
+    "two classes with one mask": Told(
+        lambda files: two_classes(files, SQUARE),
+        ("error: two classes with one mask", "a and b"),
+        'classes = ["a", "b"]',
+    ),
+    "an image twice, whose masks agree": Told(
+        doubled, ("error: same image in two cases", "p1 and p5", "the masks are the same")
+    ),
+    "an image twice, whose masks differ": Told(
+        lambda files: doubled(files, shift=1), ("same image in two cases", f"Dice blob {2 * 130 / 280:.2f}")
+    ),
+    "a missing number": Told(
+        lambda files: numbered(files, (1, 4)),
+        ("warning: missing slice numbers: a1", "4"),
+        f'{LABELS}\nnames = "{{case}}_{{slice}}"',
+        code=0,
+    ),
+    "a PNG that is called TIFF": Told(
+        lambda files: (
+            files.images(),
+            files.masks(),
+            (files.root / "images/p0.png").rename(files.root / "images/p0.tif"),
+        ),
+        ("warning: content of another kind", "p0.tif: is a PNG file"),
+        code=0,
+    ),
+    "too few cases for the folds": Told(
+        lambda files: (files.images(number=1), files.masks(number=1)), ("error: split", "2 folds need at least 2")
+    ),
     "a shape in RGBA": Told(
         lambda files: in_alpha(files, "RGBA"),
         ("alpha channel of a mask (6)", "p0.png", 'dataset.mask_from = "alpha"'),
