@@ -125,7 +125,7 @@ class Folder:
         self._fill(items, arrange_table(items) if table else arrange(paths, expression, folders=folders))
         for column, distance in zip(reversed(SPACING), reversed(spacing), strict=False):
             self.table[column] = distance
-        self._note(cases=not (expression or table or folders))
+        self._note(list(paths) if not (expression or table or folders) else [])
 
     def image(self, row: int) -> AnyArray:
         """``[H, W]``, or ``[H, W, C]`` (colors in the order red, green, blue), upright, in the file's own depth.
@@ -186,10 +186,10 @@ class Folder:
             raise DataError(f"{first} and {more[twice[0]]} have the same name; names are ids, rename one")
         return {name: Item(path) for name, path in more.items()}
 
-    def _note(self, *, cases: bool) -> None:
-        """Doubts about the names."""
-        likely = case_notes(self.table["id"].tolist()) if cases else ()
-        self._findings += [Finding("names look like cases", "warning", str(self.root), note) for note in likely]
+    def _note(self, names: list[str]) -> None:
+        """Doubts about the names of files whose cases nobody has named."""
+        notes = case_notes(names)
+        self._findings += [Finding("names look like cases", "warning", str(self.root), note) for note in notes]
 
     def _fill(self, items: dict[str, Item], arranged: pd.DataFrame) -> None:
         """Look at every file; what cannot be read at all is left out of the table, and told."""

@@ -15,6 +15,7 @@ from gisegkit.components.datasets.uwmgi_strays import stray_findings
 from gisegkit.components.datasets.uwmgi_tree import THICKNESS, list_slices, subfolders
 from gisegkit.data import rle
 from gisegkit.data.files import no_data, png_header
+from gisegkit.data.images.look import read_header
 from gisegkit.data.images.read import read_image
 from gisegkit.data.planes import merge
 from gisegkit.data.tables import read_rows
@@ -101,12 +102,17 @@ class UWMGI:
         """The slice ``[H, W]``, uint16 in the competition's files.
 
         Raises:
-            DataError: if the file is missing, damaged, not grey, or not of the size that its name says.
+            DataError: if the file is missing, damaged, lossy, not grey, or not of the size that its name says.
         """
         path = self._path(row)
         image = read_image(path)
         if image.ndim != 2:
             raise DataError(f"{path}: is a color image; the competition's slices are grey")
+        if image.dtype == np.uint8 and (header := read_header(path)).lossy:
+            raise DataError(
+                f"{path}: is a {header.format} file, whatever its name ends with, which keeps 8 of 16 bits and changes "
+                "values; get the PNG file from its source"
+            )
         self._check_size(row, image.shape[0], image.shape[1])
         return image
 

@@ -104,6 +104,16 @@ def test_pages_are_slices_where_asked_for(tmp_path, bigtiff):
         refuse_errors(Folder(root=str(tmp_path), labels={"blob": 1}, pages="slices").findings())
 
 
+def test_pages_are_no_cases_that_names_look_like(tmp_path):
+    """Slices are called p0_001, p0_002 ..., but these are no names of files."""
+    for name in ("p0", "p1"):
+        for folder, values in (("images", IMAGE), ("masks", MASK)):
+            write(tmp_path / folder / f"{name}.tif", np.stack([values] * 3))
+    dataset = Folder(root=str(tmp_path), labels={"x": 1}, pages="slices")
+    assert dataset.table["case"].tolist() == ["p0"] * 3 + ["p1"] * 3
+    assert list(dataset.findings()) == []
+
+
 def test_two_files_of_pages_in_one_scan(tmp_path):
     for name in ("p_1", "p_2"):
         write(tmp_path / "images" / f"{name}.tif", np.stack([IMAGE, IMAGE]))
