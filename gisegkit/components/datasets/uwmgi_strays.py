@@ -80,9 +80,9 @@ def _scans(case: os.DirEntry[str], real: Path) -> Iterator[Finding]:
         for entry in _entries(Path(scan.path)):
             if entry.name != "scans":
                 yield _stray(entry.path)
-        files = _entries(inner)
-        yield from _links_out([inner, *files], real)
-        for entry in files:
+        slices = _entries(inner)
+        yield from _links_out([inner, *slices], real)
+        for entry in slices:
             if entry.is_dir() or not entry.name.lower().endswith(".png"):
                 yield _stray(entry.path)
 
