@@ -5,6 +5,7 @@ The exit code is 1 where training would be wrong. tests/test_odd_files.py plants
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -234,6 +235,26 @@ def cut_table(folder):
     return f"line {len(lines) // 2 + 1}"
 
 
+def link_out(folder):
+    path = folder.slices(folder.cases[1])[6]
+    outside = folder.root.parent / "elsewhere.png"
+    path.rename(outside)
+    path.symlink_to(outside)
+    return path.name
+
+
+def pipe(folder, place=4):
+    path = folder.slices(folder.cases[1])[place]
+    path.unlink()
+    os.mkfifo(path)
+    return path.name
+
+
+def pipe_first(folder):
+    """Of a scan's first slice the header is read before any other."""
+    return pipe(folder, 0)
+
+
 class Plant(NamedTuple):
     """A fault: what plants it and gives its place, how its kind is called, and the exit code."""
 
@@ -263,6 +284,9 @@ PLANTS = [
     Plant(spacing, "warning: spacing within a scan"),
     Plant(without_empty_rows, "error: rows of empty masks dropped", 1),
     Plant(cut_table, "error: ", 2),
+    Plant(link_out, "error: link out of the data", 1),
+    Plant(pipe, "error: ", 1),
+    Plant(pipe_first, "error: ", 2),
 ]
 
 

@@ -242,7 +242,7 @@ class Ensemble(Experiment):
         return frozenset(self.dataset.table["id"].astype(str).iloc[rows])
 
     def _voices(self, rows: Rows, *, label: str, progress: Progress) -> list[Voice]:
-        """Predictions of the rows by all networks; those that see the same input share what reads it."""
+        """Predictions by all networks; those of one input share what reads it, the others the loader processes."""
         groups: dict[str, list[tuple[Network, float]]] = {}
         for member, networks in zip(self.members, self.networks, strict=True):
             for one in networks:
@@ -252,6 +252,7 @@ class Ensemble(Experiment):
                 groups.setdefault(key, []).append((one, member.share))
         voices: list[Voice] = []
         for group in groups.values():
+            group[0][0].share_workers(len(groups))
             lead, weights = group[0][0], [weight for _, weight in group]
             predictor = MeanOfNetworks([one.experiment.predictor for one, _ in group], weights)
             shown = silent if voices else progress

@@ -78,6 +78,10 @@ class Gate:
             "networks": weights["networks"],
         }
 
+    def forget(self) -> None:
+        """Look at slices anew, since they have other images now."""
+        self._open = b"", {}
+
     def noted(self, classes: Sequence[str]) -> Gate:
         """The same gate that remembers how it decides.
 

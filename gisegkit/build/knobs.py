@@ -22,6 +22,13 @@ STEPS: Mapping[str, Mapping[str, tuple[float, tuple[float, ...]]]] = {
 """Of each step, in the order in which a recipe without it would get it: its keys, each with the value that changes
 nothing and those that are tried. Areas are in pixels of the native size."""
 
+WHERE_THERE: Mapping[str, Mapping[str, tuple[float, tuple[float, ...]]]] = {
+    "min_pixels": {"pixels": (1, (5, 10, 20, 50, 100, 200, 500))},
+}
+"""The same of steps that are searched only where a decision has them; elsewhere presence and min_area do their work."""
+
+KNOWN = {**STEPS, **WHERE_THERE}
+
 THRESHOLD, PRESENCE = "threshold", "presence"
 TRIED = {
     THRESHOLD: tuple(round(0.05 * number, 2) for number in range(2, 19)),
@@ -84,8 +91,8 @@ class Knobs:
             (Knob(PRESENCE, -1, PRESENCE, 0.0, TRIED[PRESENCE]), tuple(presence)),
         ]
         there = [table["name"] for table in self._tables]
-        for name in dict.fromkeys([*(name for name in STEPS if name not in missing), *missing]):
-            for key, (neutral, values) in STEPS[name].items() if name in there else ():
+        for name in dict.fromkeys([*(name for name in KNOWN if name not in missing), *missing]):
+            for key, (neutral, values) in KNOWN[name].items() if name in there else ():
                 knob = Knob(f"{name}.{key}", there.index(name), key, neutral, (neutral, *values))
                 found.append((knob, self._given(knob)))
         known = [knob.name for knob, _ in found]
@@ -100,7 +107,7 @@ class Knobs:
     @property
     def all_known(self) -> bool:
         """Whether no step is a plugin's."""
-        return all(table["name"] in STEPS for table in self._tables)
+        return all(table["name"] in KNOWN for table in self._tables)
 
     def _given(self, knob: Knob) -> tuple[float, ...]:
         """What the decision says of a knob, class by class."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,21 @@ class Network:
         """Build the network with its weights, unless it is there."""
         if "model" not in self.experiment.__dict__:
             self.experiment.load(self.run.weights())
+
+    def __post_init__(self) -> None:
+        """Remember how many loader processes its recipe asks for."""
+        self._asked = self.experiment.recipe.train.workers
+
+    def share_workers(self, number: int) -> None:
+        """Take a share of the loader processes that its recipe asks for.
+
+        Args:
+            number: of the networks that read at the same time.
+        """
+        one = self.experiment
+        asked = one.device.workers(self._asked)
+        workers = max(1, asked // number) if asked else 0
+        one.recipe = replace(one.recipe, train=replace(one.recipe.train, workers=workers))
 
     def release(self) -> None:
         """Free the network's memory."""

@@ -31,7 +31,20 @@ def command(
     batch: int,
     count: int,
 ) -> None:
-    """Draw a batch as training sees it: before and after augmentation, after batch transforms."""
+    """Draw a batch as training sees it: before and after augmentation, after batch transforms.
+
+    Of a run folder or an ensemble in place of a RECIPE, say what predicts, how it decides, and where its pictures are.
+    """
+    if recipe.is_dir():
+        if overrides or demo or out or (epoch, batch, count) != (1, 1, 8):
+            raise click.UsageError(
+                f"{recipe} is a run folder, of which no batch is drawn; options have no effect on it"
+            )
+        from gisegkit.workflows.described import described
+
+        for line in described(recipe, plugins.registries):
+            say(line)
+        return
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     target = out or Path(f"{parsed.name}{'-demo' if parsed.demo else ''}-batch.png")
     if target.suffix.lower() != ".png":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import threading
 import time
@@ -90,10 +91,13 @@ def png_header(path: Path) -> PNGHeader:
     """The header of a PNG file, from its first 26 bytes.
 
     Raises:
-        DataError: if the file cannot be opened or is no PNG.
+        DataError: if the file cannot be opened, is no regular file, or is no PNG.
     """
     try:
-        if path.stat().st_size <= MAX_FILE:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+            raise DataError(f"{path}: is no regular file; remove it, or copy the file itself")
+        if status.st_size <= MAX_FILE:
             start = read_bytes(path)[:26]
         else:
             with path.open("rb") as file:

@@ -6,24 +6,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from gisegkit.build.experiment import Experiment
-from gisegkit.build.network import make_source
 from gisegkit.build.session import Session
-from gisegkit.data.arrays import Arrays, slices_of
-from gisegkit.errors import GisegError, RunError
+from gisegkit.errors import GisegError
 from gisegkit.plugins import installed
 from gisegkit.recipe.load import load_recipe as read_recipe
 from gisegkit.recipe.sections import Recipe
-from gisegkit.registry.culprit import name_culprit, names_culprits
+from gisegkit.registry.culprit import name_culprit
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import open_run
-from gisegkit.types import AnyArray, BoolArray, EpochReport, silent
+from gisegkit.types import AnyArray, BoolArray, EpochReport
 from gisegkit.workflows.evaluate import evaluate as evaluate_run
 from gisegkit.workflows.folds import train_folds
+from gisegkit.workflows.in_memory import EnsembleInMemory, InMemory, masks_of, open_in_memory
 from gisegkit.workflows.predict import PartName
 from gisegkit.workflows.predict import predict as predict_run
 from gisegkit.workflows.train import epochs as train_by_epochs
@@ -90,8 +86,8 @@ def load_run(path: str | Path, *, device: str = "auto", overrides: Sequence[str]
     """A finished run with its best weights; its data are not needed.
 
     Args:
-        path: the run folder.
-        device: where its network computes.
+        path: the run folder, of one network or of several folds, or that of an ensemble.
+        device: where its networks compute.
         overrides: other settings for predictions, such as ``evaluate.threshold=0.3``.
 
     Raises:
@@ -200,60 +196,12 @@ class Run:
         Raises:
             DataError: if the images have another form or number of channels, or values that are not finite.
         """
-        return _masks(self._experiment, images)
+        return masks_of(self._experiment, images)
 
     @cached_property
-    def _experiment(self) -> InMemory:
-        """The network with its best weights, built once."""
-        run, registries = RunDir(self.path), self.session.plugins.registries
-        own = read_recipe(run.recipe, registries=registries) if self.overrides else self.recipe
-        weights, slices = run.weights(), own.input.slices
-        return InMemory(self.recipe, weights, slices=slices, decision=run.decision, session=self.session)
-
-
-class InMemory(Experiment):
-    """A run's network for slices in memory; what its data were is told by its checkpoint.
-
-    Args:
-        recipe: the run's, maybe with other settings.
-        weights: what ``best.pt`` holds.
-        slices: ``input.slices`` of the training.
-        decision: the run's ``decision.json``.
-        session: plugins and device.
-
-    Raises:
-        RunError: if the weights do not fit the recipe.
-    """
-
-    def __init__(
-        self, recipe: Recipe, weights: Mapping[str, Any], *, slices: int, decision: Path, session: Session
-    ) -> None:
-        alone = replace(recipe, train=replace(recipe.train, workers=0))  # arrays need no processes that read them
-        super().__init__(alone, session.plugins.registries, console=session)
-        facts = weights["facts"]
-        self.image_channels, rest = divmod(int(facts["channels"]), slices)
-        if rest or not self.image_channels:
-            raise RunError(
-                f"best.pt is of a network for {facts['channels']} channels, which the run's input.slices = {slices} "
-                "does not divide; one of the two files was changed: restore it from a copy of the run"
-            )
-        self.dataset = Arrays([], tuple(facts["classes"]))
-        self.load(weights, decision)
-
-    @property
-    def channels(self) -> int:
-        """C of the network's input."""
-        return self.image_channels * self.recipe.input.slices
-
-
-@names_culprits
-def _masks(experiment: InMemory, images: AnyArray | Sequence[AnyArray]) -> BoolArray:
-    """The masks of one slice, or of one scan."""
-    slices, single = slices_of(images, channels=experiment.image_channels, stack=experiment.recipe.input.slices)
-    arrays = Arrays(slices, experiment.classes)
-    source = make_source(experiment.recipe, arrays, None, experiment.preprocess)
-    (scan,) = experiment.scans(np.arange(len(slices)), label="predict", progress=silent, source=source)
-    return scan.prediction[0] if single else scan.prediction
+    def _experiment(self) -> InMemory | EnsembleInMemory:
+        """The networks with their best weights, built once."""
+        return open_in_memory(RunDir(self.path), self.recipe, self.session)
 
 
 def _opened(

@@ -82,6 +82,7 @@ def make_ensemble(
     recipes = [load_recipe(run.recipe, registries=session.plugins.registries) for run in runs]
     _refuse_mixed_demos([(str(run.path), recipe.demo) for run, recipe in zip(runs, recipes, strict=True)], gate)
     members = _members(runs, [1.0] * len(runs) if weights is None else list(weights))
+    refuse_unfinished([network for member in members for network in member.networks], session)
     decision = _decision(session, members, recipes)
     closed = None if gate is None else _gate(session, gate, gate_pixels, decision)
     choice = None
@@ -151,6 +152,25 @@ def _opened(paths: Sequence[Path]) -> list[RunDir]:
         if any(other in place.parents for other in places):
             raise RunError(f"{run.path} is a part of another run that is named; name one of the two")
     return runs
+
+
+def refuse_unfinished(networks: Sequence[RunDir], session: Session) -> None:
+    """Check that no network is still to be trained, as after a kill: its weights would be others once it is resumed.
+
+    Raises:
+        RunError: if one is; names all of them.
+    """
+    short = []
+    for network in networks:
+        train = load_recipe(network.recipe, registries=session.plugins.registries).train
+        done = len(network.metrics())  # none where only the weights were copied
+        if not 0 < done < train.epochs:
+            continue
+        state = network.state()
+        if not (state is not None and train.patience and state["since"] >= train.patience):
+            short.append(f"{network.path} has trained {done} of {count(train.epochs, 'epoch')}")
+    if short:
+        raise RunError(f"{'; '.join(short)}: finish it with --resume before it becomes a member, or leave it out")
 
 
 def _members(runs: Sequence[RunDir], weights: Sequence[float]) -> tuple[Member, ...]:

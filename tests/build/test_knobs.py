@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gisegkit.build.knobs import NO_LIMIT, STEPS, TRIED, Knobs
+from gisegkit.build.knobs import KNOWN, NO_LIMIT, TRIED, Knobs
 from gisegkit.errors import DataError
 from gisegkit.plugins import load_plugins
 
@@ -27,7 +27,7 @@ def with_values(found, **values):
 
 def test_what_is_tried_is_what_the_components_take():
     registries = load_plugins(selection="none").registries
-    for name, keys in STEPS.items():
+    for name, keys in KNOWN.items():
         parameters = registries["postprocess"].get(name).signature().parameters
         for key, (neutral, values) in keys.items():
             assert key in parameters
@@ -42,6 +42,18 @@ def test_the_start_is_the_decision():
     assert found.tables(found.start) == [{"name": "min_area", "pixels": {"liver": 7, "default": 3}, "unit": "scan"}]
     assert found.values_of(found.start, "threshold") == (0.5, 0.4)
     assert found.differences(found.start, found.start) == []
+
+
+def test_min_pixels_is_searched_where_the_decision_has_it():
+    assert not any(knob.name.startswith("min_pixels") for knob in knobs().knobs)
+    found = knobs({"name": "min_pixels", "pixels": {"liver": 30, "default": 10}, "unit": "scan"})
+    assert found.all_known
+    assert found.tables(found.start) == [{"name": "min_pixels", "pixels": {"liver": 30, "default": 10}, "unit": "scan"}]
+    state = with_values(found, min_pixels__pixels=(30, 200))
+    assert found.tables(state) == [{"name": "min_pixels", "pixels": {"liver": 30, "spleen": 200}, "unit": "scan"}]
+    assert found.differences(found.start, state) == ["min_pixels.pixels of spleen: 10 -> 200"]
+    only = knobs({"name": "min_pixels", "pixels": 5}, only=("min_pixels.pixels",))
+    assert [knob.name for knob in only.knobs] == ["min_pixels.pixels"]
 
 
 def test_a_state_changes_the_steps_that_there_are_and_adds_others_behind_them():

@@ -36,6 +36,17 @@ def test_it_is_built_once_and_released(network):
         assert (one == other).all()
 
 
+def test_loader_processes_are_divided_once(network):
+    one = network.experiment
+    assert one.recipe.train.workers in (0, "auto")
+    network.share_workers(2)
+    assert one.recipe.train.workers == 0  # none are asked for on a CPU
+    network._asked = 5
+    for number, share in ((2, 2), (2, 2), (1, 5), (9, 1)):
+        network.share_workers(number)
+        assert one.recipe.train.workers == share
+
+
 def test_what_it_keeps_are_the_bytes_of_its_prediction(network, tmp_path):
     table = network.experiment.dataset.table
     rows = np.flatnonzero(table["id"].isin(network.validated))

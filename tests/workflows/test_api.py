@@ -17,6 +17,7 @@ from gisegkit.build import experiment as experiment_module
 from gisegkit.data import rle
 from gisegkit.errors import DataError, RecipeError, RunError
 from gisegkit.workflows import api
+from gisegkit.workflows.in_memory import InMemory
 
 pytestmark = pytest.mark.slow  # whole trainings or processes
 
@@ -193,9 +194,8 @@ def test_colors_and_exclusive_classes_without_the_data(tmp_path):
 def test_a_checkpoint_that_does_not_fit_the_recipe_is_refused(finished, session):
     weights = finished[0].weights()
     wrong = {**weights, "facts": {**weights["facts"], "channels": 8}}
-    decision = finished[0].decision
     with pytest.raises(RunError, match=r"network for 8 channels, which the run's input.slices = 3"):
-        api.InMemory(load_recipe(finished[0].recipe), wrong, slices=3, decision=decision, session=session)
+        InMemory(load_recipe(finished[0].recipe), wrong, slices=3, session=session)
 
 
 def test_settings_that_do_not_fit_the_network_are_refused(finished):

@@ -18,7 +18,7 @@ from gisegkit.workflows.ensemble import make_ensemble
 from gisegkit.workflows.evaluate import evaluate
 from gisegkit.workflows.folds import train_folds
 from gisegkit.workflows.predict import predict
-from gisegkit.workflows.train import train
+from gisegkit.workflows.train import epochs, train
 
 pytestmark = pytest.mark.slow  # whole trainings
 
@@ -191,6 +191,23 @@ def test_what_cannot_be_one_ensemble_is_refused(several, folds_run, others, tmp_
         make(several, [run, ensemble], tmp_path / "f")
     with pytest.raises(RunError, match="exists already"):
         make(several, [run], out)
+
+
+def test_a_run_that_is_not_finished_is_refused_by_its_name(several, folds_run, tmp_path):
+    """As after a kill: its best weights are there, and would be others once it is resumed."""
+    for report in epochs(several.experiment("split.fold=0"), tmp_path / "killed"):
+        if report.epoch == 2:
+            break
+    paths = [folds_run.run.path, tmp_path / "killed"]
+    with pytest.raises(RunError, match=r"killed has trained 2 of 3 epochs: finish it with --resume"):
+        make(several, paths, tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+    train(several.experiment("split.fold=0"), tmp_path / "killed", resume=True)
+    assert make(several, paths, tmp_path / "e").path.is_dir()
+    stopped = ("split.fold=1", "train.epochs=9", "train.patience=1", "optimizer.lr=1e-9")
+    run = train(several.experiment(*stopped), tmp_path / "stopped")
+    assert len(run.metrics()) < 9  # by itself, so it is finished
+    assert make(several, [run.path], tmp_path / "f").path.is_dir()
 
 
 def test_other_classes_are_refused(several, folds_run, tmp_path):

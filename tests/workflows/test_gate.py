@@ -126,6 +126,25 @@ def test_scores_submission_and_probabilities_are_gated(several, folds_run, gates
     assert any("e has the gate" in note and "u has no gate" in note for note in compared.notes)
 
 
+def test_slices_that_are_left_out_meet_a_gate(several, folds_run, gates, tmp_path):
+    """With on_bad = "skip" the gate and the members lose the same slice, and the others stay as they are."""
+    limits = middle(pixels(several, gates / "turned", several.open(folds_run.run.path)[1].unlabelled))
+    run = make(several, [folds_run.run.path], tmp_path / "e", gate=gates / "turned", gate_pixels=limits)
+    whole = pd.read_csv(
+        predict(*several.open(run.path, command="predict"), out=tmp_path / "w.csv").file, index_col="id"
+    )
+    shutil.copytree(several.folder / "t", tmp_path / "t")
+    (bad,) = (tmp_path / "t" / "more").glob("*_0.png")
+    bad.write_bytes(bad.read_bytes()[:40])
+    root = f"dataset.root={tmp_path / 't'}"
+    with pytest.raises(DataError, match=bad.name):
+        predict(*several.open(run.path, root, command="predict"), out=tmp_path / "s.csv")
+    opened = several.open(run.path, root, "dataset.on_bad=skip", command="predict")
+    left = pd.read_csv(predict(*opened, out=tmp_path / "l.csv").file, index_col="id")
+    assert left.equals(whole.drop(bad.stem))
+    assert any(line.startswith("left out: 1 slice") for line in several.lines)
+
+
 def test_the_greedy_choice_and_tuning_search_with_the_gate(several, folds_run, gates, tmp_path):
     run = folds_run.run.path
     made = make_ensemble(

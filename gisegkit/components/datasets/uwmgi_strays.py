@@ -1,42 +1,67 @@
-"""What is in the competition's folders and is passed over: folders that break the pattern, files of other kinds."""
+"""What is in the competition's folders and is passed over or refused: other files, links that lead out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gisegkit.components.datasets.exclusions import SCAN
+from gisegkit.components.datasets.uwmgi_tree import BEFORE_NUMBER, SLICE
 from gisegkit.errors import Finding, count
 
 STRAY = "file that is passed over"
 BROKEN = "folder that breaks the pattern"
 PATTERN = "case1/case1_day0/scans"
+COPY = "copy it, or set dataset.root to a folder that holds both"
 
 
 def stray_findings(root: Path) -> Iterator[Finding]:
     """A finding for each folder or file in ``train/`` and ``test/`` that no slice comes from; hidden ones do not count.
 
+    Links that lead out of the root are errors.
+
     Args:
         root: the competition's folder.
     """
+    real = root.resolve()
     for part in ("train", "test"):
         if (root / part).is_dir():
-            yield from _cases(root / part)
+            yield from _links_out([root / part], real)
+            yield from _cases(root / part, real)
 
 
-def _cases(base: Path) -> Iterator[Finding]:
+def _cases(base: Path, real: Path) -> Iterator[Finding]:
     for case in _entries(base):
         if not case.is_dir():
             yield _stray(case.path)
         else:
-            yield from _scans(case)
+            yield from _links_out([case], real)
+            yield from _scans(case, real)
 
 
-def _scans(case: os.DirEntry[str]) -> Iterator[Finding]:
+def _links_out(entries: Iterable[os.DirEntry[str] | Path], real: Path) -> Iterator[Finding]:
+    """An error for each link that leads out of the data's folder.
+
+    Args:
+        real: that folder, without links.
+    """
+    for entry in entries:
+        if entry.is_symlink():
+            path = Path(entry)
+            target = path.resolve()
+            if target != real and real not in target.parents:
+                what = f"leads out of the data's folder, to {target}"
+                found = SLICE.fullmatch(path.name)
+                ids = (f"{path.parent.parent.name}{BEFORE_NUMBER}{found[1]}",) if found else ()
+                yield Finding("link out of the data", "error", str(path), what, COPY, ids)
+
+
+def _scans(case: os.DirEntry[str], real: Path) -> Iterator[Finding]:
     scans = _entries(Path(case.path))
     if not scans:
         yield Finding(BROKEN, "warning", case.path, "is empty")
+    yield from _links_out(scans, real)
     for scan in scans:
         if not scan.is_dir():
             yield _stray(scan.path)
@@ -55,7 +80,9 @@ def _scans(case: os.DirEntry[str]) -> Iterator[Finding]:
         for entry in _entries(Path(scan.path)):
             if entry.name != "scans":
                 yield _stray(entry.path)
-        for entry in _entries(inner):
+        slices = _entries(inner)
+        yield from _links_out([inner, *slices], real)
+        for entry in slices:
             if entry.is_dir() or not entry.name.lower().endswith(".png"):
                 yield _stray(entry.path)
 
