@@ -195,9 +195,7 @@ def keep_micro_batches(
         return state
     before = (micro_batching.pieces, state.get("pieces", 1))
     cut = f", each in {count(before[0], 'piece')} (were {before[1]})" if before != (1, 1) else ""
-    console.say(
-        f"batches are cut anew, into micro-batches of {micro_batching.size} (were {state['micro_batch']}){cut}"
-    )
+    console.say(f"batches are cut anew, into micro-batches of {micro_batching.size} (were {state['micro_batch']}){cut}")
     return {
         **state,
         "micro_batch": micro_batching.size,
