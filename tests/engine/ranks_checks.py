@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import torch._dynamo  # an optimizer imports it at its first step, in each process anew
 import torch.distributed as dist
@@ -183,22 +184,13 @@ CHECKS = (plain, micro_batches, fewest, uncut, swa, resumed)
 
 def refusals(world):
     """What ends a training: every process ends, and those with the cause tell it."""
-    for inside, text in ((Counting(), "buffer 5.seen changes"),):
-        try:
-            trained(training(world, inside=[inside]))
-        except TrainingError as error:
-            assert text in str(error) or isinstance(error, PeerLost), error
-        else:
-            raise AssertionError("it trained")
+    with pytest.raises(TrainingError, match=r"buffer 5\.seen changes|another process of this run has failed"):
+        trained(training(world, inside=[Counting()]))
     one = training(world)
     if world.rank == 1:  # an optimizer that does something else in one process
         one.optimizer.param_groups[0]["lr"] = 0.1
-    try:
+    with pytest.raises(TrainingError, match="have become different"):
         trained(one)
-    except TrainingError as error:
-        assert "have become different" in str(error), error
-    else:
-        raise AssertionError("the weights differ")
 
 
 def connections(world):
@@ -222,14 +214,9 @@ def connections(world):
 
 def broken(world):
     """A slice that one process cannot read: that process tells it, and the others that another one has ended."""
-    one = training(world, samples=Points(broken=5))
-    try:
-        trained(one)
-    except PeerLost as error:
-        return str(error)
-    except DataError as error:
-        return str(error)
-    raise AssertionError("it trained")
+    with pytest.raises((PeerLost, DataError)) as raised:
+        trained(training(world, samples=Points(broken=5)))
+    return str(raised.value)
 
 
 def process(rank, folder):
@@ -240,7 +227,8 @@ def process(rank, folder):
             continue
         store = dist.FileStore(str(folder / f"store{size}"), size)
         world = Ranks(rank=rank, size=size, local_rank=rank, local_size=size, store=store, nccl=False)
-        found = {check.__name__: check(world, folder) for check in CHECKS}
+        checks = (plain, resumed) if size == 2 else CHECKS
+        found = {check.__name__: check(world, folder) for check in checks}
         found["out_of_memory"] = out_of_memory(world, folder)
         connections(world)
         refusals(world)

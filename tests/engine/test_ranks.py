@@ -30,12 +30,12 @@ def test_processes_train_as_one(tmp_path):
             memory = found.pop("out_of_memory")
             # The repeated step and those after it are cut into micro-batches of 4, as in no other check.
             assert memory["steps"].shape == (3, 2) and memory["steps"].isfinite().all()
-            assert set(found) == set(reference)
-            for name, expected in reference.items():
+            assert set(found) == ({"plain", "resumed"} if size == 2 else set(reference))
+            for name, result in found.items():
                 for key in ("steps", "validation", "buffers"):
-                    place = f"{name}: {key} in process {rank} of {size}"
-                    close = torch.allclose(found[name][key], expected[key], rtol=1e-5, atol=1e-5)
-                    assert close, f"{place}: {found[name][key]} is not {expected[key]}"
+                    expected, place = reference[name][key], f"{name}: {key} in process {rank} of {size}"
+                    close = torch.allclose(result[key], expected, rtol=1e-5, atol=1e-5)
+                    assert close, f"{place}: {result[key]} is not {expected}"
     told = [(tmp_path / f"broken_{rank}").read_text() for rank in range(3)]
     assert sorted("slice 5 cannot be read" in text for text in told) == [False, False, True]
     assert sum("another process of this run has ended" in text for text in told) == 2
