@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -76,12 +77,14 @@ def finish() -> None:
 
 def tell(error: GisegError) -> None:
     """Print an error, once if several processes have the same; process 0 does, unless it is not among them."""
-    text, rank, prefix = str(error), 0, ""
-    if process_count() > 1 and world.cache_info().currsize:
-        one: Any = world()
-        rank = one.rank
-        if (rank and isinstance(error, PeerLost)) or not one.first_to_say(text):
+    text, prefix = str(error), ""
+    one: Any = world() if process_count() > 1 and world.cache_info().currsize else ALONE
+    if one.rank:
+        if isinstance(error, PeerLost) or not one.first_to_say(text):
             return
-        prefix = f"process {rank} of {one.size}: " if rank else ""
+        prefix = f"process {one.rank} of {one.size}: "
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(prefix + text, err=True)
+    if one.size > 1 and not one.rank:
+        with suppress(KeyboardInterrupt):  # torchrun may stop this process already, as another one has ended
+            one.first_to_say(text)

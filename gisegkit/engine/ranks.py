@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 
 from gisegkit.engine.forward import in_short
 from gisegkit.engine.world import Outcome, PeerFailed, PeerLost, World
@@ -52,7 +53,7 @@ class Ranks(World):
         size: int,
         local_rank: int,
         local_size: int,
-        store: dist.Store | None = None,
+        store: Any = None,
         nccl: bool | None = None,
     ) -> None:
         self.rank, self.size = rank, size
@@ -61,9 +62,9 @@ class Ranks(World):
             nccl = dist.is_nccl_available() and torch.cuda.is_available() and local_size <= torch.cuda.device_count()
         self.backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
         try:
-            self.store = store or next(iter(dist.rendezvous("env://", rank=rank, world_size=size)))[0]
+            self.store: Any = store or next(iter(rendezvous("env://", rank=rank, world_size=size)))[0]
             dist.init_process_group(self.backend, store=self.store, rank=rank, world_size=size, timeout=PATIENCE)
-            self.host = dist.new_group(backend="gloo", timeout=PATIENCE)
+            self.host: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
             raise TrainingError(
                 f"process {rank} of {size} does not find the others ({in_short(error)}); start them with torchrun, as "
@@ -141,7 +142,7 @@ class Ranks(World):
             flat = torch.cat([gradient.flatten() for gradient in bucket])
             with _connected():
                 dist.all_reduce(flat)
-            sums = flat.split([gradient.numel() for gradient in bucket])
+            sums = torch.split(flat, [gradient.numel() for gradient in bucket])
             for gradient, summed in zip(bucket, sums, strict=True):
                 gradient.copy_(summed.view(gradient.shape))
 
@@ -188,7 +189,7 @@ class Ranks(World):
             until = time.monotonic() + (seconds if self.rank else 0)
             while time.monotonic() < until and not self.store.check([key]):
                 time.sleep(0.05)
-            return int(self.store.add(key, 1)) == 1
+            return int(self.store.add(key, 1)) == 1 or self.rank == 0
         return True
 
     def close(self) -> None:

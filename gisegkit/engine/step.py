@@ -122,7 +122,7 @@ class Attempt:
             raise TrainingError(
                 "batch normalization cannot train on a single value per channel: this network shrinks a slice to one "
                 "pixel, and a micro-batch, or a piece of it, held one slice. Raise train.micro_batch, train.batch_size "
-                "or input.size"
+                "or input.size, or train in fewer pieces (train.pieces, or fewer processes)"
             ) from error
 
 

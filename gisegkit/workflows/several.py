@@ -7,6 +7,7 @@ a helper needs, so that no helper looks into a run folder, downloads weights or 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from gisegkit.engine.fit import fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.engine.world import PeerLost, World
-from gisegkit.errors import DataError
+from gisegkit.errors import DataError, TrainingError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.sections import Recipe
 from gisegkit.report.preview import Panel, pick_rows
@@ -84,6 +85,20 @@ def _task(experiment: Experiment, what: Literal["train", "score"], **more: Any) 
 def digest_of_ids(experiment: Experiment) -> str:
     """Of the slices' ids in the order of the table, by whose rows slices are known in a task."""
     return hashlib.sha256("\n".join(experiment.dataset.table["id"].astype(str)).encode()).hexdigest()
+
+
+def refuse_unshared(experiment: Experiment) -> None:
+    """Check that a script that ``torchrun`` starts several times does not train several times.
+
+    Raises:
+        TrainingError: if it would.
+    """
+    count = int(os.environ.get("WORLD_SIZE") or 1)
+    if count > experiment.console.world.size:
+        raise TrainingError(
+            f"WORLD_SIZE = {count}: {count} processes were started, and from Python each would train for itself; share "
+            "the training with: torchrun ... -m gisegkit run RECIPE"
+        )
 
 
 def ask_to_train(experiment: Experiment, state: Mapping[str, Any] | None) -> None:

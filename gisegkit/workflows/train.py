@@ -25,7 +25,7 @@ from gisegkit.runs.outputs import decided_otherwise
 from gisegkit.types import EpochReport
 from gisegkit.workflows.epochs import Watch, kept_epoch, kept_without_average
 from gisegkit.workflows.resume import Kept, keep_micro_batches, look_up, note_resume
-from gisegkit.workflows.several import ask_to_train
+from gisegkit.workflows.several import ask_to_train, refuse_unshared
 from gisegkit.workflows.tracking import Trackers
 
 
@@ -79,6 +79,7 @@ def epochs(
     Raises:
         RunError, TrainingError, Interrupted: as of ``train``.
     """
+    refuse_unshared(experiment)
     if experiment.recipe.split.several:
         raise TrainingError(
             f"split.fold = {show(experiment.recipe.split.fold)} trains a run for each fold, and here one is trained: "

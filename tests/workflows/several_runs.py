@@ -23,6 +23,9 @@ from gisegkit.components.models import encoders
 from gisegkit.engine import fit
 from gisegkit.workflows import folds
 
+SIZE = ("--set", "input.size=[64,64]")
+"""A last batch of 2 slices has pieces of one, which batch normalization takes only if more than a pixel is left of it."""
+
 IMPORTED = (warp_policies, encoders, folds)
 """What commands import when they need it, in each process anew."""
 
@@ -96,7 +99,7 @@ def finished(children):
 
 def short(recipe, folder):
     """A run of one epoch, in one process with two pieces and in two processes; evaluated again by three."""
-    settings = ["--set", "train.epochs=1", "--set", "split.folds=2", "--device", "cpu"]
+    settings = ["--set", "train.epochs=1", "--set", "split.folds=2", *SIZE, "--device", "cpu"]
     one = start(["run", recipe, "--out", folder / "one", *settings, "--set", "train.pieces=2"], 1, folder / "log_one")
     two = start(["run", recipe, "--out", folder / "two", *settings], 2, folder / "log_two")
     plan = start(["plan", recipe], 2, folder / "log_plan")
@@ -105,7 +108,7 @@ def short(recipe, folder):
 
 def long(recipe, folder):
     """A run that is killed on 3 processes, stopped on 2, and ends on 1; and folds on 2 processes."""
-    settings = ["--set", "train.epochs=2", "--set", "split.folds=2", "--device", "cpu"]
+    settings = ["--set", "train.epochs=2", "--set", "split.folds=2", *SIZE, "--device", "cpu"]
     run = ["run", recipe, "--out", folder / "run", *settings]
     reference = ["run", recipe, "--out", folder / "reference", *settings, "--set", "train.pieces=3"]
     codes = [
@@ -115,7 +118,7 @@ def long(recipe, folder):
         start([*run, "--resume"], 1, folder / "log_resumed"),
         start(["evaluate", folder / "run", "--out", folder / "again", "--device", "cpu"], 3, folder / "log_again"),
     ]
-    folds = ["--set", "train.epochs=1", "--set", "split.fold=all", "--set", "split.folds=2", "--device", "cpu"]
+    folds = ["--set", "train.epochs=1", "--set", "split.fold=all", "--set", "split.folds=2", *SIZE, "--device", "cpu"]
     codes += [
         start(["run", recipe, "--out", folder / "folds", *folds], 2, folder / "log_folds"),
         start(["run", recipe, "--out", folder / "folds_one", *folds, "--set", "train.pieces=2"], 1, folder / "log_f"),

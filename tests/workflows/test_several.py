@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gisegkit.errors import DataError
+from gisegkit.errors import DataError, TrainingError
 from gisegkit.workflows.several import _experiment, _task, ask_to_train, score_together
+from gisegkit.workflows.train import train
 
 RUNS = Path(__file__).with_name("several_runs.py")
 
@@ -94,6 +95,13 @@ def test_a_process_that_sees_other_slices_ends_the_run(session, recipe):
     assert _experiment(task, helper, session.plugins, session.world) is helper, "data are built once"
     with pytest.raises(DataError, match="process 0 finds other slices than process 0"):
         _experiment(replace(task, data="other"), helper, session.plugins, session.world)
+
+
+def test_a_script_that_torchrun_starts_does_not_train_several_times(session, recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="WORLD_SIZE = 2: 2 processes were started, and from Python each would"):
+        train(session.experiment(recipe()), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_process_asks_nobody(session, recipe):
