@@ -155,7 +155,7 @@ class RunningStatistics:
         """
         norms = self.norms
         sizes = [part.numel() for norm in norms for part in _buffers(norm)]
-        vectors = [vector.split(sizes) for vector in (start, *pieces)] if sizes else []
+        vectors = [torch.split(vector, sizes) for vector in (start, *pieces)] if sizes else []
         for number, norm in enumerate(norms):
             at = 3 * number
             mean, variance, counter = vectors[0][at : at + 3]

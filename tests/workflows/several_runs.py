@@ -24,7 +24,7 @@ from gisegkit.engine import fit
 from gisegkit.workflows import folds
 
 SIZE = ("--set", "input.size=[64,64]")
-"""A last batch of 2 slices has pieces of one, which batch normalization takes only if more than a pixel is left of it."""
+"""A last batch of 2 slices has pieces of one, which batch normalization takes if more than a pixel is left of it."""
 
 IMPORTED = (warp_policies, encoders, folds)
 """What commands import when they need it, in each process anew."""
