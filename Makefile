@@ -4,7 +4,7 @@ BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.installed
 
-.PHONY: run test lint deck bench gpu gpu-rehearsal gpu-needs clean
+.PHONY: run test test-distributed lint deck bench gpu gpu-rehearsal gpu-needs clean
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -14,6 +14,10 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations 50
+
+# Several processes, machines and schedulers; those that are not installed say so.
+test-distributed: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m distributed --durations 10
 
 deck: $(STAMP)
 	$(BIN)/python benchmarks/deck.py

@@ -85,11 +85,15 @@ def processor_share(*, proc: Path = PROC, groups: Path = CONTROL_GROUPS) -> floa
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those it is bound to, or fewer where its control groups have a quota of time."""
+    """Cores that this process may use: those it is bound to, or fewer where its control groups have a quota of time.
+
+    Processes of one run on this machine (``torchrun``) share them.
+    """
     bound = getattr(os, "sched_getaffinity", None)
     cores = len(bound(0)) if bound else os.cpu_count() or 1
     share = processor_share()
-    return max(1, cores if share is None else min(cores, math.ceil(share)))
+    cores = cores if share is None else min(cores, math.ceil(share))
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
 
 
 def _groups(controller: str, proc: Path, mount: Path) -> Iterator[tuple[Path, bool]]:

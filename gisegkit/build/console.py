@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gisegkit.engine.world import ALONE, World
 from gisegkit.plugins import Plugins
 from gisegkit.types import Progress, silent
 
@@ -17,6 +18,7 @@ class Console:
         device: ``auto`` or a device's name.
         progress: shows long work; say: prints one line.
         said: the lines that are printed once, and were.
+        world: the processes that work together; this one prints only if it is the first.
     """
 
     plugins: Plugins
@@ -24,6 +26,7 @@ class Console:
     progress: Progress = silent
     say: Callable[[str], None] = lambda line: None
     said: set[str] = field(default_factory=set, repr=False, compare=False)
+    world: World = field(default=ALONE, repr=False, compare=False)
 
     def note(self, line: str) -> None:
         """Print a note, once per session, however many steps come upon it."""

@@ -218,16 +218,17 @@ class Ensemble(Experiment):
         source: Input | None = None,
         predictor: Predictor | None = None,
         sized: bool = False,
+        part: tuple[int, int] = (0, 1),
     ) -> Generator[ScanProbabilities]:
         """The weighted mean over the members, scan by scan; where every row validated, out of fold.
 
         Probabilities of a class in slices where the gate does not see it are 0.
 
         Args:
-            source, predictor, sized: of a single network; not taken here.
+            source, predictor, sized, part: of a single network; not taken here.
         """
-        if source is not None or predictor is not None or sized:
-            raise RuntimeError("an ensemble has no source, predictor or network size of its own")
+        if source is not None or predictor is not None or sized or part != (0, 1):
+            raise RuntimeError("an ensemble has no source, predictor, network size or parts of its own")
         if self.gate is not None:
             return self.gate.apply(lambda: self._ungated(rows, label, progress), rows, progress=progress)
         return self._ungated(rows, label, progress)

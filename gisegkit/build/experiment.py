@@ -60,7 +60,7 @@ class Experiment(RunData):
     @cached_property
     def device(self) -> Device:
         """The device, and the precision that it computes in."""
-        return pick_device(self.console.device, self.recipe.train.precision)
+        return pick_device(self.console.world.device(self.console.device), self.recipe.train.precision)
 
     @cached_property
     def preprocess(self) -> Preprocess:
@@ -225,13 +225,14 @@ class Experiment(RunData):
         source: Input | None = None,
         predictor: Predictor | None = None,
         sized: bool = False,
+        part: tuple[int, int] = (0, 1),
     ) -> Generator[ScanProbabilities]:
         """Predict the rows scan by scan, with at most as many slices at once as a training step was planned for.
 
         Args:
             source: of the slices; default the recipe's data.
             predictor: default ``self.predictor``.
-            sized: whether slices bring their probabilities at the network's size, too.
+            sized, part: as of ``predict_scans``.
         """
         return predict_scans(
             predictor or self.predictor,
@@ -242,6 +243,7 @@ class Experiment(RunData):
             progress=progress,
             label=label,
             sized=sized,
+            part=part,
         )
 
     def scans(
@@ -252,13 +254,16 @@ class Experiment(RunData):
         progress: Progress,
         source: Input | None = None,
         keep: ProbabilityWriter | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> Generator[Scan]:
         """The rows predicted and decided, whole scans.
 
         Args:
             keep: also takes the probabilities at the network's size.
+            part: as of ``predict_scans``.
         """
-        predicted = self.probabilities(rows, label=label, progress=progress, source=source, sized=keep is not None)
+        sized = keep is not None
+        predicted = self.probabilities(rows, label=label, progress=progress, source=source, sized=sized, part=part)
         if keep is not None:
             predicted = kept_scans(predicted, keep, self.dataset.table)
         return decide_scans(predicted, self.decision, threads=self.device.threads)
@@ -275,10 +280,17 @@ class Experiment(RunData):
         return decide_slices(predicted, self.decision, threads=self.device.threads, probabilities=probabilities)
 
     def score(self, rows: Rows, progress: Progress) -> Scoreboard:
-        """The scores of whole scans at native size, without test-time augmentation, as training sees them."""
-        board = Scoreboard(self.metrics, self.classes)
-        one_view = of_slices(self, self.network_predictor)
-        predicted = self.probabilities(rows, label="validate", progress=progress, predictor=one_view)
+        """The scores of whole scans at native size, without test-time augmentation, as training sees them.
+
+        Of several processes each scores some scans, and all get the scores of all.
+        """
+        own = Scoreboard(self.metrics, self.classes)
+        world, one_view = self.console.world, of_slices(self, self.network_predictor)
+        part = (world.rank, world.size)
+        predicted = self.probabilities(rows, label="validate", progress=progress, predictor=one_view, part=part)
         scans = decide_scans(predicted, self.decision, threads=self.device.threads)
-        deque(score_scans(scans, board, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them
+        deque(score_scans(scans, own, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them
+        board = Scoreboard(self.metrics, self.classes)
+        for values in world.collect(own.recorded):
+            board.record(values)
         return board

@@ -11,9 +11,10 @@ from gisegkit.engine.checkpointing import enable
 from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device
 from gisegkit.engine.memory import Simulation, SimulationError
-from gisegkit.engine.plan import Plan, check_room, choose, doubts, misfit
+from gisegkit.engine.plan import Plan, check_room, choose, doubts, even, misfit
 from gisegkit.engine.step import MicroBatching
 from gisegkit.engine.trial import count_targets, optimizer_state
+from gisegkit.errors import count
 from gisegkit.machine import parse_size
 from gisegkit.recipe.sections import ComponentSpec, Recipe, Train
 
@@ -102,9 +103,12 @@ def _tried(experiment: Experiment, channels: int, classes: int) -> tuple[int, fl
 
 
 def choose_micro_batches(
-    train: Train, simulation: Simulation, device: Device
+    train: Train, simulation: Simulation, device: Device, *, size: int = 1
 ) -> tuple[MicroBatching, Plan | None, str]:
     """How training on a device that is here cuts its batches.
+
+    Args:
+        size: how many processes train together; each takes what is planned here.
 
     Returns:
         The micro-batching, with recomputation switched on where recipe or plan say so; the plan (None if nothing is
@@ -125,15 +129,40 @@ def choose_micro_batches(
             lines.append(unpredictable(train, error))
     elif simulation.resident:
         lines += simulation.notes
-    size = plan.micro_batch if plan else settled_size(train)
+    together, own, pieces = cut(train, plan, size)
     recompute = plan.checkpointing if plan else train.activation_checkpointing == "on"
-    check_room(simulation, size, device, checkpointing=recompute and bool(blocks))
+    check_room(simulation, own, device, checkpointing=recompute and bool(blocks))
     if plan is None and not recompute and train.micro_batch == "auto":
-        lines += doubts(simulation, size, device)
+        lines += doubts(simulation, own, device)
+    lines += pieces_in_words(together, pieces, size)
     if recompute:
         enable(blocks)
     least = plan.least if plan else getattr(simulation.model, "min_train_batch", 1)
-    return MicroBatching(size, least, blocks), plan, "\n".join(lines)
+    return MicroBatching(together, least, blocks, pieces=pieces), plan, "\n".join(lines)
+
+
+def cut(train: Train, plan: Plan | None, size: int) -> tuple[int, int, int]:
+    """How batches are cut: slices of a micro-batch, those of them on one device, and pieces of a micro-batch.
+
+    Args:
+        plan: says what one device holds; None if nothing is planned.
+        size: how many processes share the pieces.
+    """
+    pieces = size if train.pieces == "auto" else int(train.pieces)
+    at_most = -(-pieces // size)  # pieces of one process
+    together = settled_size(train)
+    if plan is not None:
+        together = even(train.batch_size, min(train.batch_size, plan.micro_batch * pieces // at_most))
+    return together, -(-together * at_most // pieces), pieces
+
+
+def pieces_in_words(together: int, pieces: int, size: int) -> list[str]:
+    """A line where batches are cut into pieces: how many there are, and of several processes what each does."""
+    if pieces == size == 1:
+        return []
+    idle = f"; {size - pieces} of them have no piece to train on, only scans to validate" if pieces < size else ""
+    of_all = f" for {size} processes{idle}" if size > 1 else ""
+    return [f"up to {together} slices at a time are trained on in {count(pieces, 'piece')}{of_all}"]
 
 
 def settled_size(train: Train) -> int:

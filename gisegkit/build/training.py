@@ -34,7 +34,7 @@ def assemble(experiment: Experiment) -> Assembled:
     recipe, device, console = experiment.recipe, experiment.device, experiment.console
     resident = experiment.resident
     simulation = simulate(experiment, needed=needs_prediction(recipe, device))
-    micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, device)
+    micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, device, size=console.world.size)
     for said in filter(None, (line, str(resident or ""))):
         console.say(said)
     training = Training(
@@ -62,6 +62,7 @@ def assemble(experiment: Experiment) -> Assembled:
         statistics_batches=recipe.train.swa_batches,
         compile=recipe.train.compile,
         resident=resident,
+        world=console.world,
     )
     return Assembled(training, plan)
 

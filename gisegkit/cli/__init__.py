@@ -28,6 +28,7 @@ from gisegkit.cli import (
     prepare,
     run,
     score,
+    several,
     show,
     train,
     tune,
@@ -118,7 +119,11 @@ def main(arguments: list[str] | None = None) -> Any:
     with stopped_by_signals():
         try:
             refuse_windows()
+            if several.joins(arguments, list(cli.commands)):
+                several.help_out(installed())
+                sys.exit(0)
             code = cli.main(args=arguments, prog_name="giseg", standalone_mode=False)
+            several.finish()
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
@@ -128,8 +133,7 @@ def main(arguments: list[str] | None = None) -> Any:
         except GisegError as error:
             if "--debug" in arguments:
                 raise
-            click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-            click.echo(str(error), err=True)
+            several.tell(error)
             sys.exit(2)
         except Exception as error:
             name_culprit(error, installed().registries)
@@ -183,6 +187,7 @@ def tell_interruption(stop: BaseException | None, arguments: list[str]) -> int:
         again = [word for word in arguments if word != "--resume"]
         if not any(word == "--out" or word.startswith("--out=") for word in again):
             again += ["--out", folder]
-        text += f"; resume: {shlex.join(['giseg', *again, '--resume'])}"
+        giseg = "giseg" if several.process_count() == 1 else "torchrun ... -m gisegkit"
+        text += f"; resume: {giseg} {shlex.join([*again, '--resume'])}"
     click.echo(text, err=True)
     return 128 + number

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gisegkit.cli.output import progress, say
+from gisegkit.cli.several import world
 from gisegkit.errors import Mistake, RecipeError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.load import load_recipe
@@ -82,7 +83,7 @@ def session(plugins: Plugins, device: str) -> Session:
     """What the verbs need, printing to this terminal."""
     from gisegkit.build.session import Session
 
-    return Session(plugins, device, progress, say)
+    return Session(plugins, device, progress, say, world=world())
 
 
 def console(plugins: Plugins, device: str = "cpu") -> Console:

@@ -238,8 +238,17 @@ def training_loader(
     return BatchLoader(batches, requests, workers=workers, pin=pin, persistent=stay)
 
 
-def evaluation_loader(slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool) -> BatchLoader:
-    """Yields LoadedSlices in the order of the rows."""
+def evaluation_loader(
+    slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool, wanted: range | None = None
+) -> BatchLoader:
+    """Yields LoadedSlices in the order of the rows.
+
+    Args:
+        wanted: positions of the slices that are wanted, default all; batches without any of them are left out, and the
+            others are as they would be.
+    """
     positions = range(len(slices))
-    requests = [positions[start : start + batch_size] for start in range(0, len(slices), batch_size)]
+    wanted = positions if wanted is None else wanted
+    batches = (positions[start : start + batch_size] for start in range(0, len(slices), batch_size))
+    requests = [batch for batch in batches if batch.stop > wanted.start and batch.start < wanted.stop]
     return BatchLoader(_SliceBatches(slices), requests, workers=workers, pin=pin)

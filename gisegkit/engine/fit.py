@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,8 @@ from gisegkit.data.loaders import Loaded, training_loader
 from gisegkit.data.randomness import BATCH, NETWORK, generator, seeded
 from gisegkit.engine.epoch_losses import Ledger
 from gisegkit.engine.forward import Forward
+from gisegkit.engine.pieces import Pieces, edges
+from gisegkit.engine.shared_batches import SharedBatches
 from gisegkit.engine.step import attempts, is_out_of_memory, prepare_batch, split
 from gisegkit.engine.training import BestSoFar, Training, capture, restore
 from gisegkit.engine.validation_loss import mean_loss
@@ -40,7 +43,7 @@ def fit(
     """
     scaler, best_so_far = training.device.scaler(), BestSoFar()
     first = 1 if state is None else restore(training, scaler, best_so_far, state) + 1
-    forward, loader = Forward(training.model, compiled=training.compile), make_loader(training, progress)
+    forward, loader = make_forward(training), make_loader(training, progress)
     for epoch in range(first, training.epochs + 1):
         if training.patience and best_so_far.since >= training.patience:
             return
@@ -104,16 +107,27 @@ def validate(training: Training, epoch: int) -> Validated:
     return Validated(scores, loss, weights)
 
 
+def make_forward(training: Training) -> Forward:
+    """The network as a step calls it: on the pieces of a micro-batch that this process has."""
+    pieces = Pieces(training.model, training.micro_batching, training.world)
+    return Forward(training.model, compiled=training.compile, pieces=pieces)
+
+
 def make_loader(training: Training, progress: Progress) -> Any:
-    """What yields an epoch's batches: gathered on the device where the slices are kept there, else read by workers."""
+    """What yields an epoch's batches: gathered on the device where the slices are kept there, else read by workers.
+
+    Several processes share the reading, but each keeps all slices that are kept on a device.
+    """
+    samples, sampler, device, world = training.samples, training.sampler, training.device, training.world
     if training.resident is not None:
-        return training.resident.load(training.device, training.sampler, progress=progress)
-    pin = training.device.pin
-    return training_loader(training.samples, training.sampler, workers=training.workers, pin=pin)
+        return training.resident.load(device, sampler, progress=progress)
+    if world.size > 1:
+        return SharedBatches(samples, sampler, workers=training.workers, device=device, world=world)
+    return training_loader(samples, sampler, workers=training.workers, pin=device.pin)
 
 
 def images_for_statistics(training: Training, loader: Any) -> Iterator[torch.Tensor]:
-    """Training images on the device, in micro-batches, for the running statistics of averaged weights.
+    """Training images on the device, in pieces, for the running statistics of averaged weights.
 
     They are those of an epoch 0, which never trains: the same at each call. The network's own draws (dropout) are
     those of their step while the caller uses the images.
@@ -125,8 +139,10 @@ def images_for_statistics(training: Training, loader: Any) -> Iterator[torch.Ten
             draws = generator(training.seed, BATCH, 0, step)
             batch = prepare_batch(loaded, training.transforms, device, draws, channels_last=training.channels_last)
             for _, part in split(batch, micro_batching.size, least=micro_batching.least):
-                with seeded(training.seed, NETWORK, 0, step), device.autocast():
-                    yield part.images
+                cuts = edges(len(part.images), micro_batching.pieces, least=micro_batching.least)
+                for start, stop in pairwise(cuts):
+                    with seeded(training.seed, NETWORK, 0, step), device.autocast():
+                        yield part.images[start:stop]
     finally:
         sampler.epoch, sampler.at_most = trained, None
 
@@ -140,15 +156,17 @@ def train_epoch(
     the device alone.
     """
     device, optimizer, micro_batching = training.device, training.optimizer, training.micro_batching
-    criterion = training.criterion
+    criterion, world = training.criterion, training.world
     criterion.epoch = epoch
     training.model.train()
     ledger = Ledger(criterion.names, device=device, epoch=epoch)
     for step, loaded in enumerate(batches):
-        for attempt in attempts(forward, micro_batching, device, images=len(loaded.images), epoch=epoch, step=step):
+        images = len(loaded.images)
+        for attempt in attempts(forward, micro_batching, device, images=images, epoch=epoch, step=step, world=world):
             with attempt:
                 terms = train_batch(training, forward, scaler, loaded, epoch=epoch, step=step)
-        ledger.add(terms, images=len(loaded.images), step=step, rate=optimizer.param_groups[0]["lr"])
+        world.add_up(training.model.parameters())
+        ledger.add(terms, images=images, step=step, rate=optimizer.param_groups[0]["lr"])
         update(training, scaler, epoch, step)
         training.average.after_step()
         optimizer.zero_grad(set_to_none=True)
@@ -192,7 +210,8 @@ def check_weights_finite(training: Training, epoch: int) -> None:
     """A gradient may overflow where the loss did not; the next loss would tell, but none follows the last step.
 
     Raises:
-        TrainingError: if a weight is not finite, before the epoch is reported, and so before it is saved.
+        TrainingError: if a weight is not finite, or not the same in all processes, before the epoch is reported, and so
+            before it is saved.
     """
     weights = dict(training.model.named_parameters())
     finite = torch.stack([weight.isfinite().all() for weight in weights.values()]).tolist()
@@ -204,6 +223,7 @@ def check_weights_finite(training: Training, epoch: int) -> None:
             "gradients (--set train.max_grad_norm=1.0) or compute in float32 (--set train.precision=fp32); last.pt "
             "holds the last finished epoch"
         )
+    training.world.refuse_differences(list(weights.values()))
 
 
 def update(training: Training, scaler: torch.amp.GradScaler, epoch: int, step: int) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+from gisegkit.engine.pieces import Network, at_once
 
 
 class Forward:
@@ -19,13 +21,21 @@ class Forward:
     Args:
         model: the network, on its device.
         compiled: whether to compile it, at its first call, with ``torch.compile``.
+        pieces: calls it on images, at once or piece by piece.
 
     Attributes:
         failed: whether the last attempt ended inside ``blamed``, while the network was compiled.
     """
 
-    def __init__(self, model: nn.Module, *, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        compiled: bool = False,
+        pieces: Callable[[Network, torch.Tensor], torch.Tensor] = at_once,
+    ) -> None:
         self.model = model
+        self.pieces = pieces
         self.compiled = compiled
         self.failed = False
         self._call: Any = None
@@ -39,8 +49,7 @@ class Forward:
         """``[B, C, H, W]`` to logits ``[B, K, H, W]``."""
         if self.compiled and self._call is None:
             self._call = torch.compile(self.model)
-        logits: torch.Tensor = (self._call or self.model)(images)
-        return logits
+        return self.pieces(self._call or self.model, images)
 
     @contextlib.contextmanager
     def blamed(self) -> Iterator[None]:

@@ -218,6 +218,7 @@ def predict_scans(
     progress: Progress = silent,
     label: str = "predict",
     sized: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> Generator[ScanProbabilities]:
     """Yield the scans of ``rows``, each before its slices are computed: going through it drives the device.
 
@@ -228,14 +229,19 @@ def predict_scans(
         batch_size: slices on the device at once; a batch may hold slices of two scans.
         progress: shown per batch under ``label``.
         sized: whether slices bring their probabilities at the network's size, too.
+        part: which of how many parts to predict; each is some scans in a row. All together give what one process does,
+            to the last bit, because every slice is in the same batch as there.
     """
     device, names = predictor.device, source.dataset.table["scan"].to_numpy()
     ordered_rows = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by scan and position
     labelled = source.dataset.table["labelled"].to_numpy(dtype=bool)
     incomplete = set(names[ordered_rows[~labelled[ordered_rows]]])
     slices = EvaluationSet(source, ordered_rows)
-    loader = evaluation_loader(slices, batch_size=batch_size, workers=workers, pin=device.pin)
-    waiting = _computed(predictor, progress(loader, label, len(loader)))
+    wanted = part_of_scans(names[ordered_rows], *part)
+    loader = evaluation_loader(slices, batch_size=batch_size, workers=workers, pin=device.pin, wanted=wanted)
+    ordered_rows = ordered_rows[wanted.start : wanted.stop]
+    kept = set(ordered_rows.tolist())
+    waiting = (one for one in _computed(predictor, progress(loader, label, len(loader))) if one.row in kept)
 
     def invert(slice_: _Waiting) -> SliceProbabilities:
         truth = None if names[slice_.row] in incomplete else slice_.mask
@@ -251,6 +257,20 @@ def predict_scans(
             yield scan
             scan.skip()
             del scan  # else it would live until the next one is there
+
+
+def part_of_scans(names: AnyArray, number: int, parts: int) -> range:
+    """The positions of a part's slices: whole scans in a row, about as many slices in each part.
+
+    Args:
+        names: the scan of each slice ``[N]``, in the order of prediction.
+        number: of the part, from 0.
+    """
+    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][: len(names)])
+    middles = (starts + np.r_[starts[1:], len(names)][: len(starts)]) / 2
+    edges = np.r_[starts, len(names)]
+    first, stop = np.searchsorted(middles * parts, [number * len(names), (number + 1) * len(names)])
+    return range(int(edges[first]), int(edges[stop]))
 
 
 def _computed(predictor: Predictor, loader: Iterable[Any]) -> Generator[_Waiting]:

@@ -77,6 +77,11 @@ class Scoreboard:
         known = directions(self.metrics, self.parts, self.classes if self._scans else ())
         return {key: higher for key, higher in known.items() if higher is not None}
 
+    @property
+    def recorded(self) -> list[ScanValues]:
+        """What ``record`` took in, in that order."""
+        return list(self._scans.values())
+
     def record(self, values: ScanValues) -> None:
         """Take in what ``measure`` found.
 

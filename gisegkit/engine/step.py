@@ -16,7 +16,9 @@ from gisegkit.data.loaders import Loaded
 from gisegkit.engine.checkpointing import enable, is_enabled
 from gisegkit.engine.device import Device
 from gisegkit.engine.forward import Forward, in_short
+from gisegkit.engine.pieces import edges
 from gisegkit.engine.plan import HEALTHY, even
+from gisegkit.engine.world import ALONE, Outcome, PeerFailed, PeerLost, World
 from gisegkit.errors import TrainingError
 from gisegkit.types import IGNORE, Batch
 
@@ -32,16 +34,18 @@ class MicroBatching:
     """How a batch is cut into micro-batches; changed only when memory runs out.
 
     Attributes:
-        size: slices on the device at once.
-        least: the fewest that a micro-batch may have, because of batch normalization.
+        size: slices of a micro-batch.
+        least: the fewest that a micro-batch or a piece of it may have, because of batch normalization.
         blocks: blocks of the network whose activations may be recomputed, where that is allowed.
         notes: what was changed and when, a line each; taken out by the epoch's report.
+        pieces: that the network gets a micro-batch in; of several processes each computes some of them.
     """
 
     size: int
     least: int = 1
     blocks: Sequence[nn.Module] = ()
     notes: list[str] = field(default_factory=list)
+    pieces: int = 1
 
     @property
     def recomputing(self) -> bool:
@@ -76,36 +80,61 @@ class MicroBatching:
 class Attempt:
     """One try at a step; swallows an error that another try can mend, and remembers which it was.
 
+    Several processes agree on how it ended, so that all of them repeat the step, or none does.
+
     Attributes:
-        ran_out: whether memory ran out; None if nothing failed.
+        outcome: how it ended.
         cause: the error in one line.
     """
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: Forward, world: World) -> None:
         self.forward = forward
-        self.ran_out: bool | None = None
+        self.world = world
+        self.outcome = Outcome.FINE
         self.cause = ""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, Exception):
+        if isinstance(error, PeerLost) or (error is not None and not isinstance(error, Exception)):
             return False
+        self.outcome = error.outcome if isinstance(error, PeerFailed) else self.world.agree(self._own(error))
+        if self.outcome is Outcome.FATAL:
+            self._raise(error)
+            return False
+        self.cause = "an error in another process" if error is None else in_short(error)
+        return True
+
+    def _own(self, error: Exception | None) -> Outcome:
+        """How the try ended in this process."""
+        if error is None:
+            return Outcome.FINE
+        if is_out_of_memory(error):
+            return Outcome.OUT_OF_MEMORY
+        return Outcome.COMPILER if self.forward.failed else Outcome.FATAL
+
+    def _raise(self, error: Exception | None) -> None:
+        """Errors that no other try can mend, where they can be told better than they are."""
+        if error is None or isinstance(error, PeerFailed):
+            raise PeerLost("another process of this run has failed, and its own message says why") from error
         if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
             raise TrainingError(
                 "batch normalization cannot train on a single value per channel: this network shrinks a slice to one "
-                "pixel, and a micro-batch held one slice. Raise train.micro_batch, train.batch_size or input.size"
+                "pixel, and a micro-batch, or a piece of it, held one slice. Raise train.micro_batch, train.batch_size "
+                "or input.size, or train in fewer pieces (train.pieces, or fewer processes)"
             ) from error
-        memory = is_out_of_memory(error)
-        if not memory and not self.forward.failed:
-            return False
-        self.ran_out, self.cause = memory, in_short(error)
-        return True
 
 
 def attempts(
-    forward: Forward, micro_batching: MicroBatching, device: Device, *, images: int, epoch: int, step: int
+    forward: Forward,
+    micro_batching: MicroBatching,
+    device: Device,
+    *,
+    images: int,
+    epoch: int,
+    step: int,
+    world: World = ALONE,
 ) -> Iterator[Attempt]:
     """Tries at one step, until one succeeds: while memory runs out, each takes less of it.
 
@@ -116,18 +145,19 @@ def attempts(
     Args:
         images: in the batch.
         epoch, step: for the notes; the epoch counts from 1, the step from 0.
+        world: the processes that make the step together.
 
     Raises:
         TrainingError: if memory runs out and nothing is left to do.
     """
     forward.snapshot_buffers()
     while True:
-        attempt = Attempt(forward)
+        attempt = Attempt(forward, world)
         yield attempt
         # After the with statement: inside it, the error's traceback keeps the tensors of the failed attempt alive.
-        if attempt.ran_out is None:
+        if attempt.outcome is Outcome.FINE:
             return
-        if attempt.ran_out:
+        if attempt.outcome is Outcome.OUT_OF_MEMORY:
             micro_batching.reduce_memory(images, f"epoch {epoch}, step {step + 1}")
         else:
             micro_batching.notes.append(forward.give_up(attempt.cause))
@@ -187,7 +217,6 @@ def split(batch: Batch, size: int, *, least: int = 1) -> Iterator[tuple[float, B
     """
     count = len(batch.images)
     pieces = max(1, min(-(-count // size), count // least))
-    edges = np.linspace(0, count, pieces + 1).round().astype(int).tolist()
-    for start, stop in pairwise(edges):
+    for start, stop in pairwise(edges(count, pieces)):
         targets = tuple((weight, target[start:stop]) for weight, target in batch.targets)
         yield (stop - start) / count, Batch(batch.images[start:stop], targets, batch.rows[start:stop])

@@ -18,6 +18,7 @@ from gisegkit.engine.criterion import Criterion
 from gisegkit.engine.device import Device
 from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.step import BatchTransform, MicroBatching
+from gisegkit.engine.world import ALONE, World
 from gisegkit.errors import RunError
 
 
@@ -36,6 +37,7 @@ class Training:
         held_out: slices whose loss is computed at each validation.
         average: the weights to deploy, and how they follow those of training.
         statistics_batches: training batches from which the running statistics of averaged weights are computed.
+        world: the processes that train together.
     """
 
     model: nn.Module
@@ -62,6 +64,7 @@ class Training:
     statistics_batches: int = 0
     compile: bool = False
     resident: Resident | None = None
+    world: World = ALONE
 
 
 @dataclass
@@ -101,6 +104,7 @@ def capture(training: Training, scaler: torch.amp.GradScaler, best_so_far: BestS
         "micro_batch": training.micro_batching.size,
         "least": training.micro_batching.least,
         "recomputing": training.micro_batching.recomputing,
+        "pieces": training.micro_batching.pieces,
         "average": training.average.state_dict(),
     }
 
@@ -129,6 +133,7 @@ def restore(training: Training, scaler: torch.amp.GradScaler, best_so_far: BestS
         part = "micro-batch"
         training.micro_batching.size = int(state.get("micro_batch", training.micro_batching.size))
         training.micro_batching.least = int(state.get("least", training.micro_batching.least))
+        training.micro_batching.pieces = int(state.get("pieces", 1))  # older checkpoints are of one process
         epoch = int(state["epoch"])
     except Exception as error:  # torch's and a plugin's own, of whatever the state lacks or has too much
         lines = [line.strip() for line in str(error).strip().splitlines()] or [""]

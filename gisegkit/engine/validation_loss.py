@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from gisegkit.data.loaders import training_loader
+from gisegkit.engine.shared_batches import share
 from gisegkit.engine.step import prepare_batch, split
 from gisegkit.engine.training import Training
 
@@ -15,26 +16,30 @@ from gisegkit.engine.training import Training
 def mean_loss(training: Training) -> float:
     """The mean loss of a slice of ``training.held_out``, by the losses that count in the criterion's epoch.
 
-    It is computed as in training, but in evaluation mode and without batch transforms. Waits for the device once.
+    It is computed as in training, but in evaluation mode and without batch transforms. Waits for the device once. Of
+    several processes each takes some of the batches; the sum is that of one process.
 
     Returns:
         NaN if there are no slices.
     """
     model, device, micro_batching = training.model, training.device, training.micro_batching
     samples, batches = training.held_out
-    was_training, total = model.training, torch.zeros((), device=device.device)
-    loader = training_loader(samples, batches, workers=training.workers, pin=device.pin, stay=False)
+    was_training, losses = model.training, list[torch.Tensor]()
+    start, stop = share(len(batches), training.world.rank, training.world.size)
+    loader = training_loader(samples, batches[start:stop], workers=training.workers, pin=device.pin, stay=False)
     model.eval()
     try:
         for loaded in loader:
             draws = np.random.default_rng(0)  # nothing is drawn
             batch = prepare_batch(loaded, (), device, draws, channels_last=training.channels_last)
-            for share, part in split(batch, micro_batching.size, least=micro_batching.least):
+            for weight, part in split(batch, micro_batching.size, least=micro_batching.least):
                 ((_, target),) = part.targets
                 with torch.no_grad():
                     with device.autocast():
                         logits = model(part.images)
-                    total += share * len(loaded.images) * training.criterion(logits, target)
+                    losses.append(weight * len(loaded.images) * training.criterion(logits, target))
     finally:
         model.train(was_training)
+    values = torch.stack(losses).tolist() if losses else []
+    total = sum(map(np.float32, training.world.collect(values)), start=np.float32(0))
     return float(total) / sum(map(len, batches)) if batches else math.nan

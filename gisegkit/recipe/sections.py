@@ -63,6 +63,8 @@ class Train:
         batch_size: slices that one optimizer step learns from.
         micro_batch: slices that are on the device at once; gradients are accumulated over the batch. auto: the largest
             number that fits memory, on a CPU the whole batch unless memory is set; 0: the whole batch.
+        pieces: that a micro-batch is cut into; batch normalization sees one piece, losses see all of them. Several
+            processes share the pieces, which changes no result. auto: as many as there are processes.
         memory: what a step may take, e.g. 16GiB; auto is what a GPU has free.
         activation_checkpointing: compute activations again for the backward pass, which saves memory and costs time;
             auto does where a micro-batch of 8 would not fit otherwise.
@@ -89,6 +91,7 @@ class Train:
     epochs: Annotated[int, AtLeast(1)] = 15
     batch_size: Annotated[int, AtLeast(1)] = 64
     micro_batch: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"
+    pieces: Literal["auto"] | Annotated[int, AtLeast(1)] = "auto"
     memory: str = "auto"
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

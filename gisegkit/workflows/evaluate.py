@@ -11,14 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
-from gisegkit.data.probability_file import ProbabilityWriter
-from gisegkit.engine.scoring import Scoreboard, score_scans
+from gisegkit.engine.scoring import Scoreboard
 from gisegkit.errors import RunError, count, listed
 from gisegkit.recipe.differences import Difference, fingerprint
 from gisegkit.registry.culprit import names_culprits
-from gisegkit.report.preview import Panel, pick_rows
+from gisegkit.report.preview import Panel
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.kept import keeping
 from gisegkit.runs.members import is_ensemble, members_of
@@ -26,7 +24,8 @@ from gisegkit.runs.outputs import Evaluation, changes, check_new_folder, read_ta
 from gisegkit.runs.parts import Part, part_for_tests
 from gisegkit.workflows.exclusive import in_run_folder
 from gisegkit.workflows.identity import leave_out_as_before, part_of_run
-from gisegkit.workflows.pages import panels_of, write_preview, write_report
+from gisegkit.workflows.pages import write_preview, write_report
+from gisegkit.workflows.several import score_together
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ def evaluate(
     if part.changed:
         experiment.distrust_kept()
     with keeping(run.oof, experiment, weights=weights["digest"]) if keep else nullcontext() as writer:
-        scored = _score(experiment, part.rows, writer)
-    test_scored = _score(experiment, tested.rows) if tested else None
+        scored = score_together(experiment, part.rows, writer)
+    test_scored = score_together(experiment, tested.rows) if tested else None
     tables = [one[0].tables()["by_slice"] for one in (scored, test_scored) if one]
     home = _home(run, changed, part, tested, tables, console.say) if out is None else Evaluation.at(out)
     write = partial(_write, run, experiment, weights, about, changed)
@@ -186,18 +185,6 @@ def epoch_of(weights: Mapping[str, Any]) -> str:
     """Which epoch the weights are of; of several networks, how many there are."""
     networks = weights.get("networks", [])
     return count(len(networks), "network") if networks else f"epoch {weights['epoch']}"
-
-
-def _score(experiment: Experiment, rows: Rows, keep: ProbabilityWriter | None = None) -> tuple[Scoreboard, list[Panel]]:
-    """The scores of the rows, and some slices of them to draw."""
-    board = Scoreboard(experiment.metrics, experiment.classes)
-    panels: list[Panel] = []
-    chosen = set(pick_rows(experiment.dataset.table, rows))
-    scans = experiment.scans(rows, label="evaluate", progress=experiment.console.progress, keep=keep)
-    for scan in score_scans(scans, board, experiment.dataset, threads=experiment.device.threads):
-        panels += panels_of(scan, experiment.dataset, chosen)
-        del scan  # else it would live until the next one is predicted
-    return board, panels
 
 
 def _network_and_training(run: RunDir, experiment: Experiment) -> dict[str, Any]:

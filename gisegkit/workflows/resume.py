@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gisegkit.build.console import Console
 from gisegkit.build.experiment import Experiment
 from gisegkit.engine.training import Training
-from gisegkit.errors import RunError
+from gisegkit.errors import RunError, count
 from gisegkit.recipe.load import load_recipe
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import is_root
@@ -18,7 +18,7 @@ from gisegkit.runs.outputs import is_root
 if TYPE_CHECKING:
     import pandas as pd
 
-MICRO_BATCHING = ("memory", "micro_batch", "activation_checkpointing")
+MICRO_BATCHING = ("memory", "micro_batch", "pieces", "activation_checkpointing")
 """Keys of [train] that say how batches are cut; a run may go on with others."""
 FREE = (
     *(f"train.{key}" for key in (*MICRO_BATCHING, "workers", "precision", "check_gradients")),
@@ -181,13 +181,27 @@ def keep_micro_batches(
     stored = load_recipe(run.recipe, registries=experiment.registries).train
     micro_batching = training.micro_batching
     if all(getattr(stored, key) == getattr(recipe.train, key) for key in MICRO_BATCHING):
-        kept = (state.get("micro_batch", micro_batching.size), state.get("recomputing", micro_batching.recomputing))
-        if kept != (micro_batching.size, micro_batching.recomputing):
-            recomputing = ", activations recomputed" if kept[1] else ""
-            console.say(f"batches stay cut as they were before: micro-batches of {kept[0]}{recomputing}")
+        size, recomputing = state.get("micro_batch", micro_batching.size), state.get("recomputing", False)
+        pieces = state.get("pieces", 1)
+        if (size, recomputing, pieces) != (micro_batching.size, micro_batching.recomputing, micro_batching.pieces):
+            recomputed = ", activations recomputed" if recomputing else ""
+            cut = f" in {count(pieces, 'piece')}" if (pieces, micro_batching.pieces) != (1, 1) else ""
+            console.say(f"batches stay cut as they were before: micro-batches of {size}{cut}{recomputed}")
+        if pieces < console.world.size:
+            console.say(
+                f"{count(pieces, 'piece')} cannot be shared by {console.world.size} processes, so some have nothing to "
+                f"train on; --set train.pieces={console.world.size} cuts anew, which changes the result"
+            )
         return state
-    console.say(f"batches are cut anew, into micro-batches of {micro_batching.size} (were {state['micro_batch']})")
-    return {**state, "micro_batch": micro_batching.size, "recomputing": micro_batching.recomputing}
+    before = (micro_batching.pieces, state.get("pieces", 1))
+    cut = f", each in {count(before[0], 'piece')} (were {before[1]})" if before != (1, 1) else ""
+    console.say(f"batches are cut anew, into micro-batches of {micro_batching.size} (were {state['micro_batch']}){cut}")
+    return {
+        **state,
+        "micro_batch": micro_batching.size,
+        "recomputing": micro_batching.recomputing,
+        "pieces": micro_batching.pieces,
+    }
 
 
 def note_resume(kept: Kept, now: Mapping[str, Any], console: Console) -> None:
@@ -202,6 +216,7 @@ def note_resume(kept: Kept, now: Mapping[str, Any], console: Console) -> None:
     done = 0 if kept.state is None else kept.state["epoch"]
     changed = {key: value for key, (_, value) in {**differing, **kept.elsewhere}.items()}
     entry = {"after_epoch": done, "command": now.get("command"), "differs": changed}
+    entry["processes"] = now.get("processes", 1)
     earlier = stored.get("resumed")
     kept.run.write_json(
         "environment.json", {**stored, "resumed": [*(earlier if isinstance(earlier, list) else []), entry]}

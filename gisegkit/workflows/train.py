@@ -25,6 +25,7 @@ from gisegkit.runs.outputs import decided_otherwise
 from gisegkit.types import EpochReport
 from gisegkit.workflows.epochs import Watch, kept_epoch, kept_without_average
 from gisegkit.workflows.resume import Kept, keep_micro_batches, look_up, note_resume
+from gisegkit.workflows.several import ask_to_train, refuse_unshared
 from gisegkit.workflows.tracking import Trackers
 
 
@@ -78,6 +79,7 @@ def epochs(
     Raises:
         RunError, TrainingError, Interrupted: as of ``train``.
     """
+    refuse_unshared(experiment)
     if experiment.recipe.split.several:
         raise TrainingError(
             f"split.fold = {show(experiment.recipe.split.fold)} trains a run for each fold, and here one is trained: "
@@ -153,6 +155,7 @@ def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assemble
     """The run folder: a new one, or the resumed one with a note of what is different now; says what will train."""
     recipe, console, split = experiment.recipe, experiment.console, experiment.split
     environment = describe_environment(console.plugins, device=str(experiment.device), recipe=Path(recipe.source))
+    environment["processes"] = console.world.size
     if kept is None:
         environment["memory"] = assembled.plan.as_dict() if assembled.plan else None
         table = experiment.split_table
@@ -160,6 +163,8 @@ def _record_start(experiment: Experiment, out: Path, kept: Kept | None, assemble
     else:
         run = kept.run
         note_resume(kept, environment, console)
+    if console.world.size > 1:
+        console.say(str(console.world))
     count = sum(parameter.numel() for parameter in experiment.model.parameters())
     console.say(
         f"{recipe.model.name}: {parameters(count)} on {experiment.device}; "
@@ -182,6 +187,7 @@ def _fit_and_keep(experiment: Experiment, begun: Begun, trackers: Trackers) -> I
         later=later,
         may_stop=bool(recipe.train.patience),
     )
+    ask_to_train(experiment, state)
     try:
         for report in fit(training, state=state, progress=console.progress):
             if first:

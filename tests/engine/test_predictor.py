@@ -103,6 +103,27 @@ def test_rows_may_come_in_any_order(source):
     assert [scan.rows for scan in scans(source, [8, 2, 5, 0])] == [[0, 2], [5], [8]]
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_parts_are_scans_that_are_predicted_in_the_same_batches(source, batch_size, parts):
+    """So that several processes predict what one does, to the last bit."""
+
+    class Relative(Bright):
+        def forward(self, images):
+            seen.append(len(images))
+            return super().forward(images) + images.mean()  # a slice depends on its batch
+
+    seen = []
+    rows = range(1, 9)
+    expected = scans(source, rows, batch_size, model=Relative())
+    found = [scans(source, rows, batch_size, model=Relative(), part=(number, parts)) for number in range(parts)]
+    assert sum(map(len, found)) == 3 and (parts == 1 or max(map(len, found)) <= 2)
+    for one, other in zip([scan for part in found for scan in part], expected, strict=True):
+        assert (one.name, one.rows) == (other.name, other.rows)
+        assert np.array_equal(one.prediction, other.prediction)
+    assert sum(seen) <= 2 * 8 + 2 * batch_size * (min(parts, 3) - 1), "few slices are predicted twice"
+
+
 def test_no_rows_no_scans(source):
     assert scans(source, []) == []
 
