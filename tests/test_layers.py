@@ -47,7 +47,7 @@ HOMES = {
     "pluggy": ("registry/hookspecs.py", "plugins.py"),
 }
 
-NAMED_OTHERWISE = {"PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
+NAMED_OTHERWISE = {"PIL": "pillow", "cv2": "opencv-python-headless"}
 """Distributions whose name is not that of what they are imported as."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -596,3 +596,48 @@ def test_a_window_of_three_bands_is_not_mixed_to_gray(files, giseg, opened):
     giseg(LABELS)
     image = opened().image(0)
     assert np.array_equal(image, picture(0, bands=3, dtype=np.uint16))
+
+
+# --- from finding to training ---------------------------------------------------------------------------------------
+
+TRAINS = """
+[[metric]]
+name = "dice"
+[train]
+epochs = 1
+batch_size = 2
+workers = 0
+"""
+
+
+def test_from_finding_to_training_without_the_bad_slices(files, giseg, tmp_path, capsys):
+    """``--fix`` lists them, ``exclusions`` leaves them out, and what trains, scores and predicts are the others."""
+    three_bad(files)
+    before = {path: path.read_bytes() for path in files.root.rglob("*.png")}
+    network = (
+        RECIPE.replace('name = "unet"', 'name = "r2unet"\nwidth = 2\ndepth = 2\nsteps = 1').replace("{more}", "")
+        + TRAINS
+    )
+
+    def main_with(*arguments, dataset=LABELS):
+        text = network.format(root=files.root.as_posix(), dataset=dataset)
+        (tmp_path / "recipe.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments])
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out + captured.err
+
+    recipe, fixed = str(tmp_path / "recipe.toml"), tmp_path / "bad.csv"
+    code, output = main_with("data", recipe, "--fix", str(fixed))
+    assert (code, f"{fixed}: 3 slices to leave out" in output) == (1, True), output
+    assert {line.split(",")[0] for line in fixed.read_text().splitlines()[1:]} == {"p1", "p3", "p5"}
+    assert {path: path.read_bytes() for path in files.root.rglob("*.png")} == before
+    code, output = main_with("train", recipe, "--out", str(tmp_path / "run"), "--device", "cpu")
+    assert (code, "3 errors in the data" in output) == (2, True), output
+    excluding = f'{LABELS}\nexclusions = "{fixed.as_posix()}"'
+    code, output = main_with("data", recipe, dataset=excluding)
+    assert (code, "3 labelled" in output, "3 slices (" in output) == (0, True, True), output
+    code, output = main_with("run", recipe, "--out", str(tmp_path / "run"), "--device", "cpu", dataset=excluding)
+    assert (code, "left out: 3 slices (" in output) == (0, True), output
+    split = (tmp_path / "run" / "split.csv").read_text().splitlines()[1:]
+    assert sorted(line.split(",")[0] for line in split) == ["p0", "p2", "p4"]

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gisegkit.data.draw_folds import by_size, stratified, stratified_groups
 from gisegkit.errors import DataError, RunError, count, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -79,24 +80,14 @@ def _remedy(group: str, groups: int) -> str:
 
 def _assign(codes: Rows, empty: BoolArray, folds: int, stratify: bool, seed: int) -> Rows:
     """Folds of labelled slices, ``[N]``, from their groups numbered from 0."""
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
-
     if stratify and min(int(empty.sum()), int((~empty).sum())) >= folds:
         if len(np.unique(codes)) == len(codes):  # single slices need no search over groups, which is slow
-            return _collect(StratifiedKFold(folds, shuffle=True, random_state=seed).split(codes, empty), len(codes))
-        search = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        assigned = _collect(search.split(codes, empty, codes), len(codes))
+            return stratified(empty, folds=folds, seed=seed)
+        assigned = stratified_groups(codes, empty, folds=folds, seed=seed)
         if len(np.unique(assigned)) == folds:  # the search may leave a fold without a group where groups are few
             return assigned
     renamed = np.random.default_rng(seed).permutation(int(codes.max()) + 1)[codes]  # breaks ties of equal size
-    return _collect(GroupKFold(folds).split(codes, groups=renamed), len(codes))
-
-
-def _collect(splits: Iterable[tuple[Rows, Rows]], slices: int) -> Rows:
-    assigned = np.full(slices, -1, dtype=np.int64)
-    for fold, (_, validation) in enumerate(splits):
-        assigned[validation] = fold
-    return assigned
+    return by_size(renamed, folds=folds)
 
 
 def split_rows(

@@ -102,18 +102,23 @@ def case_notes(names: list[str]) -> tuple[str, ...]:
 # --- the table ---
 
 
-def arrange(images: Mapping[str, Path], pattern: str, *, folders: Path | None = None) -> pd.DataFrame:
+def arrange(
+    images: Mapping[str, Path], pattern: str, *, folders: Path | None = None, template: str = ""
+) -> pd.DataFrame:
     """The table's columns that names tell, sorted by scan and position.
 
     Args:
         images: the files by name.
         pattern: as of the dataset ``folder``; empty makes each image a scan and a case of its own.
         folders: where the folders are whose subfolders are cases; names then begin with ``CASE_``.
+        template: what the pattern was made of, for messages; empty if the user wrote a pattern.
 
     Raises:
         DataError: if the pattern is wrong, does not describe a name, or makes two slices or two cases one.
     """
     expression = _compile(pattern)
+    said = f"dataset.names = {template!r}" if template else f"dataset.pattern = {pattern!r}"
+    fields = ("{scan}", "{case}") if template else ("(?P<scan>...)", "(?P<case>...)")
     rows: list[tuple[str, str, int, str]] = []
     counts: Counter[str] = Counter()
     for name in sorted(images, key=natural):
@@ -121,7 +126,7 @@ def arrange(images: Mapping[str, Path], pattern: str, *, folders: Path | None = 
         own = name.removeprefix(f"{outer}_") if outer else name
         found = expression.fullmatch(own)
         if found is None:
-            raise DataError(f"{images[name]}: dataset.pattern = {pattern!r} does not describe the name {own!r}")
+            raise DataError(f"{images[name]}: {said} does not describe the name {own!r}")
         parts = found.groupdict()
         scan = _scan(found, name)
         if outer:
@@ -129,27 +134,32 @@ def arrange(images: Mapping[str, Path], pattern: str, *, folders: Path | None = 
             parts["case"] = outer
         position = parts.get("position", str(counts[scan]))
         if position is None or not position.isdecimal():
-            raise DataError(f"{images[name]}: dataset.pattern finds no whole number as position in {name!r}")
+            raise DataError(f"{images[name]}: {said} finds no whole number as position in {name!r}")
         counts[scan] += 1
         rows.append((name, scan, int(position), parts.get("case") or scan))
     table = pd.DataFrame(rows, columns=["id", "scan", "position", "case"])
     table = table.sort_values(["scan", "position"], ignore_index=True, kind="stable")
+    _refuse_unclear(table, said, *fields)
+    return table
+
+
+def _refuse_unclear(table: pd.DataFrame, said: str, scan_field: str, case_field: str) -> None:
+    """Check that no two slices have one place, and no scan is of two cases."""
     twice = table.duplicated(["scan", "position"], keep=False)
     if twice.any():
         first = table[twice].iloc[0]
         names = " and ".join(table["id"][twice].tolist()[:2])
         raise DataError(
-            f"dataset.pattern = {pattern!r} gives {names} the same scan and position ({first['scan']}, "
-            f"{first['position']}); put what tells them apart into (?P<scan>...) or (?P<case>...), or rename one"
+            f"{said} gives {names} the same scan and position ({first['scan']}, {first['position']}); put what tells "
+            f"them apart into {scan_field} or {case_field}, or rename one"
         )
     cases = table.groupby("scan", sort=False)["case"].unique()
     mixed = cases[cases.map(len) > 1]
     if len(mixed):
         raise DataError(
-            f"dataset.pattern = {pattern!r} puts slices of the cases {' and '.join(mixed.iloc[0][:2])} into the scan "
-            f"{mixed.index[0]}; a scan is of one case, so put the case into (?P<scan>...) too"
+            f"{said} puts slices of the cases {' and '.join(mixed.iloc[0][:2])} into the scan {mixed.index[0]}; a scan "
+            f"is of one case, so put the case into {scan_field} too"
         )
-    return table
 
 
 def _subfolder(path: Path, folders: Path | None) -> str:

@@ -22,7 +22,6 @@ PACKAGES = (
     "opencv-python-headless",
     "numpy",
     "pandas",
-    "scikit-learn",
     "scipy",
 )
 

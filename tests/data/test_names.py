@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gisegkit.data.names import arrange, case_notes, examples, likely_cases, misfit
+from gisegkit.data.names import arrange, case_notes, examples, likely_cases, misfit, pattern_of
 from gisegkit.errors import DataError
 
 
@@ -126,3 +126,19 @@ def test_what_names_differ_by(plain, longer, words):
 
 def test_examples_are_the_first_in_natural_order():
     assert examples({"p10", "p9", "p1", "p2"}) == "p1, p2, p9 ..." and examples({"b", "a"}) == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("template", "names", "said"),
+    [
+        ("{case}-{slice}", ["a_1"], r"dataset\.names = '\{case\}-\{slice\}' does not describe the name 'a_1'"),
+        (
+            "{case}_{slice}{}",
+            ["a_1x", "a_1y"],
+            r"dataset\.names = .* same scan and position .* into \{scan\} or \{case\}",
+        ),
+    ],
+)
+def test_messages_speak_of_the_template_that_was_written(template, names, said):
+    with pytest.raises(DataError, match=said):
+        arrange({name: Path(f"{name}.png") for name in names}, pattern_of(template), template=template)

@@ -160,7 +160,7 @@ def test_a_resume_refuses_slices_that_are_gone_or_lost_their_labels(toy):
 
 
 def test_a_resume_draws_no_folds_anew(toy, monkeypatch):
-    """Another scikit-learn may draw other folds from the same table."""
+    """Another version may draw other folds from the same table."""
     monkeypatch.setattr("gisegkit.build.data.split_rows", lambda *_, **__: pytest.fail("folds were drawn anew"))
     toy.resume()
 

@@ -126,7 +126,7 @@ class Drawn:
         crowds = (shape.crowd for item in annotated.values() for shape in item.shapes or ())
         self.may_ignore = bool(rule.ignore) or (rule.crowd == "ignore" and any(crowds))
         expression = pattern_of(names) if names else pattern
-        arranged = arrange({name: item.image for name, item in annotated.items()}, expression)
+        arranged = arrange({name: item.image for name, item in annotated.items()}, expression, template=names)
         looks = Looks(findings, pages="refuse", alpha=alpha)
         items = {name: Item(item.image) for name, item in annotated.items()}
         self.table, kept, _, self._sizes = looks.rows(arranged, items)

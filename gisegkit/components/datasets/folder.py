@@ -120,12 +120,13 @@ class Folder:
         items = self._paired(files, images, masks, table, suffixes=suffixes, missing=missing)
         items |= self._unlabelled(files, unlabelled, image_suffix, items)
         expression = pattern_of(names) if names else pattern
-        folders = self.root if subfolders == "cases" else None
+        where = self.root if subfolders == "cases" else None
         paths = {name: item.image for name, item in items.items()}
-        self._fill(items, arrange_table(items) if table else arrange(paths, expression, folders=folders))
+        arranged = arrange_table(items) if table else arrange(paths, expression, folders=where, template=names)
+        self._fill(items, arranged)
         for column, distance in zip(reversed(SPACING), reversed(spacing), strict=False):
             self.table[column] = distance
-        self._note(list(paths) if not (expression or table or folders) else [])
+        self._note(list(paths) if not (expression or table or where) else [])
 
     def image(self, row: int) -> AnyArray:
         """``[H, W]``, or ``[H, W, C]`` (colors in the order red, green, blue), upright, in the file's own depth.

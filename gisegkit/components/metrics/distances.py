@@ -7,14 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
 
 from gisegkit.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.spatial import cKDTree
 
     from gisegkit.types import BoolArray, FloatArray
 
@@ -133,6 +131,8 @@ def _farthest(source: BoolArray, target: BoolArray, scale: FloatArray, *, floor:
     rim = _points(_rim(target))
     if LEAF * len(rim) > target.size:
         return max(floor, _farthest_by_transform(outside, target, scale))
+    from scipy.spatial import cKDTree  # here as below: a recipe is checked without it
+
     tree = cKDTree(rim * scale, balanced_tree=False, compact_nodes=False)
     blocks = _Blocks(outside, tree, scale)
     while len(points := blocks.farther_than(floor)):
@@ -198,6 +198,8 @@ class _Blocks:
 
 def _farthest_by_transform(outside: BoolArray, target: BoolArray, scale: FloatArray) -> float:
     """Takes the same time however much differs."""
+    from scipy import ndimage
+
     nearest = ndimage.distance_transform_edt(~target, sampling=scale, return_distances=False, return_indices=True)
     squares = np.zeros(np.count_nonzero(outside))
     for axis, positions in enumerate(np.nonzero(outside)):
@@ -249,6 +251,10 @@ def surface_distances(a: BoolArray, b: BoolArray, *, spacing: Sequence[float]) -
 
 def _to_surface(source: BoolArray, target: BoolArray, points: Sequence[FloatArray], scale: FloatArray) -> FloatArray:
     """``[N]``: distances of the source's points to the target's; 0 where the masks coincide."""
+    from scipy import ndimage
+    from scipy.spatial import cKDTree
+    from scipy.spatial.distance import cdist
+
     apart = ~target[source]
     distances = np.zeros(len(apart))
     if not len(points[1]):
