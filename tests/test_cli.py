@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -473,7 +474,7 @@ def test_a_stopped_command_without_a_run_says_that_nothing_was_written(here, cap
     assert printed.strip() == "interrupted; nothing was written"
 
 
-def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here):
+def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here, capsys):
     from gisegkit.cli.options import run_folder
     from gisegkit.recipe.load import load_recipe
     from gisegkit.runs.locks import locked
@@ -487,7 +488,14 @@ def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here
     Path("runs/cli").mkdir(parents=True)
     (Path("runs/cli") / "notes.txt").write_text("mine")
     assert run_folder(recipe, None, resume=False) == Path("runs/cli-2")
+    assert capsys.readouterr().out == (
+        "runs/cli exists already, so this is a new run: runs/cli-2 (--resume continues runs/cli)\n"
+    )
     assert run_folder(recipe, None, resume=True) == Path("runs/cli")
+    assert not capsys.readouterr().out
+    shutil.copytree("runs/cli", "runs/cli-2")
+    assert run_folder(recipe, None, resume=True) == Path("runs/cli-2")
+    assert capsys.readouterr().out == "resuming runs/cli-2, the newest of 2 runs; --out names another one\n"
 
 
 def test_data_of_which_no_slice_can_be_used_are_told_like_others(here, capsys):
