@@ -415,7 +415,7 @@ def test_check_does_not_call_right_what_lacks_its_data(here, capsys):
 def test_check_counts_what_trains_and_keeps_its_lines_short(here, capsys):
     giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
     out, _ = giseg(capsys, "check", "cli.toml", "--set", "metric.0.name=uwmgi_score", "--set", "train.epochs=3")
-    assert "data: 10 slices train, 10 validate; 2 steps an epoch, 6 in all\n" in out
+    assert "data: 10 slices train, 10 validate; 2 steps per epoch, 6 in all\n" in out
     assert "giseg data" not in out
     assert max(map(len, out.splitlines())) <= 125
     assert out.endswith("cli.toml: no mistakes\n")
