@@ -240,7 +240,7 @@ def test_a_cache_that_cannot_be_written_is_answered_in_words(here, capsys, monke
         _, err = giseg(capsys, verb, "cli.toml", code=2)
         assert "let $GISEG_CACHE name a folder" in err and "--set input.store=off" in err
     out, _ = giseg(capsys, "data", "cli.toml", "--quick")
-    assert "prepared: 0 slices" in out and "more in" not in out
+    assert "prepared: no slice yet; training prepares them in " in out and "more in" not in out
 
 
 def test_debug_shows_the_traceback(here, capsys):
