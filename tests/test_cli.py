@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -239,7 +240,7 @@ def test_a_cache_that_cannot_be_written_is_answered_in_words(here, capsys, monke
         _, err = giseg(capsys, verb, "cli.toml", code=2)
         assert "let $GISEG_CACHE name a folder" in err and "--set input.store=off" in err
     out, _ = giseg(capsys, "data", "cli.toml", "--quick")
-    assert "prepared: 0 slices" in out and "more in" not in out
+    assert "prepared: no slice yet; training prepares them in " in out and "more in" not in out
 
 
 def test_debug_shows_the_traceback(here, capsys):
@@ -414,7 +415,7 @@ def test_check_does_not_call_right_what_lacks_its_data(here, capsys):
 def test_check_counts_what_trains_and_keeps_its_lines_short(here, capsys):
     giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
     out, _ = giseg(capsys, "check", "cli.toml", "--set", "metric.0.name=uwmgi_score", "--set", "train.epochs=3")
-    assert "data: 10 slices train, 10 validate; 2 steps an epoch, 6 in all\n" in out
+    assert "data: 10 slices train, 10 validate; 2 steps per epoch, 6 in all\n" in out
     assert "giseg data" not in out
     assert max(map(len, out.splitlines())) <= 125
     assert out.endswith("cli.toml: no mistakes\n")
@@ -473,7 +474,7 @@ def test_a_stopped_command_without_a_run_says_that_nothing_was_written(here, cap
     assert printed.strip() == "interrupted; nothing was written"
 
 
-def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here):
+def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here, capsys):
     from gisegkit.cli.options import run_folder
     from gisegkit.recipe.load import load_recipe
     from gisegkit.runs.locks import locked
@@ -487,7 +488,14 @@ def test_a_free_default_name_is_not_one_that_another_process_has_just_taken(here
     Path("runs/cli").mkdir(parents=True)
     (Path("runs/cli") / "notes.txt").write_text("mine")
     assert run_folder(recipe, None, resume=False) == Path("runs/cli-2")
+    assert capsys.readouterr().out == (
+        "runs/cli exists already, so this is a new run: runs/cli-2 (--resume continues runs/cli)\n"
+    )
     assert run_folder(recipe, None, resume=True) == Path("runs/cli")
+    assert not capsys.readouterr().out
+    shutil.copytree("runs/cli", "runs/cli-2")
+    assert run_folder(recipe, None, resume=True) == Path("runs/cli-2")
+    assert capsys.readouterr().out == "resuming runs/cli-2, the newest of 2 runs; --out names another one\n"
 
 
 def test_data_of_which_no_slice_can_be_used_are_told_like_others(here, capsys):

@@ -123,4 +123,6 @@ def prepared_line(store: Store | None, prepared: Prepared) -> str:
     """What the store holds, in words."""
     if store is None:
         return "no cache: input.store is off, or the data set does not support it"
+    if not prepared.slices:
+        return f"prepared: no slice yet; training prepares them in {store.folder}"
     return f"prepared: {prepared} in {store.folder}"

@@ -35,6 +35,9 @@ TRIED = {
     PRESENCE: (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
 }
 
+NUMBERS = (*TRIED, *(f"{step}.{key}" for step, keys in STEPS.items() for key in keys))
+"""Names of all numbers that can be searched."""
+
 ALONG = "continuity"
 """The step that scans of one slice have no use for."""
 

@@ -147,7 +147,7 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
         command: counts the slices where ``found`` does not.
     """
     train, inputs, split = recipe.train, recipe.input, recipe.split
-    effective = f"{train.batch_size} slices a step"
+    effective = f"{train.batch_size} slices per step"
     if train.micro_batch == "auto":
         free = "in as few passes as fit a GPU, in one on a CPU"
         effective += f" {free}" if train.memory == "auto" else f" in as few passes as fit {train.memory}"
@@ -195,11 +195,14 @@ def _presence(recipe: Recipe) -> str:
 
 def _steps(recipe: Recipe, found: Found | None, command: str) -> list[str]:
     if found is None:
-        return [f"steps an epoch: training slices / {recipe.train.batch_size}; counted by", f"    {command}"]
+        return [
+            f"steps per epoch: training slices / {recipe.train.batch_size}; the slices are counted by",
+            f"    {command}",
+        ]
     others = f", {found.unlabelled} are not labelled" if found.unlabelled else ""
     return [
         f"data: {count(found.train, 'slice')} train, {found.validation} validate{others}; "
-        f"{count(found.steps, 'step')} an epoch, {found.steps * recipe.train.epochs} in all",
+        f"{count(found.steps, 'step')} per epoch, {found.steps * recipe.train.epochs} in all",
         *found.warnings,
     ]
 

@@ -96,7 +96,7 @@ def console(plugins: Plugins, device: str = "cpu") -> Console:
 def run_folder(recipe: Recipe, out: Path | None, *, resume: bool) -> Path:
     """The folder of a run: the given one, else a free ``runs/NAME``, else, to resume, the newest that exists.
 
-    A folder that another process has just begun is not free.
+    A folder that another process has just begun is not free. Says which folder it is if there are others.
     """
     if out is not None:
         return out
@@ -109,4 +109,10 @@ def run_folder(recipe: Recipe, out: Path | None, *, resume: bool) -> Path:
         newest = folder
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
-    return newest if resume else folder
+    if resume:
+        if newest != base:
+            say(f"resuming {newest}, the newest of {number - 1} runs; --out names another one")
+        return newest
+    if folder != base:
+        say(f"{newest} exists already, so this is a new run: {folder} (--resume continues {newest})")
+    return folder

@@ -143,7 +143,7 @@ def describe(dataset: Dataset, found: Survey | None) -> Iterator[str]:
         f"{int(labelled.sum())} labelled, {int((~labelled).sum())} not"
     )
     lengths = table.groupby("scan").size()
-    yield f"slices a scan: {_spread([int(length) for length in lengths])}"
+    yield f"slices per scan: {_spread([int(length) for length in lengths])}"
     sizes = Counter(zip(table["height"].tolist(), table["width"].tolist(), strict=True))
     yield "sizes (height x width): " + ", ".join(f"{h} x {w}: {times}" for (h, w), times in sorted(sizes.items()))
     for dropped in dataset.dropped:

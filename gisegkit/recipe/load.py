@@ -49,8 +49,11 @@ def load_recipe(
     return recipe
 
 
-def read_document(path: Path | str) -> Document:
+def read_document(path: Path | str, what: str = "recipe") -> Document:
     """The recipe file parsed, not yet checked.
+
+    Args:
+        what: is asked for, in words of an error: a recipe or a plan.
 
     Raises:
         RecipeError: if there is no such file or it is no text.
@@ -60,9 +63,9 @@ def read_document(path: Path | str) -> Document:
         document = read(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         near = sorted(str(file) for file in path.parent.glob("*.toml")) if path.parent.is_dir() else []
-        remedy = "recipes there: " + ", ".join(near) if near else "the path is relative to the current folder"
-        raise RecipeError(str(path), [Mistake(str(path), "no such recipe", remedy)]) from None
+        remedy = f"{what}s there: " + ", ".join(near) if near else "the path is relative to the current folder"
+        raise RecipeError(str(path), [Mistake(str(path), f"no such {what}", remedy)]) from None
     except (OSError, ValueError) as error:
-        remedy = "a recipe is a text file in UTF-8, such as those in recipes/"
+        remedy = f"a {what} is a text file in UTF-8, such as those in {what}s/"
         raise RecipeError(str(path), [Mistake(str(path), f"cannot be read: {error}", remedy)]) from None
     return document

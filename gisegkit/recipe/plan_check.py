@@ -162,9 +162,10 @@ class _Reader:
         for chosen in _combined(vary, str(values.get("combine", "cross"))):
             given = {**settings, **chosen, **demo}
             texts = {f"{key}={value_text(value)}": place for key, (value, place) in given.items()}
+            places = {str(file): self.document.place((*path, "recipe")), **texts}
             words = {key: f"-{_short(key)}{_word(value)}" for key, (value, _) in chosen.items()}
             setting = name + "".join(word for key, word in words.items() if key != "seed")
-            self.plan.cells.append(Cell(name + "".join(words.values()), name, file, tuple(texts), texts, setting))
+            self.plan.cells.append(Cell(name + "".join(words.values()), name, file, tuple(texts), places, setting))
 
     def check_vary(
         self, vary: Mapping[str, tuple[Any, str]], settings: Mapping[str, Any], combine: str, path: Keys

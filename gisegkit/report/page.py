@@ -119,7 +119,7 @@ def _training(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     speeds = [entry["images_per_second"] for entry in metrics if is_number(entry.get("images_per_second"))]
     facts = [f"{len(metrics)} epoch{'s' if len(metrics) != 1 else ''}"]
     facts += [f"{sum(seconds):.0f} s of training"] if seconds else []
-    facts += [f"{statistics.median(speeds):.1f} slices a second (median)"] if speeds else []
+    facts += [f"{statistics.median(speeds):.1f} slices per second (median)"] if speeds else []
     facts += [f"best epoch {_best(metrics)} (dashed line)"] if _best(metrics) is not None else []
     return facts
 

@@ -68,7 +68,7 @@ def _parsed(file: Path, text: str, place: str = "") -> dict[str, Any]:
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``, one an epoch, in rising order.
+    """The lines of ``metrics.jsonl``, one per epoch, in rising order.
 
     Raises:
         RunError: if a line is not what was written.

@@ -4,7 +4,7 @@ fold0/ ...        of a run of several folds: their run folders; of an ensemble e
 recipe.toml       the filled recipe; runs again with the same result. Written last: a folder without it is no run
 environment.json  versions, device, git revision, command line, plugins; of each resume under "resumed"
 split.csv         which slice trained, validated, or was not labelled
-metrics.jsonl     one line an epoch
+metrics.jsonl     one line per epoch
 last.pt           everything needed to go on after the last epoch
 best.pt           the weights of the best epoch, with classes and channels
 decision.json     how probabilities become masks: thresholds, presence and post-processing

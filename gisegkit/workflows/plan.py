@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gisegkit.build.dataset import build_component
 from gisegkit.build.demo import SMALL, load_demo
 from gisegkit.data.atomic_files import make_folder, write_text
-from gisegkit.errors import Mistake, RecipeError
+from gisegkit.errors import Mistake, RecipeError, did_you_mean
 from gisegkit.recipe.load import load_recipe, read_document
-from gisegkit.recipe.plan import Cell
+from gisegkit.recipe.plan import Cell, Plan
 from gisegkit.recipe.plan_check import as_plan
 from gisegkit.recipe.plan_parts import parts_of
 from gisegkit.recipe.sections import Recipe
-from gisegkit.recipe.text import value_text
+from gisegkit.recipe.text import Document, value_text
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.locks import locked
 from gisegkit.types import Executor
@@ -46,7 +46,7 @@ def open_plan(
         RecipeError: with every mistake in the plan and in its recipes.
         RunError: if the record in the folder is damaged.
     """
-    document = read_document(file)
+    document = read_document(file, "plan")
     plan = as_plan(document, demo=demo, small=SMALL)
     if root is not None:
         data = f"dataset.root={value_text(root)}"
@@ -60,6 +60,8 @@ def open_plan(
             recipes[cell.name] = _recipe(cell, registries, demo=demo)
         except RecipeError as error:
             mistakes += [_placed(mistake, cell) for mistake in error.mistakes]
+    if not mistakes:
+        mistakes += _of_tuning(plan, recipes, document)
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
@@ -72,8 +74,38 @@ def _recipe(cell: Cell, registries: Registries, *, demo: bool) -> Recipe:
     return load_recipe(cell.recipe, registries=registries, overrides=cell.sets)
 
 
+def _of_tuning(plan: Plan, recipes: Mapping[str, Recipe], document: Document) -> list[Mistake]:
+    """What ``[tune]`` names and the recipe that is tuned has not, so that nobody learns it after all runs."""
+    if "tune" not in plan.tables:
+        return []
+    from gisegkit.build.knobs import NUMBERS
+
+    table, recipe = plan.tables["tune"], recipes[next(iter(plan.members), plan.cells[0].name)]
+    metrics = [spec.label for spec in recipe.metric]
+    asked: dict[str, tuple[Sequence[str], Sequence[str], str]] = {
+        "metric": (
+            [table["metric"]] if "metric" in table else [],
+            metrics,
+            f"the recipe {recipe.name!r} has no metric",
+        ),
+        "only": (table.get("only", []), NUMBERS, "a decision has no number"),
+    }
+    return [
+        Mistake(
+            document.place(("tune", key)),
+            f"{found} {name!r}",
+            did_you_mean(name, valid) or f"there are: {', '.join(valid)}",
+        )
+        for key, (names, valid, found) in asked.items()
+        for name in names
+        if name not in valid
+    ]
+
+
 def _placed(mistake: Mistake, cell: Cell) -> Mistake:
-    """A mistake of an override at the line of the plan that says it."""
+    """A mistake of an override, and a recipe that is not there, at the line of the plan that says it."""
+    if not cell.recipe.is_file():
+        return Mistake(cell.places[str(cell.recipe)], f"there is no recipe {cell.recipe}", mistake.remedy)
     text = mistake.place.removeprefix("--set ")
     place = cell.places.get(text)
     return mistake if place is None else Mistake(place, mistake.found, mistake.remedy)

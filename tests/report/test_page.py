@@ -99,7 +99,7 @@ def test_the_page_holds_scores_with_conventions_parts_and_facts():
     assert "dice|0.7500|both empty: skipped|stomach|0.7124" in text
     assert "validation: 96 slices of 4 scans · weights of epoch 2 · submission: predictions/submission.csv" in text
     assert "stomach|0.7124|33" in text
-    assert "2 epochs · 4 s of training · 10.0 slices a second (median) · best epoch 2" in text
+    assert "2 epochs · 4 s of training · 10.0 slices per second (median) · best epoch 2" in text
     assert "giseg-cutmix|0.1.0" in text
     assert "command|giseg run" in text
 

@@ -227,11 +227,27 @@ def test_all_mistakes_of_a_plan_and_of_its_recipes_are_told_before_anything_runs
         ("plan.toml:10", 'optimizer.lr = "x"'),
     }
     assert any("did you mean 'epochs'?" in mistake.remedy for mistake in told.value.mistakes)
-    with pytest.raises(RecipeError, match="no such recipe"):
-        toy(text='[[run]]\nrecipe = "none.toml"\n')
-    with pytest.raises(RecipeError, match="no such"):
+    with pytest.raises(RecipeError) as told:
+        toy(text='[[run]]\nname = "net"\nrecipe = "none.toml"\n')
+    (mistake,) = told.value.mistakes
+    assert mistake.place.endswith("plan.toml:3")
+    assert mistake.found == f"there is no recipe {tmp_path / 'none.toml'}"
+    assert "recipe.toml" in mistake.remedy
+    with pytest.raises(RecipeError, match="no such plan"):
         open_plan(tmp_path / "none.toml", toy().registries)
     assert not (tmp_path / "p").exists()
+
+
+def test_what_a_plan_tunes_is_checked_before_anything_runs(toy):
+    run = '[[run]]\nrecipe = "recipe.toml"\n'
+    with pytest.raises(RecipeError) as told:
+        toy(text=run + '[tune]\nmetric = "dicee"\nonly = ["threshold", "min_area.pixel", "?"]\n')
+    assert [(m.place.rpartition("/")[2], m.found, m.remedy.partition(",")[0]) for m in told.value.mistakes] == [
+        ("plan.toml:4", "the recipe 'several' has no metric 'dicee'", "did you mean 'dice'?"),
+        ("plan.toml:5", "a decision has no number 'min_area.pixel'", "did you mean 'min_area.pixels'?"),
+        ("plan.toml:5", "a decision has no number '?'", "there are: threshold"),
+    ]
+    toy(text=run + '[tune]\nmetric = "dice"\nonly = ["threshold", "continuity.fill"]\n')
 
 
 def test_two_processes_do_not_work_on_one_plan(toy, hold):

@@ -108,7 +108,7 @@ def look(dataset: Dataset, *, most: int = MOST, progress: Progress = silent) -> 
         image, mask = np.asarray(dataset.image(row)), np.asarray(dataset.mask(row)) == 1
         images.add(image, mask.any(axis=2), name=str(table["id"].iat[row]))
         masks.add(mask)
-    fraction = len(filled) / len(labelled)
+    pixels = int((labelled["height"] * labelled["width"]).sum())
     return Facts(
         slices=len(table),
         labelled=len(labelled),
@@ -119,7 +119,7 @@ def look(dataset: Dataset, *, most: int = MOST, progress: Progress = silent) -> 
         **_neighbors(labelled),
         **images.facts(),
         exclusive=dataset.exclusive,
-        **masks.facts(fraction),
+        **masks.facts(filled=len(filled), labelled=len(labelled), pixels=pixels),
     )
 
 
@@ -191,26 +191,26 @@ class Masks:
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self.classes = classes
-        self.shares: list[AnyArray] = []
+        self.counts: list[AnyArray] = []
         self.widths: dict[str, list[float]] = {name: [] for name in classes}
         self.gaps: list[float] = []
 
     def add(self, mask: BoolArray) -> None:
         """Take in a mask ``[H, W, K]``."""
-        self.shares.append(mask.mean(axis=(0, 1)))
+        self.counts.append(mask.sum(axis=(0, 1)))
         for index, name in enumerate(self.classes):
             self.widths[name].extend(widths(mask[:, :, index]))
         around = np.asarray(~mask.any(axis=2))
         if around.any() and not around.all():
             self.gaps.append(width(around))
 
-    def facts(self, fraction: float) -> dict[str, Any]:
-        """Their facts, for all labelled slices, of which this fraction has a class."""
-        shares = np.array(self.shares)  # [N, K]
+    def facts(self, *, filled: int, labelled: int, pixels: int) -> dict[str, Any]:
+        """Their facts, for all labelled slices, of which some are filled, and the number of their pixels."""
+        counts = np.array(self.counts)  # [N, K]
         side = float("inf")
         return {
-            "shares": dict(zip(self.classes, (shares.mean(axis=0) * fraction).tolist(), strict=True)),
-            "present": dict(zip(self.classes, ((shares > 0).mean(axis=0) * fraction).tolist(), strict=True)),
+            "shares": dict(zip(self.classes, (counts.mean(axis=0) * filled / pixels).tolist(), strict=True)),
+            "present": dict(zip(self.classes, ((counts > 0).mean(axis=0) * filled / labelled).tolist(), strict=True)),
             "widths": {name: float(np.median(found)) if found else side for name, found in self.widths.items()},
             "gap": float(np.median(self.gaps)) if self.gaps else side,
         }

@@ -167,7 +167,7 @@ def _folders(root: Path, images: Path, masks: Path) -> Layout:
         why.append(f"{masks.name}/ holds a folder of masks for each class, so that classes may overlap.")
         asks += _missing(dataset, found, [list_images(masks / name) for name in classes], masks)
     else:
-        why.append(f"{masks.name}/ holds one label file an image, so that classes exclude one another.")
+        why.append(f"{masks.name}/ holds one label file per image, so classes exclude one another.")
         dataset |= suffixes_of(found, files, masks)
     asks += _finish(dataset, root, images, list(found), why)
     asks += _left_out(root)

@@ -104,7 +104,7 @@ def choose_training(slices: int, power: Power) -> list[Part]:
     if (every := epochs // VALIDATIONS) > 1:
         values["validate_every"] = every
     why = (
-        f"About {slices} slices or crops an epoch, in {steps} steps: {epochs * steps} steps, as {power.name} can do.",
+        f"About {slices} slices or crops per epoch, in {steps} steps: {epochs * steps} steps, as {power.name} can do.",
         "A batch that does not fit the memory is cut into micro-batches by itself."
         if power is GPU
         else 'memory = "4GiB", say, limits what a step takes.',

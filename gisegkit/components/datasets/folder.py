@@ -29,7 +29,7 @@ PUT = (
 
 
 class Folder:
-    """A folder of images and masks paired by name: one label file an image, or one mask file a class.
+    """A folder of images and masks paired by name: one label file per image, or one mask file per class.
 
     Images and masks are PNG, TIFF, BMP, WebP or GIF files, images also JPEG; docs/files.md says what is done with odd
     ones. With ``labels`` or ``colors`` there is one mask an image, ``masks/NAME.png``, and classes exclude one another.
@@ -227,8 +227,8 @@ def _check_values(
 ) -> None:
     if sum(map(bool, (labels, classes, colors))) != 1:
         raise DataError(
-            "give either dataset.labels = {NAME = VALUE} (one label file an image: masks/IMAGE.png), "
-            'dataset.classes = ["NAME"] (one file a class: masks/NAME/IMAGE.png) or '
+            "give either dataset.labels = {NAME = VALUE} (one label file per image: masks/IMAGE.png), "
+            'dataset.classes = ["NAME"] (one file per class: masks/NAME/IMAGE.png) or '
             'dataset.colors = {NAME = "#ff0000"} (one color image an image)'
         )
     if len(set(classes)) != len(classes):

@@ -28,7 +28,7 @@ class Masks:
     id, file, scan, position and case of each slice; dataset.toml holds the keys of [dataset] that describe the files.
 
     Args:
-        layout: one file a class, FOLDER/CLASS/ID.png with 255 where the class is; or one label file a slice,
+        layout: one file per class, FOLDER/CLASS/ID.png with 255 where the class is; or one label file per slice,
             FOLDER/ID.png with 1, 2, 3 ... in the order of the classes, which is refused where classes overlap.
         folder: where the files go, in the folder of the predictions.
     """

@@ -55,6 +55,12 @@ def test_shares_are_of_all_labelled_slices_although_only_those_with_a_class_are_
     assert facts.rarest == facts.shares["b"] and facts.absent == []
 
 
+def test_shares_are_of_pixels_although_slices_differ_in_size():
+    masks = [mask(a=(8, 8)), mask(height=32, width=64, a=(16, 16)), mask(height=8, width=8)]
+    images = [gray(), gray(height=32, width=64), gray(height=8, width=8)]
+    assert look(Toy(images, masks)).shares["a"] == pytest.approx((64 + 256) / (256 + 2048 + 64))
+
+
 def test_a_class_that_never_occurs_is_absent_and_not_the_rarest():
     facts = look(Toy([gray()], [mask(a=(8, 8))]))
     assert facts.absent == ["b"] and facts.rarest == facts.shares["a"]

@@ -28,7 +28,7 @@ def test_images_and_masks_are_found_by_the_names_of_their_folders(tmp_path, writ
     layout = find_layout(tmp_path)
     assert layout.dataset == {"name": "folder", "root": str(tmp_path), **keys}
     assert list(layout.files) == files
-    assert any("one label file an image" in line for line in layout.why)
+    assert any("one label file per image" in line for line in layout.why)
 
 
 def test_a_folder_of_masks_for_each_class_names_the_classes(tmp_path, write):
