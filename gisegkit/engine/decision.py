@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from gisegkit.data.planes import at_least, highest
 from gisegkit.data.scan_arrays import new_array
 from gisegkit.engine.predictor import ScanProbabilities, SliceProbabilities, stack
 from gisegkit.engine.threaded_map import threaded_map
@@ -112,14 +113,16 @@ class Decision:
         """One slice, ``[H, W, K]`` float in [0, 1] to bool: thresholds and presence alone."""
         threshold, presence = self._cutoffs
         if not self.exclusive:
-            masks = np.asarray(probabilities >= threshold)
+            masks = at_least(probabilities, threshold)
         else:
             # The order of a sum, and so its last bit, depends on the layout.
             probabilities = np.ascontiguousarray(probabilities)
             background = 1 - probabilities.sum(-1, keepdims=True)
             first = probabilities.argmax(-1)[..., None] == np.arange(probabilities.shape[-1])
             masks = np.asarray(first & (probabilities >= threshold * (probabilities + background)))
-        return masks if presence is None else masks & (probabilities.max((0, 1)) >= presence)
+        if presence is not None:
+            masks[..., ~(highest(probabilities) >= presence)] = False
+        return masks
 
     def finish(self, masks: BoolArray) -> BoolArray:
         """The masks of a scan, ``[D, H, W, K]`` bool, through the steps that want the whole scan, and those after."""

@@ -34,3 +34,15 @@ def test_pixels_are_counted_by_slice_and_class(height, share):
     masks = np.random.default_rng(0).random((3, height, 4, 2)) < share
     assert np.array_equal(planes.count(masks), masks.sum(axis=(1, 2)))
     assert np.array_equal(planes.count(masks[:, ::2]), masks[:, ::2].sum(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 20])
+def test_values_are_compared_and_the_highest_found_by_class(classes):
+    values = np.random.default_rng(0).random((9, 7, classes), np.float32)
+    bounds = values[4, 3].copy()  # so that some are equal
+    for seen in (values, values[:, ::-1], values.transpose(1, 0, 2), values[::2, 1:]):
+        reached = planes.at_least(seen, bounds)
+        assert reached.dtype == bool and np.array_equal(reached, seen >= bounds)
+        assert np.array_equal(planes.highest(seen), seen.max((0, 1)))
+    values[0, 0, 0] = np.nan
+    assert not planes.at_least(values, bounds)[0, 0, 0] and np.isnan(planes.highest(values)[0])
