@@ -61,7 +61,7 @@ def gate_of(run: RunDir) -> StoredGate | None:
     path = file.parent / entry["run"]
     if not (path / "recipe.toml").is_file():
         raise RunError(
-            f"{file}: its gate {entry['run']} is not there ({os.path.normpath(path)} is no run folder): it was moved "
+            f"{file}: its gate {entry['run']} is not there ({os.path.normpath(path)} is not a run folder): it was moved "
             "or deleted; move it back, or make the ensemble again with giseg ensemble"
         )
     gate = RunDir.open(path)
