@@ -100,17 +100,22 @@ def load_plugins(selection: str | None = None, found: Iterable[EntryPoint] | Non
         (_owner(point).distribution, point.value): point
         for point in (entry_points(group=GROUP) if found is None else found)
     }
-    known = set()
+    known, unwanted = set(), []
     for (distribution, _), point in sorted(candidates.items()):
         called = {_normal(distribution), _normal(point.name)}
         known |= called
         if not names or names & called:
             _load(plugins, point, _owner(point))
+        else:
+            unwanted.append(distribution)
     plugins.unmatched = sorted(names - known - {"none"})
+    recalls = []
     if plugins.failures:
-        recall = "It may belong to a plugin that does not load: " + "; ".join(map(str, plugins.failures))
-        for registry in plugins.registries.by_kind.values():
-            registry.recall = recall
+        recalls.append("It may belong to a plugin that does not load: " + "; ".join(map(str, plugins.failures)))
+    if unwanted and selection is None:
+        recalls.append(f"It may belong to a plugin that {VARIABLE}={wanted} leaves out: {', '.join(unwanted)}")
+    for registry in plugins.registries.by_kind.values():
+        registry.recall = ". ".join(recalls)
     return plugins
 
 

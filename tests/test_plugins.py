@@ -194,6 +194,16 @@ def test_a_broken_plugin_is_recalled_where_a_name_is_missed(point, write_recipe)
     assert "giseg-edge 0.3 does not load: ModuleNotFoundError" in mistake.remedy
 
 
+def test_a_plugin_that_the_environment_leaves_out_is_recalled_where_a_name_is_missed(point, monkeypatch):
+    monkeypatch.setenv(plugins.VARIABLE, "none")
+    found = load_plugins(found=[point(GOOD)])
+    with pytest.raises(ComponentError, match=r"a plugin that GISEG_PLUGINS=none leaves out: giseg-edge$"):
+        found.registries["loss"].get("edge_bce")
+    monkeypatch.delenv(plugins.VARIABLE)
+    with pytest.raises(ComponentError, match=r"^(?!.*It may belong)"):
+        load_plugins(found=[point(GOOD)]).registries["loss"].get("edge_bcee")
+
+
 COMMANDS = """
 import click
 from gisegkit import hookimpl

@@ -132,7 +132,7 @@ class RunDir:
                 sorted(str(file.parent) for file in path.parent.glob("*/recipe.toml")) if path.parent.is_dir() else []
             )
             remedy = f"; runs there: {', '.join(near)}" if near else ""
-            raise RunError(f"{path} is no run folder: it has no recipe.toml{remedy}")
+            raise RunError(f"{path} is not a run folder: it has no recipe.toml{remedy}")
         check_format(path)
         return run
 

@@ -61,8 +61,8 @@ def gate_of(run: RunDir) -> StoredGate | None:
     path = file.parent / entry["run"]
     if not (path / "recipe.toml").is_file():
         raise RunError(
-            f"{file}: its gate {entry['run']} is not there ({os.path.normpath(path)} is no run folder): it was moved "
-            "or deleted; move it back, or make the ensemble again with giseg ensemble"
+            f"{file}: its gate {entry['run']} is not there ({os.path.normpath(path)} is not a run folder): it was "
+            "moved or deleted; move it back, or make the ensemble again with giseg ensemble"
         )
     gate = RunDir.open(path)
     members, digests = members_of_gate(gate), list(entry["digests"])

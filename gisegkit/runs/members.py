@@ -123,8 +123,8 @@ def _member(file: Path, entry: Mapping[str, Any]) -> Member:
     path = file.parent / entry["run"]
     if not (path / "recipe.toml").is_file():
         raise RunError(
-            f"{file}: its member {entry['run']} is not there ({os.path.normpath(path)} is no run folder): it was moved "
-            "or deleted; move it back, or make the ensemble again with giseg ensemble"
+            f"{file}: its member {entry['run']} is not there ({os.path.normpath(path)} is not a run folder): it was "
+            "moved or deleted; move it back, or make the ensemble again with giseg ensemble"
         )
     run = RunDir.open(path)
     networks, digests = networks_of(run), tuple(entry["digests"])

@@ -139,7 +139,9 @@ def _write(
     recipe = experiment.recipe
     scores = _content(run, experiment, board, part, weights, about, changed)
     home.write(scores, board.tables(), recipe.text())
-    heading = f"{run.path.resolve().name}: {recipe.name}, {part.name}, {epoch_of(weights)}"
+    folder = run.path.resolve().name
+    named = folder if folder == recipe.name else f"{folder}: {recipe.name}"
+    heading = f"{named}, {part.name}, {epoch_of(weights)}"
     write_preview(home.preview, panels, experiment.classes, recipe, heading=heading)
     return scores
 

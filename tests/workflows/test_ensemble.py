@@ -180,7 +180,7 @@ def test_what_cannot_be_one_ensemble_is_refused(several, folds_run, others, tmp_
         ([run, run / "fold0"], {}, "is a part of another run"),
         ([run, others / "stacks"], {"weights": [1]}, "--weights 1: give 2 numbers above 0"),
         ([run, others / "stacks"], {"weights": [1, -1]}, "--weights 1, -1: give 2 numbers above 0"),
-        ([tmp_path / "none"], {}, "is no run folder"),
+        ([tmp_path / "none"], {}, "is not a run folder"),
     ]
     for paths, more, words in refused:
         with pytest.raises(RunError, match=words):

@@ -182,7 +182,7 @@ def test_what_cannot_be_a_gate_is_refused(several, folds_run, gates, tmp_path):
         make(several, [run], out, gate=gates / "folds", gate_pixels={"c": 3})
     with pytest.raises(DataError, match="has no value for 'b'"):
         make(several, [run], out, gate=gates / "folds", gate_pixels={"a": 3})
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         make(several, [run], out, gate=tmp_path / "none")
     assert not out.exists()
     made = make(several, [run], out, gate=gates / "folds")

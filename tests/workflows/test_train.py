@@ -489,7 +489,7 @@ def test_a_run_starts_from_another_runs_weights_and_says_what_matched(home, sess
 
 def test_another_network_is_not_continued(home, session, recipe, finished):
     start = f"train.init_from={finished[0].path.as_posix()}"
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         train(session.experiment(recipe("train.init_from=nowhere")), home / "from-nowhere")
     other = ("model.name=r2unet", "model.width=4", "model.depth=3")
     with pytest.raises(ComponentError, match=r"init_from: nothing in .*finished.* fits this network"):
