@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -133,7 +133,7 @@ def synchronize(model: nn.Module) -> None:
                     f"train.sync_batch_norm = true: the network has a {type(child).__name__}, which cannot be "
                     "synchronized; set it to false"
                 )
-            parent.add_module(name, convert_sync_batchnorm(child))
+            parent.add_module(name, convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
 
 
 def refuse_unsynchronized(images: int, pieces: int, size: int, device: torch.device) -> None:
