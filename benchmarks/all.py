@@ -19,6 +19,7 @@ CPU = (
     "loader",
     "warp",
     "fit_overhead",
+    "several",
     "competition_size",
     "memory",
     "prediction_memory",

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
@@ -78,8 +79,12 @@ def bare(case: Case, epochs: int) -> Iterator[float]:
         yield total / len(images)
 
 
-def fit(case: Case, epochs: int) -> Iterator[float]:
-    """The same with ``gisegkit.engine.fit.fit``."""
+def fit(case: Case, epochs: int, **changes: Any) -> Iterator[float]:
+    """The same with ``gisegkit.engine.fit.fit``.
+
+    Args:
+        changes: of what the training works with.
+    """
     from gisegkit.components.losses.ratios import BCE
     from gisegkit.components.optimizers import adam
     from gisegkit.data.loaders import EpochSampler, TrainingSet
@@ -123,7 +128,7 @@ def fit(case: Case, epochs: int) -> Iterator[float]:
         patience=0,
         validate_every=1,
     )
-    for report in engine.fit(training):
+    for report in engine.fit(replace(training, **changes)):
         yield report.loss
 
 

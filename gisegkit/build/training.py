@@ -61,6 +61,7 @@ def assemble(experiment: Experiment) -> Assembled:
         held_out=make_held_out(experiment),
         statistics_batches=recipe.train.swa_batches,
         compile=recipe.train.compile,
+        sync_batch_norm=recipe.train.sync_batch_norm,
         resident=resident,
         world=console.world,
     )

@@ -109,8 +109,10 @@ def validate(training: Training, epoch: int) -> Validated:
 
 def make_forward(training: Training) -> Forward:
     """The network as a step calls it: on the pieces of a micro-batch that this process has."""
-    pieces = Pieces(training.model, training.micro_batching, training.world)
-    return Forward(training.model, compiled=training.compile, pieces=pieces)
+    world, synchronized = training.world, training.sync_batch_norm
+    pieces = Pieces(training.model, training.micro_batching, world, synchronized=synchronized)
+    fails_alone = synchronized and world.size > 1
+    return Forward(training.model, compiled=training.compile, pieces=pieces, fails_alone=fails_alone)
 
 
 def make_loader(training: Training, progress: Progress) -> Any:

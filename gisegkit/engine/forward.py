@@ -22,6 +22,7 @@ class Forward:
         model: the network, on its device.
         compiled: whether to compile it, at its first call, with ``torch.compile``.
         pieces: calls it on images, at once or piece by piece.
+        fails_alone: whether other processes wait inside a forward pass that fails here, so that none can be repeated.
 
     Attributes:
         failed: whether the last attempt ended inside ``blamed``, while the network was compiled.
@@ -33,8 +34,10 @@ class Forward:
         *,
         compiled: bool = False,
         pieces: Callable[[Network, torch.Tensor], torch.Tensor] = at_once,
+        fails_alone: bool = False,
     ) -> None:
         self.model = model
+        self.fails_alone = fails_alone
         self.pieces = pieces
         self.compiled = compiled
         self.failed = False

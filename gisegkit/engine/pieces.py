@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -51,12 +52,21 @@ class Pieces:
         model: the network, whose running statistics follow all pieces in their order.
         batching: says how many pieces there are, and how small one may be.
         world: the processes; each computes its own pieces.
+        synchronized: whether batch normalization sees all pieces, which each have a process and a GPU then.
+
+    Raises:
+        TrainingError: if the network's batch normalization cannot be synchronized.
     """
 
-    def __init__(self, model: nn.Module, batching: MicroBatching, world: World = ALONE) -> None:
+    def __init__(
+        self, model: nn.Module, batching: MicroBatching, world: World = ALONE, *, synchronized: bool = False
+    ) -> None:
         self.model = model
         self.batching = batching
         self.world = world
+        self.synchronized = synchronized
+        if synchronized and world.size > 1:
+            synchronize(model)
         self.statistics = RunningStatistics(model)
         self._looked = False
 
@@ -70,6 +80,8 @@ class Pieces:
         if self.batching.pieces == 1 and self.world.size == 1:
             return network(images)
         cuts = edges(len(images), self.batching.pieces, least=self.batching.least)
+        if self.synchronized:
+            refuse_unsynchronized(len(images), len(cuts) - 1, self.world.size, images.device)
         # Drawn by all processes alike, as each has the generator of this step. A batch that is not cut draws from it.
         whole = self.batching.pieces == 1
         seeds = [None] if whole else torch.randint(2**62, (len(cuts) - 1,)).tolist()
@@ -105,6 +117,44 @@ class Pieces:
         return whole if mine else whole.requires_grad_()  # else a process without a piece could not go backward
 
 
+def synchronize(model: nn.Module) -> None:
+    """Make the batch normalization of a network, where it trains, see the pieces of all processes.
+
+    Raises:
+        TrainingError: if a layer is of a kind of its own, which the conversion would make another one.
+    """
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            frozen = "train" in child.__dict__  # as ``freeze`` leaves it
+            if frozen or not isinstance(child, _BatchNorm) or isinstance(child, nn.SyncBatchNorm):
+                continue
+            if type(child) not in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d):
+                raise TrainingError(
+                    f"train.sync_batch_norm = true: the network has a {type(child).__name__}, which cannot be "
+                    "synchronized; set it to false"
+                )
+            parent.add_module(name, convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
+
+
+def refuse_unsynchronized(images: int, pieces: int, size: int, device: torch.device) -> None:
+    """Check that each process has one piece: a process without one would leave the others waiting.
+
+    Args:
+        images: that are cut into ``pieces``.
+        size: how many processes there are.
+
+    Raises:
+        TrainingError: if it has not, or if the pieces are not on GPUs, which alone can synchronize.
+    """
+    if pieces != size or device.type != "cuda":
+        raise TrainingError(
+            f"train.sync_batch_norm = true: {size} processes have {pieces} pieces of {images} slices on {device.type}, "
+            "and synchronized batch normalization takes a GPU and one piece for each process; choose train.pieces, "
+            "train.batch_size and train.micro_batch so that every batch, the last one too, has so many. In one process "
+            "train.pieces=1 normalizes over the whole micro-batch"
+        )
+
+
 def _drawing(network: Network, piece: torch.Tensor, seed: int | None) -> torch.Tensor:
     """The forward pass of one piece, whose draws derive from its seed; afterwards torch draws as if nothing was."""
     if seed is None:
@@ -125,7 +175,9 @@ class RunningStatistics:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-        self._norms = [norm for norm in norms if norm.running_mean is not None]
+        self._all = [norm for norm in norms if norm.running_mean is not None]
+        # Synchronized layers have the statistics of all pieces already.
+        self._norms = [norm for norm in self._all if not isinstance(norm, nn.SyncBatchNorm)]
 
     @property
     def norms(self) -> list[Any]:
@@ -171,7 +223,7 @@ class RunningStatistics:
 
     def others(self) -> dict[str, torch.Tensor]:
         """Copies of the buffers that are no running statistics."""
-        known = {id(part) for norm in self._norms for part in _buffers(norm)}
+        known = {id(part) for norm in self._all for part in _buffers(norm)}
         return {name: value.clone() for name, value in self.model.named_buffers() if id(value) not in known}
 
     def refuse_changes(self, before: dict[str, torch.Tensor]) -> None:

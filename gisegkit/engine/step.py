@@ -99,6 +99,8 @@ class Attempt:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if isinstance(error, PeerLost) or (error is not None and not isinstance(error, Exception)):
             return False
+        if error is not None and self.forward.fails_alone:
+            return False
         self.outcome = error.outcome if isinstance(error, PeerFailed) else self.world.agree(self._own(error))
         if self.outcome is Outcome.FATAL:
             self._raise(error)

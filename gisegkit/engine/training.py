@@ -63,6 +63,7 @@ class Training:
     held_out: HeldOut
     statistics_batches: int = 0
     compile: bool = False
+    sync_batch_norm: bool = False
     resident: Resident | None = None
     world: World = ALONE
 

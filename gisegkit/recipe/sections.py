@@ -65,6 +65,7 @@ class Train:
             number that fits memory, on a CPU the whole batch unless memory is set; 0: the whole batch.
         pieces: that a micro-batch is cut into; batch normalization sees one piece, losses see all of them. Several
             processes share the pieces, which changes no result. auto: as many as there are processes.
+        sync_batch_norm: let batch normalization see all pieces of a micro-batch; each needs a process and a GPU.
         memory: what a step may take, e.g. 16GiB; auto is what a GPU has free.
         activation_checkpointing: compute activations again for the backward pass, which saves memory and costs time;
             auto does where a micro-batch of 8 would not fit otherwise.
@@ -92,6 +93,7 @@ class Train:
     batch_size: Annotated[int, AtLeast(1)] = 64
     micro_batch: Literal["auto"] | Annotated[int, AtLeast(0)] = "auto"
     pieces: Literal["auto"] | Annotated[int, AtLeast(1)] = "auto"
+    sync_batch_norm: bool = False
     memory: str = "auto"
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -34,6 +34,7 @@ from gisegkit.errors import DataError, TrainingError
 
 SIZES = (4, 2, 3)
 PIECES = 4
+DEVICE = "cpu"
 STEPS: list[torch.Tensor] = []
 """The terms of every step, in this process."""
 
@@ -87,11 +88,12 @@ class Full(nn.Module):
         return images
 
 
-def training(world, *, inside=(), average=None, samples=None, **changes):
+def training(world, *, inside=(), average=None, samples=None, dropout=0.3, **changes):
     torch.manual_seed(0)
-    middle = [nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.BatchNorm2d(4, momentum=None), *inside]
+    middle = [nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm2d(4, momentum=None), *inside]
     # Without a bias, whose gradient before a normalization is rounding alone, and which Adam would make something of.
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), *middle, nn.Conv2d(4, 1, 3, padding=1))
+    model = model.to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     settings = {
         "criterion": Criterion([("bce", 0.5, BCE()), ("dice", 0.5, DiceLoss(ratio_over="batch"))]),
@@ -112,7 +114,7 @@ def training(world, *, inside=(), average=None, samples=None, **changes):
         average=average(model) if average else Ema(model, decay=0.9),
         optimizer=optimizer,
         validate=lambda: {"dice": 0.5},
-        device=pick_device("cpu"),
+        device=pick_device(DEVICE, "fp32"),
         seed=0,
         channels_last=False,
         workers=0,
@@ -130,9 +132,9 @@ def trained(one, state=None):
     reports = list(fit(one, state=state))
     buffers = [value.float() for name, value in reports[-1].weights.items() if "running" in name or "tracked" in name]
     return {
-        "steps": torch.stack(STEPS),
+        "steps": torch.stack(STEPS).cpu(),
         "validation": torch.tensor([report.validation_loss for report in reports]),
-        "buffers": torch.cat([value.flatten() for value in buffers]),
+        "buffers": torch.cat([value.flatten() for value in buffers]).cpu(),
         "notes": [note for report in reports for note in report.notes],
     }
 
@@ -177,6 +179,13 @@ def resumed(world, folder):
             torch.save(first.state, state)
         world.collect([])
     return trained(training(world), torch.load(state, weights_only=False))
+
+
+def whole_batch(world, folder):
+    """Synchronized batch normalization: as in one process with one piece; without dropout, which draws by piece."""
+    rows = EpochSampler(np.arange(14), batch_size=7, seed=0)
+    batching = MicroBatching(7, pieces=world.size)
+    return trained(training(world, dropout=0.0, sampler=rows, micro_batching=batching, sync_batch_norm=True))
 
 
 CHECKS = (plain, micro_batches, fewest, uncut, swa, resumed)
@@ -239,6 +248,41 @@ def process(rank, folder):
         world.close()
 
 
+def gpu(rank, folder):
+    """Two processes that share a GPU, connected by gloo."""
+    store = dist.FileStore(str(folder / "store"), 2)
+    world = Ranks(rank=rank, size=2, local_rank=rank, local_size=2, store=store, nccl=False)
+    torch.save({check.__name__: check(world, folder) for check in (plain, whole_batch)}, folder / f"2_{rank}.pt")
+    world.close()
+
+
+def nccl(folder):
+    """One process, connected to nobody by NCCL."""
+    world = Ranks(rank=0, size=1, local_rank=0, local_size=1, store=dist.FileStore(str(folder / "store"), 1), nccl=True)
+    tensor, weight = torch.arange(3.0, device="cuda"), nn.Parameter(torch.zeros(2, device="cuda"))
+    weight.grad = torch.ones_like(weight)
+    world.fill([(tensor, 0)])
+    world.add_up([weight])
+    assert tensor.tolist() == [0, 1, 2] and weight.grad.tolist() == [1, 1]
+    assert world.collect([1]) == [1] and world.device("auto") == "cuda:0"
+    world.refuse_differences([weight])
+    world.close()
+
+
+def main_on_gpu(kind, folder):
+    """Processes fork before CUDA is touched."""
+    children = []
+    for rank in range(2 if kind == "gpu" else 1):
+        child = os.fork()
+        if not child:
+            run(lambda number=rank: gpu(number, folder) if kind == "gpu" else nccl(folder))
+        children.append(child)
+    if any([os.waitpid(child, 0)[1] for child in children]):
+        sys.exit(1)
+    if kind == "gpu":
+        torch.save({check.__name__: check(ALONE, folder) for check in (plain, whole_batch)}, folder / "one.pt")
+
+
 def main(folder):
     children = []
     for rank in range(max(SIZES)):
@@ -263,4 +307,8 @@ def run(work):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if sys.argv[2:]:
+        DEVICE = "cuda"
+        main_on_gpu(sys.argv[2], Path(sys.argv[1]))
+    else:
+        main(sys.argv[1])

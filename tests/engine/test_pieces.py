@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d, SyncBatchNormAct
 from torch import nn
 
-from gisegkit.engine.pieces import Pieces, RunningStatistics, at_once, edges, owners
+from gisegkit.build.model_parts import freeze
+from gisegkit.engine.pieces import Pieces, RunningStatistics, at_once, edges, owners, synchronize
 from gisegkit.engine.step import MicroBatching
+from gisegkit.errors import TrainingError
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,37 @@ def test_batch_normalization_sees_a_piece_and_draws_belong_to_it():
     torch.manual_seed(3)
     again = Pieces(network, MicroBatching(5, pieces=2))(network, other)
     assert torch.equal(again[:2], found[:2]), "a piece does not depend on the others"
+
+
+def test_synchronized_layers_keep_weights_names_and_activations():
+    network = nn.Sequential(nn.BatchNorm2d(2), BatchNormAct2d(2), nn.Sequential(nn.BatchNorm2d(2)))
+    network.parts = lambda: {"last": network[2]}
+    freeze(network, ["last"], place="here")
+    names, weights = list(network.state_dict()), list(network.parameters())
+    synchronize(network)
+    assert [type(layer) for layer in (*network[:2], network[2][0])] == [
+        nn.SyncBatchNorm,
+        SyncBatchNormAct,
+        nn.BatchNorm2d,  # frozen
+    ]
+    assert list(network.state_dict()) == names and isinstance(network[1].act, nn.ReLU)
+    assert all(one is other for one, other in zip(network.parameters(), weights, strict=True))
+    network.train()
+    assert not network[2][0].training
+    statistics = RunningStatistics(network)
+    assert statistics.norms == [] and statistics.others() == {}
+
+
+def test_what_cannot_be_synchronized_is_refused():
+    class Own(nn.BatchNorm2d):
+        pass
+
+    with pytest.raises(TrainingError, match="the network has a Own, which cannot be synchronized"):
+        synchronize(nn.Sequential(Own(2)))
+    with pytest.raises(TrainingError, match="1 processes have 2 pieces of 4 slices on cpu"):
+        Pieces(nn.Identity(), MicroBatching(4, pieces=2), synchronized=True)(nn.Identity(), torch.rand(4, 1, 2, 2))
+    whole = Pieces(nn.Identity(), MicroBatching(4), synchronized=True)
+    assert whole(nn.Identity(), torch.ones(4, 1, 2, 2)).sum() == 16, "one process, one piece: nothing to synchronize"
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.5, None])

@@ -31,7 +31,8 @@ def start(kind, home, folder):
 
 def assert_same(run, other):
     """Equal epochs but for rounding, equal scores of equal masks, and the same files."""
-    epochs = [[json.loads(line) for line in (one / "metrics.jsonl").open()] for one in (run, other)]
+    lines = [(one / "metrics.jsonl").read_text().splitlines() for one in (run, other)]
+    epochs = [[json.loads(line) for line in each] for each in lines]
     assert len(epochs[0]) == len(epochs[1])
     for one, two in zip(*epochs, strict=True):
         assert one["loss"] == pytest.approx(two["loss"], abs=1e-5)
