@@ -93,6 +93,8 @@ class Coordinator:
                 self._watch(step)
                 if ended.pruned:
                     self.executor.cancel(ended.job)
+            elif ended.pruned or self.work.run_is_done(step):
+                self._note(step, Ended(ended.of, 0, pruned=ended.pruned))
 
     def _watch(self, step: Step) -> None:
         self.active[step.name] = step
