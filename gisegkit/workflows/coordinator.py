@@ -218,7 +218,8 @@ class Coordinator:
 
     def _head(self, step: Step) -> str:
         steps = self.work.steps
-        return f"[{steps.index(step) + 1}/{len(steps)}] {step.name}"
+        left = 0 if self.searcher is None else max(0, self.searcher.limit - len(self.work.trials))
+        return f"[{steps.index(step) + 1}/{len(steps) + left}] {step.name}"
 
     def _tell_rest(self) -> None:
         """Tell what was not tried, and why."""
