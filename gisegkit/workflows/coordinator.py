@@ -21,12 +21,12 @@ from gisegkit.errors import Interrupted, RunError
 from gisegkit.runs.plan_record import Ended, write_record
 from gisegkit.types import Executor, Job, JobEnd
 from gisegkit.workflows.epochs import clock
-from gisegkit.workflows.plan_steps import State, Step, Work
+from gisegkit.workflows.plan_steps import Work
+from gisegkit.workflows.searching import Searcher
+from gisegkit.workflows.steps import FINISHED, TO_DO, State, Step
 
 LOSSES = 3
 """A step whose job is lost so often without any progress has failed."""
-
-TO_DO = ("missing", "interrupted", "failed")
 
 
 class Coordinator:
@@ -34,11 +34,14 @@ class Coordinator:
 
     Args:
         name: the executor's, for the record: only it can find its jobs again.
+        searcher: gives further steps, and says which to prune.
         say: is told what begins and what ends, a line each.
     """
 
-    def __init__(self, work: Work, executor: Executor, name: str, *, say: Callable[[str], None]) -> None:
-        self.work, self.executor, self.name, self.say = work, executor, name, say
+    def __init__(
+        self, work: Work, executor: Executor, name: str, searcher: Searcher | None = None, *, say: Callable[[str], None]
+    ) -> None:
+        self.work, self.executor, self.name, self.searcher, self.say = work, executor, name, searcher, say
         self.active: dict[str, Step] = {}  # by the name of the step; its job is in the record
         self.tried: set[str] = set()
         self.lost: Counter[str] = Counter()
@@ -55,6 +58,8 @@ class Coordinator:
             Interrupted: if the user stops it; says how to continue.
         """
         try:
+            if self.searcher is not None and (line := self.searcher.about()):
+                self.say(line)
             self._find_again()
             while True:
                 self._submit()
@@ -86,6 +91,10 @@ class Coordinator:
             elif self.executor.poll(ended.job) is None:
                 self.say(f"{self._head(step)}: still runs as job {ended.job}")
                 self._watch(step)
+                if ended.pruned:
+                    self.executor.cancel(ended.job)
+            elif ended.pruned or self.work.run_is_done(step):
+                self._note(step, Ended(ended.of, 0, pruned=ended.pruned))
 
     def _watch(self, step: Step) -> None:
         self.active[step.name] = step
@@ -101,6 +110,11 @@ class Coordinator:
             again = step.name not in self.tried or 0 < self.lost[step.name] < LOSSES
             if step.name not in self.active and states[step.name].word in TO_DO and again:
                 self._start(step)
+        while self.searcher is not None and len(self.active) < self.executor.slots:
+            new = self.searcher.ask()
+            if new is None:
+                return
+            self._start(new)
 
     def _start(self, step: Step) -> None:
         self.work.clear(step)
@@ -126,9 +140,19 @@ class Coordinator:
             ended = {name: end for name in self.active if (end := self._poll(name)) is not None}
             if ended:
                 break
+            self._prune()
             time.sleep(self.executor.interval)
         for name, end in ended.items():
             self._settle(self.active.pop(name), end)
+
+    def _prune(self) -> None:
+        """End the trials that promise too little; it is noted before, so that a kill loses nothing."""
+        if self.searcher is None:
+            return
+        going = [name for name in self.active if not self.work.record[name].pruned]
+        for name, why in self.searcher.to_prune(going).items():
+            self._note(self.active[name], replace(self.work.record[name], pruned=why))
+            self.executor.cancel(self.work.record[name].job)
 
     def _poll(self, name: str) -> JobEnd | None:
         return self.executor.poll(self.work.record[name].job)
@@ -140,6 +164,11 @@ class Coordinator:
         work, ended = self.work, self.work.record[step.name]
         seconds = round(time.time() - ended.since, 3)
         done = work.run_is_done(step)
+        if ended.pruned and not done:
+            self._note(step, Ended(ended.of, 0, seconds, pruned=ended.pruned))
+            self.say(f"{self._head(step)}: pruned after {clock(seconds)}: {ended.pruned}")
+            self._tell(step)
+            return
         if end.code is None and not done and self._is_lost(step, end):
             return
         code = 0 if done else 1 if end.code is None else end.code
@@ -150,6 +179,7 @@ class Coordinator:
             cause = f"it ended without {', '.join(map(str, step.makes))}"
             self._note(step, Ended(ended.of, 1, seconds, cause))
         self.lost[step.name] = 0
+        self._tell(step)
         if cause:
             self.say(f"{self._head(step)}: failed after {clock(seconds)}: {cause}")
             return
@@ -159,6 +189,10 @@ class Coordinator:
         detail = f", {state.detail}" if state.detail else ""
         rest = f"; about {clock(left)} left for the runs" if left else ""
         self.say(f"{self._head(step)}: {state.word} in {clock(seconds)}{score}{detail}{rest}")
+
+    def _tell(self, step: Step) -> None:
+        if self.searcher is not None:
+            self.searcher.tell(step.name, self.work.states()[step.name])
 
     def _is_lost(self, step: Step, end: JobEnd) -> bool:
         """Whether a job without an exit status is submitted again; it is noted and told."""
@@ -184,14 +218,15 @@ class Coordinator:
 
     def _head(self, step: Step) -> str:
         steps = self.work.steps
-        return f"[{steps.index(step) + 1}/{len(steps)}] {step.name}"
+        left = 0 if self.searcher is None else max(0, self.searcher.limit - len(self.work.trials))
+        return f"[{steps.index(step) + 1}/{len(steps) + left}] {step.name}"
 
     def _tell_rest(self) -> None:
         """Tell what was not tried, and why."""
         states = self.work.states()
         for step in self.work.steps:
             state = states[step.name]
-            if step.name not in self.tried and state.word != "done":
+            if step.name not in self.tried and state.word not in FINISHED:
                 self.say(f"{self._head(step)}: {state.word} {state.detail}".rstrip())
 
 
