@@ -66,6 +66,11 @@ class Attended:
         code = self._said.split(b"\n")[1]
         return int(code) if code else -signal.SIGKILL
 
+    def poll(self) -> int | None:
+        """The exit status of the command; None while it runs."""
+        pipe = self._guard.stdout
+        return self.wait() if pipe is None or pipe.closed or select.select([pipe], [], [], 0)[0] else None
+
     def stop(self) -> int:
         """Ask the command to end, and kill what does not within 20 seconds; returns its exit status."""
         with suppress(OSError, ValueError):  # it has ended
