@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gisegkit.cli.compare import print_comparison
 from gisegkit.cli.options import demo_option, device_option
 from gisegkit.cli.output import clock, say, table
-from gisegkit.errors import GisegError, count
+from gisegkit.errors import count, listed
 from gisegkit.plugins import Plugins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gisegkit.workflows.plan_steps import State, Work
+    from gisegkit.workflows.ranking import Ranking
+
+SHOWN = 8
+"""Differences of two recipes that a line spells out; the page has all."""
 
 
 @click.command("plan")
@@ -34,7 +38,8 @@ def command(
 
     Run it again to continue: finished runs are kept, interrupted ones resume, failed ones are tried again.
     """
-    from gisegkit.workflows.plan import evaluated_folders, open_plan, run_plan
+    from gisegkit.workflows.plan import open_plan, run_plan
+    from gisegkit.workflows.plan_page import rank_plan, write_page
 
     work = open_plan(file, plugins.registries, out=out, root=root, demo=demo, device=device)
     for line in work.plan.notes:
@@ -46,9 +51,13 @@ def command(
     ran = run_plan(work, say=say)
     if ran.tried:
         _show(work, ran.states)
-    folders = evaluated_folders(work, ran.states)
-    if len(folders) > 1:
-        _compare(plugins, folders)
+    ranking = rank_plan(work, ran.states)
+    page = write_page(work, ran.states, ranking)
+    if isinstance(ranking, str):
+        say(f"no ranking: {ranking}")
+    elif len(ranking.rows) > 1 or len(ranking.rows[0].runs) > 1:
+        print_ranking(ranking)
+    say(f"ranking: {page}")
     if not ran.complete:
         undone = [name for name, state in ran.states.items() if state.word != "done"]
         say(f"not done: {', '.join(undone)}; run the same command again to try them again")
@@ -73,11 +82,29 @@ def _show(work: Work, states: Mapping[str, State]) -> None:
         say(f"about {clock(left)} left for the runs")
 
 
-def _compare(plugins: Plugins, folders: list[Path]) -> None:
-    """The ranking of what is evaluated; that it cannot be made is no failure of the plan."""
-    from gisegkit.workflows.compare import compare
-
-    try:
-        print_comparison(compare(folders, plugins.registries))
-    except GisegError as error:
-        say(f"no comparison: {error}")
+def print_ranking(ranking: Ranking) -> None:
+    """The table of settings, what differs from the first and whether that is shown, and the notes."""
+    demo = "DEMO on phantoms, not real data: " if ranking.demo else ""
+    better = "higher" if ranking.higher else "lower"
+    say(f"{demo}{ranking.metric} with its 95 % interval over cases; {better} is better")
+    say(f"  ({ranking.convention})")
+    rows = []
+    for place, row in enumerate(ranking.rows, start=1):
+        low, high = row.interval.low, row.interval.high
+        interval = None if math.isnan(low) else f"{low:.4f} to {high:.4f}"
+        several = len(row.runs) > 1
+        seeds = f"{len(row.runs)}: {row.spread[0]:.4f} to {row.spread[1]:.4f}" if several else str(len(row.runs))
+        rows.append([place, row.interval.estimate, interval, seeds, row.cases, row.name])
+    table(["", "score", "interval", "seeds", "cases", "setting"], rows)
+    for place, row in enumerate(ranking.rows, start=1):
+        other = row.comparison
+        if row.name == ranking.first:
+            continue
+        size = "" if other is None or math.isnan(other.difference.estimate) else f", {other.difference.estimate:+.4f}"
+        say(f"{place} {row.name}{size}: {row.unlike if other is None else other.verdict}")
+        if row.differences:
+            say(f"  differs from {ranking.first}: {listed(row.differences, shown=SHOWN)}")
+    if len(ranking.rows) > 1:
+        say(f"each is compared with {ranking.first}, which the plan names first; the table is sorted by score")
+    for note in ranking.notes:
+        say(f"note: {note}")

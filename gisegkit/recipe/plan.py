@@ -31,6 +31,7 @@ class Cell:
         recipe: the file.
         sets: texts ``key=value``, the later ones count more.
         places: of each text, where the plan says it.
+        setting: the name without the seed: what cells have in common that differ in nothing else.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Cell:
     recipe: Path
     sets: tuple[str, ...]
     places: Mapping[str, str]
+    setting: str = ""
 
 
 @dataclass

@@ -162,8 +162,9 @@ class _Reader:
         for chosen in _combined(vary, str(values.get("combine", "cross"))):
             given = {**settings, **chosen, **demo}
             texts = {f"{key}={value_text(value)}": place for key, (value, place) in given.items()}
-            suffix = "".join(f"-{_short(key)}{_word(value)}" for key, (value, _) in chosen.items())
-            self.plan.cells.append(Cell(f"{name}{suffix}", name, file, tuple(texts), texts))
+            words = {key: f"-{_short(key)}{_word(value)}" for key, (value, _) in chosen.items()}
+            setting = name + "".join(word for key, word in words.items() if key != "seed")
+            self.plan.cells.append(Cell(name + "".join(words.values()), name, file, tuple(texts), texts, setting))
 
     def check_vary(
         self, vary: Mapping[str, tuple[Any, str]], settings: Mapping[str, Any], combine: str, path: Keys
@@ -176,7 +177,8 @@ class _Reader:
                 self.plan.mistakes.append(Mistake(place, f"{key} = {show(values)} has a value twice", "give it once"))
             if key in settings:
                 self.plan.mistakes.append(Mistake(place, f"{key} is varied and set", "keep one of the two"))
-        lengths = {key: len(values) for key, (values, _) in vary.items() if isinstance(values, list)}
+        lists = {key: values for key, (values, _) in vary.items() if isinstance(values, list)}
+        lengths = {key: len(values) for key, values in lists.items() if key != "seed"}
         if combine == "zip" and len(set(lengths.values())) > 1:
             found = ", ".join(f"{key} has {number} values" for key, number in lengths.items())
             self.note((*path, "combine"), f'combine = "zip", and {found}', "give lists of one length, or combine cross")
@@ -264,10 +266,15 @@ def _flat(key: str, value: Any) -> dict[str, Any]:
 
 
 def _combined(vary: Mapping[str, tuple[Any, str]], combine: str) -> Iterable[dict[str, tuple[Any, str]]]:
-    lists: Sequence[Sequence[Any]] = [values for values, _ in vary.values()]
+    """The settings of each cell; seeds are crossed with everything, so that every setting has all of them."""
+    seeds = {key: axis for key, axis in vary.items() if key == "seed"}
+    others = {key: axis for key, axis in vary.items() if key != "seed"}
+    lists: Sequence[Sequence[Any]] = [values for values, _ in others.values()]
     rows = zip(*lists, strict=True) if combine == "zip" and lists else itertools.product(*lists)
     for row in rows:
-        yield {key: (value, place) for (key, (_, place)), value in zip(vary.items(), row, strict=True)}
+        chosen = {key: (value, place) for (key, (_, place)), value in zip(others.items(), row, strict=True)}
+        for seed in itertools.product(*(values for values, _ in seeds.values())):
+            yield chosen | {key: (value, seeds[key][1]) for key, value in zip(seeds, seed, strict=True)}
 
 
 def _short(key: str) -> str:

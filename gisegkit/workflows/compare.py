@@ -74,17 +74,17 @@ def compare(
     ]
     name = shared_metric(runs, metric)
     combine = combiner(runs[0], name, registries)
-    bounds = _bounds(runs[0], name)
+    bounds = bounds_of(runs[0], name)
     for run in runs[1:]:
         check_comparable(runs[0], run, name)
     rows = [_row(run, name, case_sums(run, name, combine), resamples, seed, bounds) for run in runs]
-    comparisons, notes = [], [note for run in runs for note in _about(run)]
+    comparisons, notes = [], [note for run in runs for note in about_run(run)]
     for run in runs[1:]:
         scans = common_scans(runs[0], run)
         differing = recipe_differences(runs[0].recipe, run.recipe)
         notes += _about_pair(runs[0], run, scans, differing)
         first, second = (case_sums(item, name, combine, scans) for item in (runs[0], run))
-        found = _compare(first, second, resamples, seed, bounds)
+        found = paired(first, second, resamples, seed, bounds)
         comparisons.append(replace(found, differences=tuple(map(str, differing))))
     adjusted = holm([item.p for item in comparisons])
     smallest = smallest_adjusted(comparisons)
@@ -109,7 +109,7 @@ def _of(key: str, metric: str) -> bool:
     return key.partition("/")[0] == metric
 
 
-def _bounds(run: Evaluated, metric: str) -> tuple[float, float]:
+def bounds_of(run: Evaluated, metric: str) -> tuple[float, float]:
     """The lowest and the highest score that the metric can give; infinite where it does not say."""
     low, high = run.content.get("bounds", {}).get(metric) or (None, None)
     return (-math.inf if low is None else low, math.inf if high is None else high)
@@ -145,7 +145,8 @@ def within(interval: Interval, low: float, high: float) -> Interval:
     return Interval(interval.estimate, *(min(max(end, low), high) for end in (interval.low, interval.high)))
 
 
-def _compare(first: CaseSums, second: CaseSums, resamples: int, seed: int, bounds: tuple[float, float]) -> Comparison:
+def paired(first: CaseSums, second: CaseSums, resamples: int, seed: int, bounds: tuple[float, float]) -> Comparison:
+    """The second against the first, case by case: the difference with its interval, and the p of the paired test."""
     if not first.cases:
         return Comparison(0, math.nan, math.nan, Interval(math.nan, math.nan, math.nan), math.nan, math.nan)
     difference = bootstrap_interval(second, first, resamples=resamples, rng=np.random.default_rng(seed))
@@ -195,7 +196,8 @@ def _cases_needed(comparisons: int) -> int:
     return cases
 
 
-def _about(run: Evaluated) -> list[str]:
+def about_run(run: Evaluated) -> list[str]:
+    """What a reader must know of a run's score besides the number."""
     notes = []
     if run.seen:
         notes.append(f"{run.label} was scored on {run.seen} slices that it also trained on, so its score is too good.")

@@ -117,11 +117,3 @@ def run_plan(work: Work, executor: Executor | None = None, *, say: Callable[[str
             executor = build_component(spec, work.registries, device=work.device, folder=folder)
         tried = Coordinator(work, executor, spec.name, say=say).run()
     return Ran(work.states(), tried)
-
-
-def evaluated_folders(work: Work, states: Mapping[str, State]) -> list[Path]:
-    """The folders that can be compared: of finished runs, and of the ensemble."""
-    folders = [step.folder for step in work.steps if step.run and states[step.name].word == "done"]
-    return folders + [
-        step.folder for step in work.steps if step.name == "evaluate" and states[step.name].word == "done"
-    ]

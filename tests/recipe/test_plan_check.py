@@ -45,6 +45,13 @@ def test_what_varies_is_crossed_or_zipped():
     ]
 
 
+def test_every_setting_has_all_seeds_also_where_lists_are_zipped():
+    found = plan(f'{HEAD}combine = "zip"\nseeds = [3, 4, 5]\nvary = {{"optimizer.lr" = [0.1, 0.2]}}\n')
+    assert names(found) == [f"net-lr{lr}-seed{seed}" for lr in (0.1, 0.2) for seed in (3, 4, 5)]
+    assert [cell.setting for cell in found.cells] == ["net-lr0.1"] * 3 + ["net-lr0.2"] * 3
+    assert plan(HEAD).cells[0].setting == "net"
+
+
 def test_seeds_are_an_axis_and_folds_are_one_run():
     found = plan(f'{HEAD}seeds = [0, 7]\nfolds = "all"\n')
     assert names(found) == ["net-seed0", "net-seed7"]
@@ -158,8 +165,8 @@ def test_a_recipe_is_told_from_a_plan_and_a_plan_from_a_recipe(tmp_path, registr
         (f"{HEAD}demo = 1\n", "unknown key 'demo' in [run]", "Valid: recipe"),
         (f"demo = 1\n{HEAD}", "demo = 1", "[demo] is a table"),
         (
-            f'{HEAD}combine = "zip"\nseeds = [1]\nvary = {{"a.b" = [1, 2]}}\n',
-            "a.b has 2 values, seed has 1",
+            f'{HEAD}combine = "zip"\nvary = {{"a.b" = [1, 2], "a.c" = [1]}}\n',
+            "a.b has 2 values, a.c has 1",
             "one length",
         ),
         (f"{HEAD}name = \n", "not TOML", ""),

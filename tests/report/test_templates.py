@@ -24,9 +24,8 @@ def test_a_missing_value_is_an_error():
 def test_nothing_but_a_chart_goes_around_the_escaping():
     """A chart is a filled-in template itself."""
     sources = [file.read_text() for file in sorted(FOLDER.glob("*.html"))]
-    assert [found for source in sources for found in re.findall(r"\{\{([^}]*\bsafe\b[^}]*)\}\}", source)] == [
-        " chart | safe "
-    ]
+    safe = [found for source in sources for found in re.findall(r"\{\{([^}]*\bsafe\b[^}]*)\}\}", source)]
+    assert safe == [" chart | safe "] * 2
 
 
 def test_every_curve_has_a_color_in_light_and_in_dark():

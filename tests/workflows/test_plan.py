@@ -302,7 +302,7 @@ def test_the_command_lists_runs_and_ends_with_one_if_something_is_not_done(toy, 
 
     code, text = ended()
     assert code == 0 and not inside.commands, text
-    assert "each is compared with gate, which was named first" in text and "ensemble" in text
+    assert "each is compared with gate, which the plan names first" in text and "ensemble" in text
     toy('set = {"train.epochs" = 3}')
     code, text = ended("--list")
     assert code == 0 and "net-seed1  changed" in text and "compared" not in text

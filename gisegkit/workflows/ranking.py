@@ -1,0 +1,282 @@
+"""The ranking of a plan: its settings by score, each compared with the first, and what differs in words.
+
+Cells that differ in nothing but the seed are one setting. A case's value is its mean over the seeds; so are the score
+and what is paired with the first setting. How far the seeds are apart is said beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gisegkit.engine.bootstrap import FEWEST, CaseSums, Interval, bootstrap_interval, holm
+from gisegkit.errors import RunError, count
+from gisegkit.registry.kinds import Registries
+from gisegkit.runs.scored import (
+    Evaluated,
+    case_sums,
+    check_comparable,
+    check_sums,
+    combiner,
+    common_scans,
+    read_run,
+    shared_metric,
+)
+from gisegkit.workflows.compare import (
+    RESAMPLES,
+    about_run,
+    bounds_of,
+    paired,
+    recipe_differences,
+    smallest_adjusted,
+    verdict,
+    within,
+)
+from gisegkit.workflows.comparison import Comparison
+
+Combine = Callable[[Mapping[str, float]], float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A setting in the ranking.
+
+    Attributes:
+        name: of the setting; runs: its seeds; planned: how many there are to be.
+        cases: whose values are the mean over the seeds.
+        interval: the score of these means, with its 95 % interval over cases.
+        seeds: the score of each run, in the order of ``runs``.
+        comparison: with the first setting; None for the first itself, and if it cannot be compared.
+        differences: what differs from the first setting, without the seed.
+        unlike: why it cannot be compared; empty if it can.
+    """
+
+    name: str
+    runs: tuple[Evaluated, ...]
+    planned: int
+    cases: int
+    interval: Interval
+    seeds: tuple[float, ...]
+    comparison: Comparison | None = None
+    differences: tuple[str, ...] = ()
+    unlike: str = ""
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The lowest and the highest score of a seed."""
+        return (min(self.seeds), max(self.seeds))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Settings, the best first.
+
+    Attributes:
+        first: the name of the setting that the others are compared with.
+        notes: what a reader must know besides the numbers, a sentence each.
+    """
+
+    metric: str
+    convention: str
+    higher: bool
+    demo: bool
+    first: str
+    rows: tuple[Standing, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """By what settings are compared."""
+
+    metric: str
+    combine: Combine
+    limits: tuple[float, float]
+    resamples: int
+    seed: int
+
+
+def rank(
+    settings: Mapping[str, Sequence[Path]],
+    registries: Registries,
+    *,
+    planned: Mapping[str, int],
+    metric: str | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Ranking:
+    """Rank settings by the mean over their seeds.
+
+    Args:
+        settings: by name, the folders of the evaluated runs; the first one is what the others are compared with.
+        planned: how many runs each setting is to have.
+        metric: default ``uwmgi_score``, else the first that all runs have.
+        resamples: of the bootstrap; also the most permutations of the test.
+        seed: of both.
+
+    Raises:
+        RunError: if there is nothing to rank, a folder holds no evaluated run, or the runs have no metric in common.
+    """
+    if not settings:
+        raise RunError("no run is evaluated, so there is nothing to rank")
+    read = {name: tuple(read_run(path, path.name) for path in paths) for name, paths in settings.items()}
+    every = [run for runs in read.values() for run in runs]
+    name = shared_metric(every, metric)
+    measure = _Measure(name, combiner(every[0], name, registries), bounds_of(every[0], name), resamples, seed)
+    first, *others = [_row(label, runs, planned[label], measure) for label, runs in read.items()]
+    rows = [first, *_adjusted(first, [_against(first, row, measure) for row in others])]
+    higher = bool(every[0].content["higher_is_better"].get(name, True))
+    return Ranking(
+        name,
+        every[0].content["conventions"][name],
+        higher,
+        bool(every[0].content["demo"]),
+        first.name,
+        tuple(sorted(rows, key=lambda row: _place(row, higher=higher))),
+        tuple(_notes(rows)),
+    )
+
+
+def _place(row: Standing, *, higher: bool) -> tuple[bool, float]:
+    score = row.interval.estimate
+    return math.isnan(score), -score if higher else score
+
+
+def mean_over_seeds(
+    runs: Sequence[Evaluated], metric: str, combine: Combine, scans: set[str] | None = None
+) -> CaseSums:
+    """The values of each case, averaged over runs that scored the same cases.
+
+    Args:
+        scans: the scans to take; default those that all runs scored with the same slices.
+    """
+    scans = shared_scans(runs) if scans is None else scans
+    each = [case_sums(run, metric, combine, scans) for run in runs]
+    sums, counts = (np.mean([getattr(one, what) for one in each], axis=0) for what in ("sums", "counts"))
+    return replace(each[0], sums=sums, counts=counts)
+
+
+def shared_scans(runs: Sequence[Evaluated]) -> set[str]:
+    """The scans that all runs scored with the same slices.
+
+    Raises:
+        RunError: if they were scored on different data.
+    """
+    return set.intersection(*(common_scans(runs[0], run) for run in runs))
+
+
+def _row(name: str, runs: tuple[Evaluated, ...], planned: int, by: _Measure) -> Standing:
+    each = [case_sums(run, by.metric, by.combine) for run in runs]
+    for run, own in zip(runs, each, strict=True):
+        check_sums(run, by.metric, own)
+    sums = mean_over_seeds(runs, by.metric, by.combine)
+    interval = bootstrap_interval(sums, resamples=by.resamples, rng=np.random.default_rng(by.seed))
+    seeds = tuple(own.score() for own in each)
+    return Standing(name, runs, planned, sums.cases, within(interval, *by.limits), seeds)
+
+
+def _against(first: Standing, row: Standing, by: _Measure) -> Standing:
+    """The row with its comparison; that two settings cannot be compared is said in the row."""
+    differing = [item for item in recipe_differences(first.runs[0].recipe, row.runs[0].recipe) if item.key != "seed"]
+    row = replace(row, differences=tuple(map(str, differing)))
+    try:
+        check_comparable(first.runs[0], row.runs[0], by.metric)
+        scans = shared_scans([*first.runs, *row.runs])
+    except RunError as error:
+        return replace(row, unlike=str(error))
+    sums = [mean_over_seeds(one.runs, by.metric, by.combine, scans) for one in (first, row)]
+    return replace(row, comparison=paired(sums[0], sums[1], by.resamples, by.seed, by.limits))
+
+
+def _adjusted(first: Standing, rows: Sequence[Standing]) -> list[Standing]:
+    """The rows with p adjusted for the number of comparisons, and the verdicts that follow."""
+    made = [row.comparison for row in rows if row.comparison is not None]
+    ready = iter(zip(holm([item.p for item in made]), smallest_adjusted(made), strict=True))
+    found = []
+    for row in rows:
+        if row.comparison is not None:
+            p, least = next(ready)
+            item = replace(row.comparison, adjusted=p)
+            words = verdict(item, first.name, least=least, comparisons=len(made))
+            row = replace(row, comparison=replace(item, verdict=words))
+        found.append(row)
+    return found
+
+
+def _notes(rows: Sequence[Standing]) -> list[str]:
+    notes = list(dict.fromkeys(note for row in rows for run in row.runs for note in about_run(run)))
+    for row in rows:
+        if len(row.runs) < row.planned:
+            notes.append(
+                f"{row.name} has {len(row.runs)} of its {count(row.planned, 'seed')}; the others are not done."
+            )
+        scored = {run.slices["scan"].nunique() for run in row.runs}
+        if len(row.runs) > 1 and scored != {len(shared_scans(row.runs))}:
+            notes.append(f"The seeds of {row.name} scored other scans; only those that all of them scored count.")
+        if row.comparison is not None and row.comparison.cases != row.cases:
+            notes.append(f"{row.name} is compared on the {count(row.comparison.cases, 'case')} that both scored.")
+    if any(row.cases < FEWEST for row in rows):
+        notes.append(f"With fewer than {FEWEST} cases there is no interval and no test.")
+    tests = sum(row.comparison is not None and not math.isnan(row.comparison.p) for row in rows)
+    if tests > 1:
+        notes.append(f"p is adjusted for {tests} comparisons (Holm); the intervals are not.")
+    if any(len(row.runs) > 1 for row in rows):
+        notes.append("A case's value is its mean over the seeds; the test pairs these means.")
+    if any(len(row.runs) == 1 for row in rows):
+        notes.append("A setting with one seed may be lucky: interval and test are about other cases, not other seeds.")
+    return notes
+
+
+def as_rows(ranking: Ranking) -> list[dict[str, Any]]:
+    """A row a setting, for a table of any kind."""
+    rows = []
+    for place, row in enumerate(ranking.rows, start=1):
+        other = row.comparison
+        none = Interval(math.nan, math.nan, math.nan)
+        difference = none if other is None else other.difference
+        first = row.name == ranking.first
+        said = row.unlike or ("the others are compared with it" if first else "" if other is None else other.verdict)
+        rows.append(
+            {
+                "place": place,
+                "setting": row.name,
+                "metric": ranking.metric,
+                "score": row.interval.estimate,
+                "low": row.interval.low,
+                "high": row.interval.high,
+                "seeds": len(row.runs),
+                "planned_seeds": row.planned,
+                "lowest_seed": row.spread[0],
+                "highest_seed": row.spread[1],
+                "cases": row.cases,
+                "difference": difference.estimate,
+                "difference_low": difference.low,
+                "difference_high": difference.high,
+                "p": math.nan if other is None else other.p,
+                "p_adjusted": math.nan if other is None else other.adjusted,
+                "verdict": said,
+                "differences": "; ".join(row.differences),
+                "runs": " ".join(run.path.name for run in row.runs),
+            }
+        )
+    return rows
+
+
+def as_csv(ranking: Ranking) -> str:
+    """``ranking.csv``: undefined numbers are empty cells."""
+    text = io.StringIO()
+    rows = as_rows(ranking)
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {key: "" if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        )
+    return text.getvalue()

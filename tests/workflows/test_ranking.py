@@ -1,0 +1,179 @@
+"""The ranking of a plan: settings, not runs; seeds are averaged case by case; what fails is told and not ranked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gisegkit.engine.bootstrap import paired_test
+from gisegkit.errors import RunError
+from gisegkit.runs.scored import case_sums, combiner, read_run
+from gisegkit.types import JobEnd
+from gisegkit.workflows.plan import run_plan
+from gisegkit.workflows.plan_page import CSV, PAGE, evaluated_settings, rank_plan, write_page
+from gisegkit.workflows.ranking import as_csv, as_rows, mean_over_seeds, rank
+
+LOSSES = """
+[[run]]
+name = "n"
+recipe = "{recipe}"
+seeds = [0, 1]
+folds = [0, 1]
+[run.vary]
+"loss.0.name" = ["bce", "dice", "jaccard"]
+"""
+
+EVERY = [f"n-{loss}-seed{seed}" for loss in ("bce", "dice", "jaccard") for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def swept(several, folds_run, tmp_path_factory):
+    """Fills the folder of a job with the scores of a run in folds, out of fold, times the factor of its loss."""
+
+    def fill(job, cluster):
+        folder = cluster.folder(job)
+        for part in ("evaluation", "predictions"):
+            shutil.copytree(folds_run[0].path / part, folder / part, dirs_exist_ok=True)
+        sets = cluster.sets(job)
+        recipe = several.recipe("split.folds=3", "train.epochs=2", *sets)
+        for place in (folder, folder / "evaluation"):
+            (place / "recipe.toml").write_text(recipe.text())
+        table = pd.read_csv(folder / "evaluation" / "by_slice.csv", dtype={"case": str, "id": str, "scan": str})
+        rng = np.random.default_rng(int(job.name[-1]))
+        factors = {case: rng.uniform(0.9, 1.0) for case in table["case"].unique()}
+        worse = {"bce": 1.0, "dice": 0.5, "jaccard": 0.8}[job.name.split("-")[1]]
+        table["dice"] *= worse * table["case"].map(factors)
+        table.to_csv(folder / "evaluation" / "by_slice.csv", index=False)
+        file = folder / "evaluation" / "scores.json"
+        content, run = json.loads(file.read_text()), read_run(folder, "x")
+        content["scores"]["dice"] = case_sums(run, "dice", combiner(run, "dice", several.plugins.registries)).score()
+        file.write_text(json.dumps(content))
+        return JobEnd(0)
+
+    return fill
+
+
+def test_a_sweep_of_losses_seeds_and_folds_with_a_cell_that_fails(cluster, open_, swept):
+    """3 losses x 2 seeds, each in 2 folds: the ranking, the cause of the failed one, and the rest is done."""
+
+    def fate(job, number):
+        if job.name == "n-dice-seed1":
+            with open(job.log, "a") as file:
+                file.write("error: node 7 has no disk left\n")
+            return JobEnd(1)
+        return swept(job, cluster)
+
+    lines, first = [], cluster(fate, 2)
+    ran = run_plan(open_(text=LOSSES), first, say=lines.append)
+    assert first.submitted == EVERY and first.most == 2
+    assert [name for name, state in ran.states.items() if state.word == "done"] == [
+        name for name in EVERY if name != "n-dice-seed1"
+    ]
+    assert any("n-dice-seed1: failed" in line and "node 7 has no disk left" in line for line in lines)
+    work = open_(text=LOSSES)
+    found = rank_plan(work, work.states())
+    assert [row.name for row in found.rows] == ["n-bce", "n-jaccard", "n-dice"] and found.first == "n-bce"
+    assert [len(row.runs) for row in found.rows] == [2, 2, 1] and found.rows[2].planned == 2
+    assert found.rows[1].differences == ("loss.0.name: bce -> jaccard",) or "jaccard" in found.rows[1].differences[0]
+    assert not any("seed" in item for row in found.rows for item in row.differences)
+    assert "n-dice has 1 of its 2 seeds; the others are not done." in found.notes
+    page = write_page(work, work.states(), found).read_text()
+    for text in ("n-bce (first)", "node 7 has no disk left", "1 of 2", "loss.0.name"):
+        assert text in page
+    table = pd.read_csv(work.folder / CSV)
+    assert list(table["setting"]) == ["n-bce", "n-jaccard", "n-dice"] and list(table["seeds"]) == [2, 2, 1]
+    again = cluster(lambda job, number: swept(job, cluster))
+    assert run_plan(open_(text=LOSSES), again, say=lines.append).complete and again.submitted == ["n-dice-seed1"]
+    work = open_(text=LOSSES)
+    assert [len(row.runs) for row in rank_plan(work, work.states()).rows] == [2, 2, 2]
+
+
+@pytest.fixture
+def pair(cluster, open_, swept):
+    """A finished sweep, and its settings."""
+    work = open_(text=LOSSES)
+    assert run_plan(work, cluster(lambda job, number: swept(job, cluster)), say=lambda line: None).complete
+    return work, evaluated_settings(work, work.states())
+
+
+def test_a_case_counts_with_its_mean_over_the_seeds(pair, several):
+    """Against means that pandas makes of the tables, and the paired test of these means."""
+    work, (settings, planned) = pair
+    assert {name: len(paths) for name, paths in settings.items()} == planned
+    found = rank(settings, work.registries, planned=planned, resamples=999)
+    means = {}
+    for row in found.rows:
+        tables = [pd.read_csv(run.path / "evaluation" / "by_slice.csv") for run in row.runs]
+        by_case = pd.concat(tables).groupby("case")["dice"].mean()  # each case has the same slices in both seeds
+        means[row.name] = by_case
+        alone = [table["dice"].mean() for table in tables]
+        assert row.seeds == pytest.approx(tuple(alone)) and row.spread == (min(row.seeds), max(row.seeds))
+        assert row.interval.estimate == pytest.approx(pd.concat(tables)["dice"].mean())
+        assert row.interval.estimate == pytest.approx(sum(alone) / 2)
+    first, other = (next(row for row in found.rows if row.name == name) for name in ("n-bce", "n-dice"))
+    assert other.comparison.difference.estimate == pytest.approx(means["n-dice"].mean() - means["n-bce"].mean())
+    combine = combiner(first.runs[0], "dice", work.registries)
+    sums = [mean_over_seeds(row.runs, "dice", combine) for row in (first, other)]
+    p = paired_test(*sums, resamples=999, rng=np.random.default_rng(0))
+    assert other.comparison.p == p
+    assert other.comparison.adjusted == min(1.0, 2 * p)  # Holm, of two comparisons, the smaller p or equal ones
+    assert other.comparison.verdict.startswith("no difference shown: 6 cases and 2 comparisons can show none")
+
+
+def test_rows_that_cannot_be_compared_say_why_and_keep_their_score(pair):
+    work, (settings, planned) = pair
+    for path in settings["n-dice"]:
+        file = path / "evaluation" / "by_slice.csv"
+        table = pd.read_csv(file, dtype={"case": str, "id": str, "scan": str})
+        table["true_pixels"] += 1
+        table.to_csv(file, index=False)
+    found = rank(settings, work.registries, planned=planned, resamples=999)
+    row = next(row for row in found.rows if row.name == "n-dice")
+    assert row.comparison is None and "they were scored on different data" in row.unlike
+    assert row.interval.estimate > 0
+    assert "different data" in as_rows(found)[[one.name for one in found.rows].index("n-dice")]["verdict"]
+    (line,) = [line for line in csv.DictReader(io.StringIO(as_csv(found))) if line["setting"] == "n-dice"]
+    assert line["difference"] == line["p_adjusted"] == "" and float(line["score"]) == row.interval.estimate
+
+
+def test_a_score_that_its_tables_do_not_give_is_refused(pair):
+    work, (settings, planned) = pair
+    file = settings["n-bce"][0] / "evaluation" / "scores.json"
+    content = json.loads(file.read_text())
+    content["scores"]["dice"] += 0.1
+    file.write_text(json.dumps(content))
+    with pytest.raises(RunError, match="its tables say"):
+        rank(settings, work.registries, planned=planned)
+    text = rank_plan(work, work.states())
+    assert "its tables say" in text
+    page = write_page(work, work.states(), text)
+    assert page.name == PAGE and "its tables say" in page.read_text() and not (work.folder / CSV).exists()
+
+
+def test_without_a_run_there_is_no_ranking(open_):
+    work = open_()
+    work.folder.mkdir()
+    text = rank_plan(work, work.states())
+    assert text == "no run is evaluated yet" and text in write_page(work, work.states(), text).read_text()
+    with pytest.raises(RunError, match="nothing to rank"):
+        rank({}, work.registries, planned={})
+
+
+def test_a_lower_score_is_better_where_the_metric_says_so(pair):
+    work, (settings, planned) = pair
+    for paths in settings.values():
+        for path in paths:
+            file = path / "evaluation" / "scores.json"
+            content = json.loads(file.read_text())
+            content["higher_is_better"]["dice"] = False
+            file.write_text(json.dumps(content))
+    found = rank(settings, work.registries, planned=planned, resamples=999)
+    assert not found.higher and [row.name for row in found.rows] == ["n-dice", "n-jaccard", "n-bce"]
+    assert all(math.isfinite(row.interval.estimate) for row in found.rows)
