@@ -4,7 +4,7 @@ BIN := .venv/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 STAMP := .venv/.installed
 
-.PHONY: run test lint deck bench gpu gpu-rehearsal gpu-needs clean
+.PHONY: run test test-distributed lint deck bench gpu gpu-rehearsal gpu-needs clean
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -13,6 +13,11 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations 50
+
+# Plans on Slurm and Ray themselves. Of Slurm it needs Debian's slurm-wlm and munge, else it says so and takes submitit's local executor.
+test-distributed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m distributed --durations 10
 
 deck: $(STAMP)
 	$(BIN)/python benchmarks/deck.py

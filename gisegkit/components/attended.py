@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -33,7 +34,8 @@ class Attended:
     ``wait`` and ``stop`` may be called in a signal handler, also while the other one is at work.
 
     Args:
-        job: whose command is started in its folder; what that prints is appended to its log.
+        job: whose command is started in its folder; what that prints is appended to its log, after the line
+            ``$ giseg on HOST``, by which a coordinator knows that the job waits no more.
         environment: variables besides, or in place of, those of this process.
 
     Raises:
@@ -102,7 +104,7 @@ def _kill(group: int, number: int = signal.SIGKILL) -> None:
 
 def _obey(group: int) -> None:
     """Wait until the other side asks for an end, or has ended itself."""
-    if sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
+    if os.read(sys.stdin.fileno(), 1):
         _kill(group, signal.SIGTERM)
         select.select([sys.stdin], [], [], GRACE)
     _kill(group)
@@ -116,6 +118,8 @@ def _guard(log: str, cwd: str, *command: str) -> None:
         signal.signal(number, lambda *_: None)  # which it does not: whoever waits says when it ends
     try:
         with open(log, "ab") as file:
+            file.write(f"$ giseg on {socket.gethostname()}\n".encode())
+            file.flush()
             process = subprocess.Popen(
                 command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
             )

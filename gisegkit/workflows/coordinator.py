@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from gisegkit.workflows.plan_steps import State, Step, Work
 
 LOSSES = 3
 """A step whose job is lost so often without any progress has failed."""
+
+ON = b"$ giseg on "
+"""How the log of a job that a cluster runs begins, once it has a machine."""
 
 TO_DO = ("missing", "interrupted", "failed")
 
@@ -42,6 +46,8 @@ class Coordinator:
         self.active: dict[str, Step] = {}  # by the name of the step; its job is in the record
         self.tried: set[str] = set()
         self.lost: Counter[str] = Counter()
+        self.silent: dict[str, int] = {}  # bytes of its log before the job was given a machine
+        self.began: dict[str, float] = {}  # when it was, as far as its log tells
         self.done: dict[str, float] = {}  # share of the run that was done when its job was submitted
 
     def run(self) -> int:
@@ -113,6 +119,7 @@ class Coordinator:
                 file.write(f"$ {shlex.join(['giseg', *words])}\n")
         except OSError as error:
             raise RunError(f"{log}: the command cannot be started: {reason(error)}") from error
+        self.silent[step.name] = log.stat().st_size
         self.say(f"{self._head(step)}: giseg {step.words[0]} ... (see {self.work.folder / 'logs' / log.name})")
         ended = Ended(self.work.made_of(step), executor=self.name, since=time.time(), log=begun)
         self._note(step, ended)
@@ -131,6 +138,11 @@ class Coordinator:
             self._settle(self.active.pop(name), end)
 
     def _poll(self, name: str) -> JobEnd | None:
+        if name in self.silent and name not in self.began:
+            with suppress(OSError), (self.work.folder / "logs" / f"{name}.log").open("rb") as log:
+                log.seek(self.silent[name])
+                if log.read(len(ON)) == ON:
+                    self.began[name] = time.time()
         return self.executor.poll(self.work.record[name].job)
 
     # --- ends ---------------------------------------------------------------------------------------------------------
@@ -138,7 +150,7 @@ class Coordinator:
     def _settle(self, step: Step, end: JobEnd) -> None:
         """Note how a job ended, and tell it."""
         work, ended = self.work, self.work.record[step.name]
-        seconds = round(time.time() - ended.since, 3)
+        seconds = round(time.time() - self.began.pop(step.name, ended.since), 3)
         done = work.run_is_done(step)
         if end.code is None and not done and self._is_lost(step, end):
             return

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -63,13 +62,19 @@ def free_port():
         return found.getsockname()[1]
 
 
-def until(seen, seconds=120, *, pause=0.2):
+def wait_until(seen, seconds=600, *, pause=0.2):
     """Wait until something is so; returns it."""
     deadline = time.monotonic() + seconds
     while not (found := seen()):
         assert time.monotonic() < deadline, f"not within {seconds} seconds"
         time.sleep(pause)
     return found
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Waits until something is so."""
+    return wait_until
 
 
 # --- Slurm --------------------------------------------------------------------------------------------------------
@@ -119,12 +124,14 @@ def slurm_cluster(folder):
             return
         yield None
         subprocess.run(["scancel", f"--user={os.getuid()}"], check=False)
-        until(lambda: not queue())
+        wait_until(lambda: not queue())
 
 
 def wait_for_node():
     try:
-        until(lambda: "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout, 30)
+        wait_until(
+            lambda: "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout, 30
+        )
     except AssertionError:
         return False
     return True
@@ -140,10 +147,30 @@ def slurm(tmp_path_factory, pytestconfig):
     """Where the jobs of ``slurm`` go: "slurm", or "local" where that does not start, which is told."""
     folder = tmp_path_factory.mktemp("slurm")
     with slurm_cluster(folder) as reason:
-        version = "" if reason else subprocess.run(["sinfo", "--version"], capture_output=True, text=True).stdout.strip()
+        version = (
+            "" if reason else subprocess.run(["sinfo", "--version"], capture_output=True, text=True).stdout.strip()
+        )
         told = f"not Slurm ({reason}) but submitit's local executor" if reason else f"{version}, one node"
         pytestconfig.stash[TOLD].append(f"executor slurm: {told}")
         yield "local" if reason else "slurm"
+
+
+# --- Ray ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(pytestconfig):
+    """The address of a cluster of two nodes with a processor each."""
+    ray = pytest.importorskip("ray", reason="ray is not installed: make test-distributed installs it")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        pytestconfig.stash[TOLD].append(f"executor ray: ray {ray.__version__}, two nodes")
+        yield cluster.address
+    finally:
+        cluster.shutdown()
 
 
 # --- plans --------------------------------------------------------------------------------------------------------
@@ -226,11 +253,27 @@ class Plan:
         """The process that writes into a cell's folder."""
         return int(json.loads((self.out / cell / ".lock").read_text())["pid"])
 
+    def starts(self, cell):
+        """How often a node has begun with a cell."""
+        return (self.out / "logs" / f"{cell}.log").read_text().count("$ giseg on ")
+
+    def is_scored(self, cell):
+        return (self.out / cell / "evaluation" / "scores.json").exists()
+
+    def parent(self, process):
+        return int(subprocess.run(["ps", "-o", "ppid=", "-p", str(process)], capture_output=True, text=True).stdout)
+
     def kill(self, process):
         os.kill(process, signal.SIGKILL)
 
 
 TIMES = ("seconds", "images_per_second", "peak_memory")
+
+
+@pytest.fixture(scope="module")
+def long_plan(home, tmp_path_factory, environment):
+    """A plan for what several tests compare with."""
+    return Plan(home, tmp_path_factory.mktemp("long"), environment)
 
 
 @pytest.fixture

@@ -73,8 +73,8 @@ class Ray:
         except self.ray.exceptions.RayError as error:
             told = str(error).strip().splitlines()[-1]
             raise RunError(
-                f"{job.name}: the Ray cluster does not take its command: {told}; the nodes need gisegkit and giseg-ray, "
-                "as they are here"
+                f"{job.name}: the Ray cluster does not take its command: {told}; the nodes need the Python environment "
+                "of this machine"
             ) from error
 
     def poll(self, handle: str) -> JobEnd | None:

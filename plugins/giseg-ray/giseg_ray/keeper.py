@@ -1,7 +1,7 @@
 """What runs in the cluster: the tasks, and the actor that keeps hold of them.
 
-Ray ends the tasks of a driver that ends. So they are submitted by an actor that belongs to no driver, one for the folder
-of a plan, and the next giseg plan finds it by its name.
+Ray ends the tasks of a driver that ends. So they are submitted by an actor that belongs to no driver, one for the
+folder of a plan, and the next giseg plan finds it by its name.
 """
 
 from __future__ import annotations

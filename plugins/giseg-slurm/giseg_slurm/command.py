@@ -25,6 +25,7 @@ class Command:
         self.job = job
 
     def __call__(self) -> int:
+        """Run the command; returns its exit status, and raises SystemExit if the job was ended from outside."""
         attended = self._attended = Attended(self.job)
         taken = False
 

@@ -33,8 +33,7 @@ class Slurm:
     Args:
         device: the device that the commands are told to use.
         folder: of the plan. It must be on a file system that the nodes share; submitit's files are kept in it.
-        cluster: "local" runs the jobs on this machine without Slurm, to try a plan; only minutes, warning, requeues and
-            jobs count then.
+        cluster: "local" runs the jobs on this machine without Slurm, to try a plan.
         partition: where the jobs run; by default, Slurm's default.
         minutes: the time limit of a job.
         gpus: how many GPUs each job asks for; none with --device cpu.
@@ -79,18 +78,11 @@ class Slurm:
         self._cancelled: set[str] = set()
         if warning >= minutes * 60:
             raise RunError(f"warning, {warning} seconds, is not shorter than the time limit, {minutes} minutes")
-        asked = {
-            "partition": partition,
-            "account": account,
-            "qos": qos,
-            "cpus_per_task": cpus,
-            "mem": f"{round(memory * 1024)}MB" if memory else "",
-            "gpus_per_node": 0 if device == "cpu" else gpus,
-            "additional_parameters": dict(options or {}),
-            "setup": list(setup),
-            "srun_args": [f"--cpus-per-task={cpus}"] if cpus else [],  # srun does not take it over from sbatch
-        }
-        self.parameters = {key: value for key, value in asked.items() if value}
+        asked: dict[str, Any] = {"partition": partition, "cpus": cpus, "memory": memory, "account": account, "qos": qos}
+        asked |= {"options": dict(options or {}), "setup": list(setup)}
+        self.gpus, self.asked = 0 if device == "cpu" else gpus, {key: value for key, value in asked.items() if value}
+        if cluster == "local" and self.asked:
+            raise RunError(f'{", ".join(self.asked)}: only Slurm knows this; remove it, or remove cluster = "local"')
         self._digest = hashlib.sha1(str(self.folder).encode(), usedforsecurity=False).hexdigest()[:6]
 
     def submit(self, job: Job) -> str:
@@ -118,11 +110,21 @@ class Slurm:
         """What submits one job."""
         if self.cluster == "local":
             here = submitit.LocalExecutor(folder, max_num_timeout=self.requeues)
-            here.update_parameters(timeout_min=self.minutes, signal_delay_s=self.warning)
+            here.update_parameters(timeout_min=self.minutes, signal_delay_s=self.warning, gpus_per_node=self.gpus)
             return here
         slurm = submitit.SlurmExecutor(folder, max_num_timeout=self.requeues)
-        slurm.update_parameters(job_name=name, time=self.minutes, signal_delay_s=self.warning, **self.parameters)
+        slurm.update_parameters(job_name=name, time=self.minutes, signal_delay_s=self.warning, **self._sbatch())
         return slurm
+
+    def _sbatch(self) -> dict[str, Any]:
+        """What was asked for, as submitit names it."""
+        names = {"cpus": "cpus_per_task", "memory": "mem", "options": "additional_parameters"}
+        found = {names.get(key, key): value for key, value in self.asked.items()}
+        if "mem" in found:
+            found["mem"] = f"{round(found['mem'] * 1024)}MB"
+        if "cpus" in self.asked:
+            found["srun_args"] = [f"--cpus-per-task={self.asked['cpus']}"]  # srun does not take it over from sbatch
+        return found | ({"gpus_per_node": self.gpus} if self.gpus else {})
 
     def _live(self, stem: str) -> str:
         """The handle of a job in the queue whose name begins with the stem; empty if there is none.
