@@ -71,12 +71,6 @@ def wait_until(seen, seconds=600, *, pause=0.2):
     return found
 
 
-@pytest.fixture(scope="session")
-def until():
-    """Waits until something is so."""
-    return wait_until
-
-
 # --- Slurm --------------------------------------------------------------------------------------------------------
 
 
@@ -198,13 +192,13 @@ def register_components(add):
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    """Of giseg plan: one thread, and a plugin on the path."""
+    """What giseg plan has besides: one thread, and a plugin on the path."""
     folder = tmp_path_factory.mktemp("plugin")
     (folder / "sleepy.py").write_text(SLEEPY)
     (folder / "sleepy-0.1.dist-info").mkdir()
     (folder / "sleepy-0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: sleepy\nVersion: 0.1\n")
     (folder / "sleepy-0.1.dist-info" / "entry_points.txt").write_text("[gisegkit]\nsleepy = sleepy\n")
-    return os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class Plan:
@@ -220,8 +214,14 @@ class Plan:
     def start(self):
         """``giseg plan``, started; what it prints goes to a file."""
         command = [sys.executable, "-m", "gisegkit", "plan", str(self.file), "--out", str(self.out), "--device", "cpu"]
+        environment = os.environ | self.environment
         with (self.folder / "printed").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, env=self.environment, cwd=self.folder)
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=self.folder)
+
+    def wait(self, process, seen):
+        """Wait until something is so while ``giseg plan`` runs."""
+        wait_until(lambda: seen() or process.poll() is not None)
+        assert process.poll() is None and seen(), self.printed()
 
     def run(self):
         """``giseg plan`` to its end: exit status, and what it printed."""

@@ -53,7 +53,7 @@ def reference(long_plan):
     return long_plan.losses("n")
 
 
-def test_a_sweep_with_a_cell_that_fails_and_a_coordinator_that_is_killed(plan, table, until):
+def test_a_sweep_with_a_cell_that_fails_and_a_coordinator_that_is_killed(plan, table):
     """3 losses x 2 seeds x 2 folds; a file is in the way of one cell's folder."""
     plan.write(table, SWEEP)
     cells = [f"n-{loss}-seed{seed}" for loss in LOSSES for seed in (0, 1)]
@@ -62,7 +62,7 @@ def test_a_sweep_with_a_cell_that_fails_and_a_coordinator_that_is_killed(plan, t
     (plan.out / bad).write_text("no folder")
 
     first = plan.start()
-    until(lambda: any(plan.is_scored(cell) for cell in good))
+    plan.wait(first, lambda: any(plan.is_scored(cell) for cell in good))
     first.kill()  # while others run and wait
     first.wait()
     code, printed = plan.run()
@@ -82,10 +82,10 @@ def test_a_sweep_with_a_cell_that_fails_and_a_coordinator_that_is_killed(plan, t
     assert {cell: plan.submissions(cell) for cell in cells} == {cell: 1 + (cell == bad) for cell in cells}
 
 
-def test_a_run_whose_process_is_killed_loses_nothing(plan, table, until, reference):
+def test_a_run_whose_process_is_killed_loses_nothing(plan, table, reference):
     plan.write(table, LONG.format(epochs=12, seconds=2.0))
     first = plan.start()
-    until(lambda: plan.epochs("n") >= 2)
+    plan.wait(first, lambda: plan.epochs("n") >= 2)
     plan.kill(plan.process("n"))
     assert first.wait(timeout=600) == 1
     assert "killed by signal 9" in plan.printed()
@@ -96,11 +96,11 @@ def test_a_run_whose_process_is_killed_loses_nothing(plan, table, until, referen
     assert plan.submissions("n") == 2
 
 
-def test_a_worker_of_ray_that_is_killed_loses_nothing(plan, ray_table, until, reference):
+def test_a_worker_of_ray_that_is_killed_loses_nothing(plan, ray_table, reference):
     """Its command ends with it, and is submitted again."""
     plan.write(ray_table, LONG.format(epochs=12, seconds=2.0))
     first = plan.start()
-    until(lambda: plan.epochs("n") >= 2)
+    plan.wait(first, lambda: plan.epochs("n") >= 2)
     command = plan.process("n")
     plan.kill(plan.parent(plan.parent(command)))  # of the guard
     assert first.wait(timeout=600) == 0
