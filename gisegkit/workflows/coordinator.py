@@ -92,6 +92,14 @@ class Coordinator:
             elif self.executor.poll(ended.job) is None:
                 self.say(f"{self._head(step)}: still runs as job {ended.job}")
                 self._watch(step)
+                self._heed_start(step.name, ended)
+
+    def _heed_start(self, name: str, ended: Ended) -> None:
+        """When a job that was found again begins, if it waits: its log has nothing but the line of the submission."""
+        with suppress(OSError):
+            told = (self.work.folder / "logs" / f"{name}.log").read_bytes()[ended.log :]
+            if told.count(b"\n") == 1:
+                self.silent[name] = ended.log + len(told)
 
     def _watch(self, step: Step) -> None:
         self.active[step.name] = step

@@ -69,7 +69,7 @@ def test_a_sweep_with_a_cell_that_fails_and_a_coordinator_that_is_killed(plan, t
     assert code == 1, printed
     assert "still runs as job" in printed
     assert f"{bad}: failed after" in printed
-    assert f"{bad} exists already and is not changed" in printed
+    assert f"{bad} cannot be made: File exists" in printed
     assert {cell: plan.submissions(cell) for cell in cells} == dict.fromkeys(cells, 1)
     assert all(plan.is_scored(cell) for cell in good)
     ranked = (plan.out / "ranking.csv").read_text()
