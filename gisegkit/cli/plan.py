@@ -16,8 +16,9 @@ from gisegkit.plugins import Plugins
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gisegkit.workflows.plan_steps import State, Work
+    from gisegkit.workflows.plan_steps import Work
     from gisegkit.workflows.ranking import Ranking
+    from gisegkit.workflows.steps import State
 
 SHOWN = 8
 """Differences of two recipes that a line spells out; the page has all."""
@@ -39,7 +40,8 @@ def command(
     Run it again to continue: finished runs are kept, interrupted ones resume, failed ones are tried again.
     """
     from gisegkit.workflows.plan import open_plan, run_plan
-    from gisegkit.workflows.plan_page import rank_plan, write_page
+    from gisegkit.workflows.plan_page import rank_plan, search_lines, write_page
+    from gisegkit.workflows.steps import FINISHED
 
     work = open_plan(file, plugins.registries, out=out, root=root, demo=demo, device=device)
     for line in work.plan.notes:
@@ -52,14 +54,16 @@ def command(
     if ran.tried:
         _show(work, ran.states)
     ranking = rank_plan(work, ran.states)
-    page = write_page(work, ran.states, ranking)
+    page = write_page(work, ran.states, ranking, ran.importance)
     if isinstance(ranking, str):
         say(f"no ranking: {ranking}")
     elif len(ranking.rows) > 1 or len(ranking.rows[0].runs) > 1:
         print_ranking(ranking)
+    for line in search_lines(work, ran.states):
+        say(line)
     say(f"ranking: {page}")
     if not ran.complete:
-        undone = [name for name, state in ran.states.items() if state.word != "done"]
+        undone = [name for name, state in ran.states.items() if state.word not in FINISHED]
         say(f"not done: {', '.join(undone)}; run the same command again to try them again")
         return 1
     return 0

@@ -102,6 +102,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "executor": {
         "local": "executors:Local",
     },
+    "search": {
+        "grid": "searches:Grid",
+        "random": "searches:Random",
+    },
 }
 """Kind, name, and where in this package it is defined."""
 

@@ -32,6 +32,7 @@ class Cell:
         sets: texts ``key=value``, the later ones count more.
         places: of each text, where the plan says it.
         setting: the name without the seed: what cells have in common that differ in nothing else.
+        trial: its number, if a search asked for it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Cell:
     sets: tuple[str, ...]
     places: Mapping[str, str]
     setting: str = ""
+    trial: int | None = None
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Plan:
     Attributes:
         tables: of ``ensemble``, ``gate``, ``tune`` and ``predict``, those that there are.
         parts: the components that it names, by kind, such as the ``executor``.
+        searched: what every trial of the search has in common; None without a search.
         members: cells of the ensemble with their weights; empty without one.
         gate: the cell that is the gate.
         mistakes: what is wrong with the file.
@@ -60,6 +63,7 @@ class Plan:
     cells: list[Cell] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     parts: dict[str, ComponentSpec] = field(default_factory=dict)
+    searched: Cell | None = None
     members: dict[str, float] = field(default_factory=dict)
     gate: str = ""
     mistakes: list[Mistake] = field(default_factory=list)

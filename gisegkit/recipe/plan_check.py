@@ -11,12 +11,11 @@ from typing import Any
 
 from gisegkit.errors import Mistake, did_you_mean
 from gisegkit.recipe.plan import STEPS, Cell, Plan
+from gisegkit.recipe.plan_keys import keys_of
 from gisegkit.recipe.plan_parts import part_kinds
-from gisegkit.recipe.sections import SECTIONS
 from gisegkit.recipe.text import Document, value_text
 from gisegkit.recipe.text import Path as Keys
 from gisegkit.registry.annotations import ValueType, parse_annotation, show
-from gisegkit.registry.kinds import KINDS
 
 _TABLES: dict[str, dict[str, str]] = {
     "run": {
@@ -90,9 +89,28 @@ class _Reader:
             self.note(("run",), "the plan has no [[run]]", "write [[run]] and recipe = ...")
             runs = []
         for at, run in enumerate(runs):
-            self.run(run, ("run", at), self.sets(demo, ("demo",)) if self.demo else {})
+            self.run(run, ("run", at), keys_of(self.document, demo, ("demo",)) if self.demo else {})
         self.unique()
+        if isinstance(data.get("search"), dict):
+            self.searched(data["search"])
         self.after()
+
+    def searched(self, table: Mapping[str, Any]) -> None:
+        """The run whose settings a search chooses; it is no cell itself."""
+        names = list(dict.fromkeys(cell.run for cell in self.plan.cells))
+        name = table.get("run", names[0] if len(names) == 1 else None)
+        if name is None and names:
+            self.note(("search",), f"[search] of which of the {len(names)} runs?", f"write run = {show(names[0])}, say")
+        found = [] if name is None else self.cells_of(str(name), ("search", "run"))
+        if len(found) > 1:
+            remedy = "a search gives the values itself: remove vary and seeds, or name another run"
+            self.note(("search",), f"{show(name)} has {len(found)} cells", remedy)
+        elif found:
+            (self.plan.searched,) = (cell for cell in self.plan.cells if cell.name == found[0])
+            self.plan.cells.remove(self.plan.searched)
+            if not self.plan.cells and (after := [key for key in ("tune", "predict") if key in self.plan.tables]):
+                remedy = "write the best values into a recipe, and name that in a plan"
+                self.note((after[0],), f"[{after[0]}] of which of the trials?", remedy)
 
     def unknown(self, path: Keys, found: str, key: str, valid: Iterable[str]) -> None:
         options = list(valid)
@@ -125,15 +143,6 @@ class _Reader:
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
-    def sets(self, table: Mapping[str, Any], path: Keys) -> dict[str, tuple[Any, str]]:
-        """Keys such as ``train.epochs``, quoted or not, with their values and places."""
-        found: dict[str, tuple[Any, str]] = {}
-        for key, value in table.items():
-            inner = "." not in key and (key in SECTIONS or key in KINDS) and isinstance(value, dict)
-            for name, one in _flat(key, value).items() if inner else [(key, value)]:
-                found[name] = (one, self.document.place((*path, key)))
-        return found
-
     def run(self, table: Mapping[str, Any], path: Keys, demo: Mapping[str, tuple[Any, str]]) -> None:
         """The cells of one ``[[run]]``."""
         before = len(self.plan.mistakes)
@@ -148,10 +157,10 @@ class _Reader:
             return
         if name in STEPS:
             self.note((*path, "name"), f"{show(name)} is what a step after the runs is called", "choose another name")
-        settings = self.sets(values.get("set", {}), (*path, "set"))
+        settings = keys_of(self.document, values.get("set", {}), (*path, "set"))
         if "folds" in values:
             settings["split.fold"] = (values["folds"], self.document.place((*path, "folds")))
-        vary = self.sets(values.get("vary", {}), (*path, "vary"))
+        vary = keys_of(self.document, values.get("vary", {}), (*path, "vary"))
         if "seeds" in values:
             vary["seed"] = (values["seeds"], self.document.place((*path, "seeds")))
         self.check_vary(vary, settings, str(values.get("combine", "cross")), path)
@@ -251,18 +260,6 @@ class _Reader:
             options = dict.fromkeys([*(cell.run for cell in cells), *(cell.name for cell in cells)])
             self.unknown(path, f"there is no run {show(name)}", name, options)
         return found
-
-
-def _flat(key: str, value: Any) -> dict[str, Any]:
-    """``{train = {epochs = 3}}`` as ``train.epochs``; through indices of lists, and no further."""
-    found: dict[str, Any] = {}
-    for inner, one in value.items():
-        name = f"{key}.{inner}"
-        if inner.isdecimal() and isinstance(one, dict):
-            found |= _flat(name, one)
-        else:
-            found[name] = one
-    return found
 
 
 def _combined(vary: Mapping[str, tuple[Any, str]], combine: str) -> Iterable[dict[str, tuple[Any, str]]]:

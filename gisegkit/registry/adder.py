@@ -86,3 +86,7 @@ class Adder:
     def executor(self, name: str, target: Any) -> None:
         """Register an executor, which a plan file names."""
         self._add("executor", name, target)
+
+    def search(self, name: str, target: Any) -> None:
+        """Register a search, which a plan file names."""
+        self._add("search", name, target)

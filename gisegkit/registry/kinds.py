@@ -17,6 +17,7 @@ ROLE = "train: split into folds; extra: all its labelled slices train; test: it 
 EXCLUSIONS = "a CSV file with a column id: slices to leave out, as giseg data --fix writes it."
 ON_BAD = "slices with errors stop the command (stop, the default), or are left out and counted (skip)."
 RATES = "learning rates of parts of the network, such as {encoder = 1e-4}; the others have lr."
+SPACE = "keys of the recipe: {uniform = [a, b]}, {log_uniform = [a, b]}, {integer = [a, b]} or {choice = [...]}."
 AS = "what its scores are called, if not by its name; needed if a recipe has a metric twice."
 
 KINDS: dict[str, Kind] = {
@@ -143,6 +144,22 @@ KINDS: dict[str, Kind] = {
             tried=False,  # one may wait in the queue of a cluster
             default=("local",),
             home="plan",
+        ),
+        Kind(
+            "search",
+            False,
+            {"hunt": "[search.space], metric and direction"},
+            "an object that says what to try next: ask, tell, prune",
+            check="gisegkit.testing:check_search",
+            tried=False,  # one may keep files
+            home="plan",
+            keys={
+                "run": Key("str", None, "the [[run]] whose settings are searched; needed if there are several."),
+                "space": Key("dict", None, SPACE),
+                "trials": Key("Annotated[int, AtLeast(1)]", None, "how many there are at most; grid has an end."),
+                "metric": Key("str", None, "the score that is searched for; if not given, the one that is monitored."),
+                "direction": Key('Literal["auto", "maximize", "minimize"]', "auto", "auto is what the metric says."),
+            },
         ),
     )
 }

@@ -15,7 +15,9 @@ BASE = HEIGHT - BOTTOM
 COLORS = 8
 
 
-def curves(lines: Mapping[str, Points], *, label: str, epochs: tuple[int, int], mark: int | None = None) -> str:
+def curves(
+    lines: Mapping[str, Points], *, label: str, epochs: tuple[int, int], mark: int | None = None, axis: str = "epoch"
+) -> str:
     """A chart with axes, and a legend if it has more than one line.
 
     Args:
@@ -23,6 +25,7 @@ def curves(lines: Mapping[str, Points], *, label: str, epochs: tuple[int, int], 
         label: what the chart shows, for screen readers.
         epochs: the first and the last on the axis, so that all charts of a run share it.
         mark: the epoch that a vertical line marks.
+        axis: what is counted from left to right.
 
     Returns:
         HTML; a sentence instead of the chart if no value is finite.
@@ -43,6 +46,7 @@ def curves(lines: Mapping[str, Points], *, label: str, epochs: tuple[int, int], 
     return render(
         "curves.html",
         label=label,
+        axis=axis,
         width=WIDTH,
         height=HEIGHT,
         left=LEFT,

@@ -28,6 +28,7 @@ class Ended:
         executor: whose job it is.
         since: when it was submitted, in seconds since 1970.
         log: bytes of the log before it.
+        pruned: why a search ended it early; it is not tried again.
     """
 
     of: str
@@ -38,6 +39,7 @@ class Ended:
     executor: str = ""
     since: float = 0.0
     log: int = 0
+    pruned: str = ""
 
 
 def read_record(folder: Path) -> dict[str, Ended]:

@@ -26,6 +26,7 @@ from gisegkit.testing.normalizations import check_normalization
 from gisegkit.testing.optimizers import check_optimizer
 from gisegkit.testing.postprocess import check_postprocess
 from gisegkit.testing.schedules import check_schedule
+from gisegkit.testing.searches import check_search
 from gisegkit.testing.trackers import check_tracker
 from gisegkit.testing.writers import check_writer
 
@@ -45,6 +46,7 @@ __all__ = [
     "check_optimizer",
     "check_postprocess",
     "check_schedule",
+    "check_search",
     "check_tracker",
     "check_writer",
     "expect",

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from gisegkit.errors import ComponentError
-from gisegkit.types.plans import Executor as Executor
-from gisegkit.types.plans import Job as Job
-from gisegkit.types.plans import JobEnd as JobEnd
+from gisegkit.types.plans import *  # noqa: F403
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,9 +1,12 @@
-"""What the components of a plan file receive and return: executors, which run commands."""
+"""What the components of a plan file receive and return: executors, which run commands, and searches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+__all__ = ["Axis", "Course", "Executor", "Hunt", "Job", "JobEnd", "Search", "Trial", "TrialEnd"]
 
 
 @dataclass(frozen=True)
@@ -67,4 +70,102 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """The coordinator stops, maybe by Ctrl-C: end what must not outlive it. Jobs that may go on are left."""
+        ...
+
+
+# --- searches -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The values that a search may give a key of the recipe.
+
+    Attributes:
+        kind: numbers from low to high, evenly (uniform) or evenly by their logarithms (log_uniform); whole numbers
+            from low to high; or one of ``values``.
+        low, high: both ends are included; 0 for a choice.
+        values: of a choice.
+    """
+
+    kind: Literal["uniform", "log_uniform", "integer", "choice"]
+    low: float = 0.0
+    high: float = 0.0
+    values: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a search asks to be run.
+
+    Attributes:
+        number: from 0; each is given once, also by a search that is made anew after a kill.
+        values: of every key of the space.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+
+
+TrialEnd = Literal["done", "pruned", "failed"]
+"""How a trial ended: with a score; ended early because it did not promise one; with an error."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far a trial is that runs.
+
+    Attributes:
+        folds: of each fold that has begun, in order, its validated epochs and their scores. A run of one fold has one.
+        cases: of each fold that is scored, the score by case, in the same order.
+    """
+
+    folds: tuple[tuple[tuple[int, float], ...], ...] = ()
+    cases: tuple[Mapping[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What a search is given: where it may look, and for what.
+
+    Attributes:
+        space: by key of the recipe.
+        maximize: whether a higher score is better.
+        epochs: of a trial, or of each of its folds.
+        folder: of the plan; the search may keep files of its own there, whose names begin with its own name.
+        trials: that were asked for by an earlier search of this plan, and are being run or have ended.
+    """
+
+    space: Mapping[str, Axis]
+    maximize: bool
+    epochs: int
+    folder: str
+    trials: tuple[Trial, ...] = field(default=())
+
+
+class Search(Protocol):
+    """What a ``search`` component returns: it says what to try next. It is made with ``hunt``, a Hunt.
+
+    Attributes:
+        size: how many trials there are; None if there is no end.
+    """
+
+    size: int | None
+
+    def ask(self) -> Trial | None:
+        """The next trial; None if there are no more.
+
+        The trial is written down after this. A search that was killed before may give the same one again.
+        """
+        ...
+
+    def tell(self, number: int, score: float | None, end: TrialEnd) -> None:
+        """A trial has ended; score is None unless it is done.
+
+        Told again of every trial that has ended when a plan is continued. A failed one that is tried again is told
+        a second time.
+        """
+        ...
+
+    def prune(self, number: int, course: Course) -> str:
+        """Why a trial that runs is not worth going on with, in a few words; empty if it is. Asked again and again."""
         ...

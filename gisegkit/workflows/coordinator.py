@@ -22,7 +22,9 @@ from gisegkit.errors import Interrupted, RunError
 from gisegkit.runs.plan_record import Ended, write_record
 from gisegkit.types import Executor, Job, JobEnd
 from gisegkit.workflows.epochs import clock
-from gisegkit.workflows.plan_steps import State, Step, Work
+from gisegkit.workflows.plan_steps import Work
+from gisegkit.workflows.searching import Searcher
+from gisegkit.workflows.steps import FINISHED, TO_DO, State, Step
 
 LOSSES = 3
 """A step whose job is lost so often without any progress has failed."""
@@ -30,19 +32,20 @@ LOSSES = 3
 ON = b"$ giseg on "
 """How the log of a job that a cluster runs begins, once it has a machine."""
 
-TO_DO = ("missing", "interrupted", "failed")
-
 
 class Coordinator:
     """Executes the steps of a plan that are not done, as many at once as the executor takes.
 
     Args:
         name: the executor's, for the record: only it can find its jobs again.
+        searcher: gives further steps, and says which to prune.
         say: is told what begins and what ends, a line each.
     """
 
-    def __init__(self, work: Work, executor: Executor, name: str, *, say: Callable[[str], None]) -> None:
-        self.work, self.executor, self.name, self.say = work, executor, name, say
+    def __init__(
+        self, work: Work, executor: Executor, name: str, searcher: Searcher | None = None, *, say: Callable[[str], None]
+    ) -> None:
+        self.work, self.executor, self.name, self.searcher, self.say = work, executor, name, searcher, say
         self.active: dict[str, Step] = {}  # by the name of the step; its job is in the record
         self.tried: set[str] = set()
         self.lost: Counter[str] = Counter()
@@ -61,6 +64,8 @@ class Coordinator:
             Interrupted: if the user stops it; says how to continue.
         """
         try:
+            if self.searcher is not None and (line := self.searcher.about()):
+                self.say(line)
             self._find_again()
             while True:
                 self._submit()
@@ -93,6 +98,8 @@ class Coordinator:
                 self.say(f"{self._head(step)}: still runs as job {ended.job}")
                 self._watch(step)
                 self._heed_start(step.name, ended)
+                if ended.pruned:
+                    self.executor.cancel(ended.job)
 
     def _heed_start(self, name: str, ended: Ended) -> None:
         """When a job that was found again begins, if it waits: its log has nothing but the line of the submission."""
@@ -115,6 +122,11 @@ class Coordinator:
             again = step.name not in self.tried or 0 < self.lost[step.name] < LOSSES
             if step.name not in self.active and states[step.name].word in TO_DO and again:
                 self._start(step)
+        while self.searcher is not None and len(self.active) < self.executor.slots:
+            new = self.searcher.ask()
+            if new is None:
+                return
+            self._start(new)
 
     def _start(self, step: Step) -> None:
         self.work.clear(step)
@@ -141,9 +153,19 @@ class Coordinator:
             ended = {name: end for name in self.active if (end := self._poll(name)) is not None}
             if ended:
                 break
+            self._prune()
             time.sleep(self.executor.interval)
         for name, end in ended.items():
             self._settle(self.active.pop(name), end)
+
+    def _prune(self) -> None:
+        """End the trials that promise too little; it is noted before, so that a kill loses nothing."""
+        if self.searcher is None:
+            return
+        going = [name for name in self.active if not self.work.record[name].pruned]
+        for name, why in self.searcher.to_prune(going).items():
+            self._note(self.active[name], replace(self.work.record[name], pruned=why))
+            self.executor.cancel(self.work.record[name].job)
 
     def _poll(self, name: str) -> JobEnd | None:
         if name in self.silent and name not in self.began:
@@ -160,6 +182,11 @@ class Coordinator:
         work, ended = self.work, self.work.record[step.name]
         seconds = round(time.time() - self.began.pop(step.name, ended.since), 3)
         done = work.run_is_done(step)
+        if ended.pruned and not done:
+            self._note(step, Ended(ended.of, 0, seconds, pruned=ended.pruned))
+            self.say(f"{self._head(step)}: pruned after {clock(seconds)}: {ended.pruned}")
+            self._tell(step)
+            return
         if end.code is None and not done and self._is_lost(step, end):
             return
         code = 0 if done else 1 if end.code is None else end.code
@@ -170,6 +197,7 @@ class Coordinator:
             cause = f"it ended without {', '.join(map(str, step.makes))}"
             self._note(step, Ended(ended.of, 1, seconds, cause))
         self.lost[step.name] = 0
+        self._tell(step)
         if cause:
             self.say(f"{self._head(step)}: failed after {clock(seconds)}: {cause}")
             return
@@ -179,6 +207,10 @@ class Coordinator:
         detail = f", {state.detail}" if state.detail else ""
         rest = f"; about {clock(left)} left for the runs" if left else ""
         self.say(f"{self._head(step)}: {state.word} in {clock(seconds)}{score}{detail}{rest}")
+
+    def _tell(self, step: Step) -> None:
+        if self.searcher is not None:
+            self.searcher.tell(step.name, self.work.states()[step.name])
 
     def _is_lost(self, step: Step, end: JobEnd) -> bool:
         """Whether a job without an exit status is submitted again; it is noted and told."""
@@ -211,7 +243,7 @@ class Coordinator:
         states = self.work.states()
         for step in self.work.steps:
             state = states[step.name]
-            if step.name not in self.tried and state.word != "done":
+            if step.name not in self.tried and state.word not in FINISHED:
                 self.say(f"{self._head(step)}: {state.word} {state.detail}".rstrip())
 
 

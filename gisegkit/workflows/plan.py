@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gisegkit.build.dataset import build_component
-from gisegkit.build.demo import SMALL, load_demo
+from gisegkit.build.demo import SMALL
 from gisegkit.data.atomic_files import make_folder, write_text
 from gisegkit.errors import Mistake, RecipeError
-from gisegkit.recipe.load import load_recipe, read_document
+from gisegkit.recipe.load import read_document
 from gisegkit.recipe.plan import Cell
 from gisegkit.recipe.plan_check import as_plan
 from gisegkit.recipe.plan_parts import parts_of
-from gisegkit.recipe.sections import Recipe
 from gisegkit.recipe.text import value_text
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.locks import locked
+from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import Executor
 from gisegkit.workflows.coordinator import Coordinator
-from gisegkit.workflows.plan_steps import State, Work
+from gisegkit.workflows.plan_steps import Work
+from gisegkit.workflows.searching import Searcher, goal_of, load_cell, trial_cell
+from gisegkit.workflows.steps import FINISHED, State
 
 DEMO = "This plan was run as a demo on synthetic phantoms. Its scores say nothing about real data.\n"
 
@@ -50,26 +52,32 @@ def open_plan(
     plan = as_plan(document, demo=demo, small=SMALL)
     if root is not None:
         data = f"dataset.root={value_text(root)}"
-        plan.cells = [
-            replace(cell, sets=(*cell.sets, data), places={**cell.places, data: "--root"}) for cell in plan.cells
-        ]
+        plan.cells = [_with(cell, data) for cell in plan.cells]
+        plan.searched = None if plan.searched is None else _with(plan.searched, data)
     plan.parts, wrong = parts_of(document, registries)
-    mistakes, recipes = [*plan.mistakes, *wrong], {}
-    for cell in plan.cells:
+    goal, refused = goal_of(plan, document, registries, demo=demo)
+    mistakes, recipes = [*plan.mistakes, *wrong, *refused], {}
+    for cell in [*plan.cells, *([plan.searched] if plan.searched else [])]:
         try:
-            recipes[cell.name] = _recipe(cell, registries, demo=demo)
+            recipes[cell.name] = load_cell(cell, registries, demo=demo)
         except RecipeError as error:
             mistakes += [_placed(mistake, cell) for mistake in error.mistakes]
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
-    return Work(plan, folder, recipes, registries, demo, device)
+    work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
+    for trial in work.trials:
+        assert plan.searched is not None  # there is no goal without
+        cell = trial_cell(plan.searched, trial)
+        try:
+            work.add(cell, load_cell(cell, registries, demo=demo))
+        except RecipeError as error:
+            work.refused[trial.number] = error.mistakes[0].found
+    return work
 
 
-def _recipe(cell: Cell, registries: Registries, *, demo: bool) -> Recipe:
-    if demo:
-        return load_demo(cell.recipe, registries, cell.sets)[0]
-    return load_recipe(cell.recipe, registries=registries, overrides=cell.sets)
+def _with(cell: Cell, text: str) -> Cell:
+    return replace(cell, sets=(*cell.sets, text), places={**cell.places, text: "--root"})
 
 
 def _placed(mistake: Mistake, cell: Cell) -> Mistake:
@@ -86,15 +94,17 @@ class Ran:
     Attributes:
         states: of every step.
         tried: how many steps were executed.
+        importance: of each key of the search, as far as it can tell.
     """
 
     states: Mapping[str, State]
     tried: int
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        return all(state.word == "done" for state in self.states.values())
+        return all(state.word in FINISHED for state in self.states.values())
 
 
 def run_plan(work: Work, executor: Executor | None = None, *, say: Callable[[str], None]) -> Ran:
@@ -115,5 +125,6 @@ def run_plan(work: Work, executor: Executor | None = None, *, say: Callable[[str
         if executor is None:
             folder = str(work.folder.resolve())
             executor = build_component(spec, work.registries, device=work.device, folder=folder)
-        tried = Coordinator(work, executor, spec.name, say=say).run()
-    return Ran(work.states(), tried)
+        searcher = None if work.goal is None else Searcher(work, work.goal, say=say)
+        tried = Coordinator(work, executor, spec.name, searcher, say=say).run()
+    return Ran(work.states(), tried, {} if searcher is None else searcher.importance())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,50 +21,12 @@ from gisegkit.runs.locks import is_locked
 from gisegkit.runs.members import fold_folder
 from gisegkit.runs.outputs import changes, is_root, read_scores
 from gisegkit.runs.plan_record import Ended, read_record
+from gisegkit.types import Trial
+from gisegkit.workflows.steps import Goal, State, Step
 
 EVALUATE, TUNE, PREDICT = "evaluate", "tune", "predict"
 
 APPLY = {"if shown": (), "always": ("--apply",), "never": ("--dry-run",)}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command of a plan.
-
-    Attributes:
-        name: of a cell, or what is done.
-        words: of the command line, after ``giseg`` and without ``--device``.
-        folder: the run folder that it makes or works on.
-        needs: names of steps before it.
-        makes: files that are there afterwards.
-        run: the ``[[run]]`` of a cell, else empty.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    folder: Path
-    needs: tuple[str, ...] = ()
-    makes: tuple[Path, ...] = ()
-    run: str = ""
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a step is.
-
-    Attributes:
-        word: done, running, failed, changed (finished with other settings), interrupted, missing, or waiting.
-        detail: the cause, or how far it is.
-        seconds: that it took, None if it has not ended.
-        done: share of a run that is done, from 0 to 1.
-        score: of a run that is evaluated.
-    """
-
-    word: str
-    detail: str = ""
-    seconds: float | None = None
-    done: float = 0.0
-    score: float | None = None
 
 
 @dataclass
@@ -74,23 +36,38 @@ class Work:
     Attributes:
         recipes: of each cell, as it will be run.
         demo: whether every cell is its demo.
+        goal: of its search; None without one.
+        trials: that the search has asked for, in order.
+        refused: of trials whose values together the recipe refuses, why.
     """
 
     plan: Plan
     folder: Path
-    recipes: Mapping[str, Recipe]
+    recipes: dict[str, Recipe]
     registries: Registries
     demo: bool
     device: str
+    goal: Goal | None = None
+    trials: list[Trial] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.record: dict[str, Ended] = read_record(self.folder)
+        self._seen: dict[str, tuple[Any, State]] = {}
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """All steps, each after those that it needs."""
-        cells = [self._cell(cell) for cell in self.plan.cells]
-        return tuple([*cells, *self._after(cells)])
+        cells = [self._cell(cell) for cell in self.plan.cells if cell.trial is None]
+        trials = [self._cell(cell) for cell in self.plan.cells if cell.trial is not None]
+        return tuple([*cells, *self._after(cells), *trials])
+
+    def add(self, cell: Cell, recipe: Recipe) -> Step:
+        """Take a trial in that a search has asked for; returns its step."""
+        self.plan.cells.append(cell)
+        self.recipes[cell.name] = recipe
+        self.__dict__.pop("steps", None)
+        return self._cell(cell)
 
     def _cell(self, cell: Cell) -> Step:
         folder = self.folder / cell.name
@@ -101,7 +78,10 @@ class Work:
         return Step(cell.name, words, folder, (), makes, cell.run)
 
     def _after(self, cells: list[Step]) -> list[Step]:
+        """What is made of the runs that are no trials of a search."""
         plan, tables = self.plan, self.plan.tables
+        if not cells:
+            return []
         target, steps = self.folder / cells[0].name, []
         needs: tuple[str, ...] = (cells[0].name,)
         if plan.members:
@@ -145,6 +125,17 @@ class Work:
         needs = (*plan.members, *((plan.gate,) if plan.gate else ()))
         return Step(ENSEMBLE, tuple(words), target, needs, (target / "ensemble.json",))
 
+    def cell(self, name: str) -> Cell:
+        """The cell of that name; of a step after the runs, one without a trial."""
+        return next((cell for cell in self.plan.cells if cell.name == name), Cell(name, "", self.folder, (), {}))
+
+    def score_of(self, name: str) -> float | None:
+        """The score of a trial that the search looks for; None if it is undefined."""
+        assert self.goal is not None  # there are no trials without
+        scores = read_scores(self.folder / name / "evaluation") or {}
+        score: float | None = scores.get("scores", {}).get(self.goal.metric)
+        return score
+
     # --- where a step is ----------------------------------------------------------------------------------------------
 
     def states(self) -> dict[str, State]:
@@ -163,6 +154,8 @@ class Work:
         if all(file.is_file() for file in step.makes):
             return self._finished(step, ended)
         detail, _, share = self._progress(step)
+        if ended is not None and ended.pruned:
+            return State("pruned", ended.pruned, ended.seconds, share)
         if ended is not None and ended.code:
             return State("failed", ended.cause, None, share)
         if (step.folder / "recipe.toml").is_file():
@@ -174,6 +167,14 @@ class Work:
         return bool(step.run) and all(file.is_file() for file in step.makes) and not is_locked(step.folder)
 
     def _finished(self, step: Step, ended: Ended | None) -> State:
+        """Of a run that is finished; read again only if its files have changed."""
+        files = [step.folder / name for name in ("recipe.toml", "decision.json", "evaluation/scores.json")]
+        seen = (ended, *(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
+        if step.name not in self._seen or self._seen[step.name][0] != seen:
+            self._seen[step.name] = (seen, self._read_finished(step, ended))
+        return self._seen[step.name][1]
+
+    def _read_finished(self, step: Step, ended: Ended | None) -> State:
         try:
             scores = read_scores(step.folder / "evaluation")
             found = changes(RunDir.open(step.folder), self.recipes[step.name], self.registries)

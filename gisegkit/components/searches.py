@@ -1,0 +1,170 @@
+"""Searches: what a plan tries next. All points of a grid, or points at random; plugins bring cleverer ones."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from gisegkit.types import AtLeast, Axis, Course, Hunt, Trial, TrialEnd
+
+DIGITS = 6
+"""Significant digits of a number that is drawn, so that names and tables can be read."""
+
+
+class Median:
+    """The median rule: a trial ends whose best score so far is worse than half of the others had at that epoch.
+
+    Args:
+        maximize: whether a higher score is better.
+        startup: trials that must have ended before.
+        warmup: epochs that every trial may have.
+    """
+
+    def __init__(self, *, maximize: bool, startup: int, warmup: int) -> None:
+        self.sign = 1.0 if maximize else -1.0
+        self.startup, self.warmup = startup, warmup
+        self.courses: dict[int, tuple[tuple[int, float], ...]] = {}
+        self.ended: set[int] = set()
+
+    def prune(self, number: int, course: Course) -> str:
+        """Why a trial ends, within its first fold; empty if it goes on."""
+        own = self.courses[number] = course.folds[0] if course.folds else ()
+        if not own or len(course.folds) > 1:
+            return ""
+        epoch = own[-1][0]
+        others = [self.best(self.courses[other], epoch) for other in self.ended if other in self.courses]
+        known = [value for value in others if math.isfinite(value)]
+        if epoch <= self.warmup or len(known) < self.startup:
+            return ""
+        best, median = self.best(own, epoch), statistics.median(known)
+        if not best < median:
+            return ""
+        found, middle = self.sign * best, self.sign * median
+        return f"after epoch {epoch}, its best score {found:.4f} is worse than the median {middle:.4f}"
+
+    def best(self, course: tuple[tuple[int, float], ...], epoch: int) -> float:
+        """The best score until an epoch, such that higher is better; NaN if there is none."""
+        return max(
+            (self.sign * score for at, score in course if at <= epoch and math.isfinite(score)), default=math.nan
+        )
+
+
+class _Searched:
+    """What grid and random have in common: trials are known by their number alone, so that nothing has to be kept."""
+
+    size: int | None = None
+
+    def __init__(self, hunt: Hunt, prune: str, startup: int, warmup: int) -> None:
+        self.hunt = hunt
+        self.next = 1 + max((trial.number for trial in hunt.trials), default=-1)
+        self.median = Median(maximize=hunt.maximize, startup=startup, warmup=warmup) if prune == "median" else None
+
+    def ask(self) -> Trial | None:
+        """The next trial; None if there are no more."""
+        if self.size is not None and self.next >= self.size:
+            return None
+        trial = Trial(self.next, self.values(self.next))
+        self.next += 1
+        return trial
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The values of a trial."""
+        raise NotImplementedError
+
+    def tell(self, number: int, score: float | None, end: TrialEnd) -> None:
+        """Take the end of a trial: only those that are done count for the median."""
+        if self.median is not None and end == "done":
+            self.median.ended.add(number)
+
+    def prune(self, number: int, course: Course) -> str:
+        """Why a trial ends early; empty if it goes on."""
+        return "" if self.median is None else self.median.prune(number, course)
+
+
+class Grid(_Searched):
+    """All combinations of the values of the space.
+
+    Args:
+        hunt: the space, and what is searched for.
+        points: values of each uniform and log_uniform axis, from end to end.
+        prune: whether trials end early that are worse than the median of the others at the same epoch.
+        startup: trials that end before any is pruned.
+        warmup: epochs that every trial may have.
+    """
+
+    def __init__(
+        self,
+        *,
+        hunt: Hunt,
+        points: Annotated[int, AtLeast(2)] = 5,
+        prune: Literal["none", "median"] = "none",
+        startup: Annotated[int, AtLeast(1)] = 4,
+        warmup: Annotated[int, AtLeast(0)] = 0,
+    ) -> None:
+        super().__init__(hunt, prune, startup, warmup)
+        self.axes = {key: _grid(axis, points) for key, axis in hunt.space.items()}
+        self.size = math.prod(map(len, self.axes.values()))
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The values of a trial; the last key of the space changes first."""
+        row = next(itertools.islice(itertools.product(*self.axes.values()), number, None))
+        return dict(zip(self.axes, row, strict=True))
+
+
+class Random(_Searched):
+    """Values at random; trial n always has the same ones, however often the search is interrupted.
+
+    Args:
+        hunt: the space, and what is searched for.
+        seed: of the draws.
+        prune: whether trials end early that are worse than the median of the others at the same epoch.
+        startup: trials that end before any is pruned.
+        warmup: epochs that every trial may have.
+    """
+
+    def __init__(
+        self,
+        *,
+        hunt: Hunt,
+        seed: Annotated[int, AtLeast(0)] = 0,
+        prune: Literal["none", "median"] = "median",
+        startup: Annotated[int, AtLeast(1)] = 4,
+        warmup: Annotated[int, AtLeast(0)] = 0,
+    ) -> None:
+        super().__init__(hunt, prune, startup, warmup)
+        self.seed = seed
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The values of a trial."""
+        rng = np.random.default_rng([self.seed, number])
+        return {key: _draw(axis, float(rng.random())) for key, axis in self.hunt.space.items()}
+
+
+def _grid(axis: Axis, points: int) -> list[Any]:
+    """The values of an axis, from end to end."""
+    if axis.kind == "choice":
+        return list(axis.values)
+    if axis.kind == "integer":
+        return list(range(int(axis.low), int(axis.high) + 1))
+    ends = (axis.low, axis.high)
+    values = np.geomspace(*ends, points) if axis.kind == "log_uniform" else np.linspace(*ends, points)
+    return list(dict.fromkeys(_rounded(value) for value in values))
+
+
+def _draw(axis: Axis, share: float) -> Any:
+    """The value at a share of the axis, from 0 to below 1."""
+    if axis.kind == "choice":
+        return axis.values[int(share * len(axis.values))]
+    if axis.kind == "integer":
+        return int(axis.low) + int(share * (axis.high - axis.low + 1))
+    if axis.kind == "log_uniform":
+        return min(max(_rounded(axis.low * (axis.high / axis.low) ** share), axis.low), axis.high)
+    return min(max(_rounded(axis.low + (axis.high - axis.low) * share), axis.low), axis.high)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
