@@ -24,7 +24,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=3
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 StateSaveLocation={folder}/state
@@ -44,7 +44,7 @@ MpiDefault=none
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-"""One node that has two processors, whatever the machine has; a job that is put back may start after three seconds."""
+"""One node that has two processors, whatever the machine has; a job that is put back may start after five seconds, as few as Slurm allows."""
 
 
 def pytest_configure(config):

@@ -110,8 +110,8 @@ def test_a_worker_of_ray_that_is_killed_loses_nothing(plan, ray_table, reference
 
 
 def test_a_job_that_reaches_its_time_limit_is_started_again_and_resumes_exactly(plan, slurm_table, reference):
-    """A limit of a minute, of which half is left for the end; the run sleeps 72 seconds."""
-    plan.write(slurm_table.format(minutes=1), LONG.format(epochs=12, seconds=6.0))
+    """Slurm warns 30 to 90 seconds before the limit of two minutes, and the run sleeps for 144 seconds."""
+    plan.write(slurm_table.format(minutes=2), LONG.format(epochs=12, seconds=12.0))
     code, printed = plan.run()
     assert code == 0, printed
     assert plan.starts("n") > plan.submissions("n")  # Slurm has started it again, without giseg plan
