@@ -44,7 +44,10 @@ MpiDefault=none
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=1000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-"""One node that has two processors, whatever the machine has; a job that is put back may start after five seconds, as few as Slurm allows."""
+"""One node that has two processors, whatever the machine has.
+
+A job that is put back into the queue may start after five seconds, as few as Slurm allows.
+"""
 
 
 def pytest_configure(config):
