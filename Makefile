@@ -15,8 +15,9 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal --durations 50
 
-# Several processes, machines and schedulers; those that are not installed say so.
+# Runs of several processes, and plans on Slurm and Ray themselves. Of Slurm it needs Debian's slurm-wlm and munge, else it says so and takes submitit's local executor.
 test-distributed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m distributed --durations 10
 
 deck: $(STAMP)

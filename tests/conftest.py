@@ -118,8 +118,12 @@ with locked(Path(sys.argv[1]), print):
 """
 
 
-def pytest_collection_modifyitems(items):
-    """What takes longest goes first, so that no process ends long after the other."""
+def pytest_collection_modifyitems(config, items):
+    """Tests of clusters are left out unless asked for; what takes longest goes first, so that no process ends late."""
+    if "distributed" not in config.option.markexpr:
+        left = [item for item in items if item.get_closest_marker("distributed")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("distributed")]
     items.sort(key=lambda item: item.path.name not in ("test_static.py", "test_docs.py"))
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from gisegkit.workflows.steps import FINISHED, TO_DO, State, Step
 
 LOSSES = 3
 """A step whose job is lost so often without any progress has failed."""
+
+ON = b"$ giseg on "
+"""How the log of a job that a cluster runs begins, once it has a machine."""
 
 
 class Coordinator:
@@ -45,6 +49,8 @@ class Coordinator:
         self.active: dict[str, Step] = {}  # by the name of the step; its job is in the record
         self.tried: set[str] = set()
         self.lost: Counter[str] = Counter()
+        self.silent: dict[str, int] = {}  # bytes of its log before the job was given a machine
+        self.began: dict[str, float] = {}  # when it was, as far as its log tells
         self.done: dict[str, float] = {}  # share of the run that was done when its job was submitted
 
     def run(self) -> int:
@@ -91,10 +97,18 @@ class Coordinator:
             elif self.executor.poll(ended.job) is None:
                 self.say(f"{self._head(step)}: still runs as job {ended.job}")
                 self._watch(step)
+                self._heed_start(step.name, ended)
                 if ended.pruned:
                     self.executor.cancel(ended.job)
             elif ended.pruned or self.work.run_is_done(step):
                 self._note(step, Ended(ended.of, 0, pruned=ended.pruned))
+
+    def _heed_start(self, name: str, ended: Ended) -> None:
+        """When a job that was found again begins, if it waits: its log has nothing but the line of the submission."""
+        with suppress(OSError):
+            told = (self.work.folder / "logs" / f"{name}.log").read_bytes()[ended.log :]
+            if told.count(b"\n") == 1:
+                self.silent[name] = ended.log + len(told)
 
     def _watch(self, step: Step) -> None:
         self.active[step.name] = step
@@ -127,6 +141,7 @@ class Coordinator:
                 file.write(f"$ {shlex.join(['giseg', *words])}\n")
         except OSError as error:
             raise RunError(f"{log}: the command cannot be started: {reason(error)}") from error
+        self.silent[step.name] = log.stat().st_size
         self.say(f"{self._head(step)}: giseg {step.words[0]} ... (see {self.work.folder / 'logs' / log.name})")
         ended = Ended(self.work.made_of(step), executor=self.name, since=time.time(), log=begun)
         self._note(step, ended)
@@ -155,6 +170,11 @@ class Coordinator:
             self.executor.cancel(self.work.record[name].job)
 
     def _poll(self, name: str) -> JobEnd | None:
+        if name in self.silent and name not in self.began:
+            with suppress(OSError), (self.work.folder / "logs" / f"{name}.log").open("rb") as log:
+                log.seek(self.silent[name])
+                if log.read(len(ON)) == ON:
+                    self.began[name] = time.time()
         return self.executor.poll(self.work.record[name].job)
 
     # --- ends ---------------------------------------------------------------------------------------------------------
@@ -162,7 +182,7 @@ class Coordinator:
     def _settle(self, step: Step, end: JobEnd) -> None:
         """Note how a job ended, and tell it."""
         work, ended = self.work, self.work.record[step.name]
-        seconds = round(time.time() - ended.since, 3)
+        seconds = round(time.time() - self.began.pop(step.name, ended.since), 3)
         done = work.run_is_done(step)
         if ended.pruned and not done:
             self._note(step, Ended(ended.of, 0, seconds, pruned=ended.pruned))

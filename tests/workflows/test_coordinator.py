@@ -65,6 +65,40 @@ def test_completion_is_read_from_the_run_folder(cluster, open_, finish):
     assert words_of(ran.states) == ["failed"] * 3 and "it ended without" in ran.states["n-seed0"].detail
 
 
+def test_what_a_job_took_is_counted_from_when_it_had_a_machine(cluster, open_, finish, monkeypatch):
+    """Its log says so; an executor whose log does not starts jobs at once."""
+    clock = [1000.0]
+    monkeypatch.setattr("gisegkit.workflows.coordinator.time.time", lambda: clock[0])
+
+    def fate(job, number):
+        clock[0] += 7.0
+        if job.name == "n-seed1" and number == 3:
+            with Path(job.log).open("a") as file:
+                file.write("$ giseg on node7\n")
+        return finish(job) if number == 5 else None
+
+    took = [state.seconds for state in run_plan(open_(), cluster(fate, 1), say=lambda line: None).states.values()]
+    assert took == [35.0, 14.0, 35.0]
+
+
+def test_a_job_that_waits_when_it_is_found_again_is_timed_alike(cluster, open_, finish, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("gisegkit.workflows.coordinator.time.time", lambda: clock[0])
+    first = cluster(raising(Killed), 1)
+    with pytest.raises(Killed):
+        run_plan(open_(), first, say=lambda line: None)
+
+    def fate(job, number):
+        clock[0] += 7.0
+        if job.name == "n-seed0" and number == 4:
+            with Path(job.log).open("a") as file:
+                file.write("$ giseg on node7\n")
+        return finish(job) if number == 5 else None
+
+    ran = run_plan(open_(), cluster(fate, 1, first.jobs), say=lambda line: None)
+    assert [state.seconds for state in ran.states.values()] == [7.0, 35.0, 35.0]
+
+
 def test_a_lost_job_is_submitted_again_as_long_as_it_makes_progress(cluster, open_, finish):
     """As after preemption: four times it is taken away, each time an epoch further."""
     lines, seen = [], []
