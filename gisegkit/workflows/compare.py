@@ -174,8 +174,10 @@ def verdict(item: Comparison, first: str, *, least: float, comparisons: int) -> 
             f"{smallest_p(item.cases):.2g}; {FEWEST} cases are needed)"
         )
     low, high = item.difference.low, item.difference.high
-    if math.isnan(low):
+    if math.isnan(item.difference.estimate):
         return "no difference shown: too few of the cases have a value"
+    if math.isnan(low):  # too many resamples hold only cases without a value, or with the same value in both runs
+        return f"no difference shown: in too few of the {item.cases} cases the runs differ and have a value"
     found = f"95 % interval {low:+.4f} to {high:+.4f}, p = {item.adjusted:.2g}"
     if least >= 1 - LEVEL:
         return (

@@ -14,10 +14,10 @@ import pytest
 
 from gisegkit.cli import main
 from gisegkit.components.metrics.overlap_metrics import Dice
-from gisegkit.engine.bootstrap import Interval, bootstrap_interval, smallest_p
+from gisegkit.engine.bootstrap import CaseSums, Interval, bootstrap_interval, smallest_p
 from gisegkit.plugins import load_plugins
 from gisegkit.runs.scored import case_sums
-from gisegkit.workflows.compare import compare, within
+from gisegkit.workflows.compare import compare, paired, verdict, within
 from gisegkit.workflows.evaluate import evaluate
 from gisegkit.workflows.train import train
 
@@ -331,3 +331,14 @@ def test_a_metric_twice_is_compared_under_its_name(write_run, registries, giseg)
     assert by_slice.convention != by_scan.convention
     assert [row.interval.estimate for row in by_slice.rows] != [row.interval.estimate for row in by_scan.rows]
     assert "dice_scan with its 95 % interval" in giseg("compare", *map(str, paths), "--metric", "dice_scan")
+
+
+def test_runs_that_differ_in_two_of_nine_cases_have_no_interval_and_the_verdict_says_why():
+    first = np.full(9, 0.5)
+    second = first + np.array([0.1, 0.05, 0, 0, 0, 0, 0, 0, 0])
+    runs = [CaseSums(("x",), values[None], np.ones((1, 9)), lambda means: means["x"]) for values in (first, second)]
+    found = paired(*runs, 999, 0, (0, 1))
+    assert found.difference.estimate == pytest.approx(0.15 / 9)
+    assert math.isnan(found.difference.low)
+    said = verdict(found, "a", least=0.01, comparisons=1)
+    assert said == "no difference shown: in too few of the 9 cases the runs differ and have a value"
