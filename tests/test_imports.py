@@ -96,6 +96,14 @@ def test_commands_that_only_look_are_light(arguments, expected):
     assert modules & HEAVY == set()
 
 
+@pytest.mark.parametrize("command", ["evaluate", "predict", "tune"])
+def test_a_folder_that_is_no_run_is_refused_before_torch_is_imported(command, tmp_path):
+    code, modules, out = giseg(command, "runs/mistyped", folder=tmp_path)
+    assert code == 2
+    assert "runs/mistyped is not a run folder" in out
+    assert "torch" not in modules
+
+
 def test_describing_every_component_is_light(registries):
     code = "import sys\nfrom gisegkit.plugins import load_plugins\n"
     code += "print(len([item for item in load_plugins('none').registries if item.signature().summary]))\n"

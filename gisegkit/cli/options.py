@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _run_folder(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    """Refuse what is not a run folder at once, before torch is imported."""
+    from gisegkit.runs.folder import RunDir
+
+    RunDir.open(path)
+    return path
+
+
 recipe_argument = click.argument("recipe", type=click.Path(path_type=Path))
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+run_argument = click.argument("run", type=click.Path(path_type=Path), callback=_run_folder)
 set_option = click.option(
     "--set",
     "overrides",
