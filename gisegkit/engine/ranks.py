@@ -73,7 +73,16 @@ class Ranks(World):
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ) -> Ranks:
-        """The processes that ``torchrun`` has started."""
+        """The processes that ``torchrun`` has started.
+
+        Raises:
+            TrainingError: if the environment does not say which of them this is.
+        """
+        if "RANK" not in environment:
+            raise TrainingError(
+                f"WORLD_SIZE = {environment['WORLD_SIZE']} is in the environment, and RANK is not, so which of the "
+                "processes this is cannot be known; start them with torchrun, or unset WORLD_SIZE for one process"
+            )
         rank, size = int(environment["RANK"]), int(environment["WORLD_SIZE"])
         local_rank = int(environment.get("LOCAL_RANK", rank))
         return cls(

@@ -41,6 +41,11 @@ def test_processes_train_as_one(tmp_path):
     assert sum("another process of this run has ended" in text for text in told) == 2
 
 
+def test_a_process_that_does_not_know_its_number_says_so():
+    with pytest.raises(TrainingError, match="WORLD_SIZE = 2 is in the environment, and RANK is not"):
+        Ranks.of_environment({"WORLD_SIZE": "2"})
+
+
 def test_processes_that_do_not_find_each_other_say_so(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", "no port")
