@@ -97,6 +97,40 @@ def test_a_planted_optimum_is_found_and_losers_are_pruned_and_counted(cluster, o
     assert f"ranking: {work.folder / 'ranking.html'}" in result.output
 
 
+class InProcess:
+    """An executor that runs real commands in this process, one at a time."""
+
+    slots, interval = 1, 0.01
+
+    def submit(self, job):
+        result = CliRunner().invoke(cli, list(job.command[3:]))
+        self.end = JobEnd(result.exit_code)
+        return "the only one"
+
+    def poll(self, handle):
+        return self.end
+
+    def close(self):
+        pass
+
+
+@pytest.mark.slow
+def test_real_trainings_find_a_rate_that_learns(open_, several, tmp_path):
+    """The recipe's own rate is far too low to learn anything; 6 trials of a blink find one that does."""
+    head = '[[run]]\nname = "far"\nrecipe = "{recipe}"\n[run.set]\n"optimizer.lr" = 1e-6\n"train.epochs" = 12\n'
+    text = SEARCH.replace('"loss.0.name" = {{choice = ["bce", "dice"]}}', "").replace('epochs" = 5', 'epochs" = 12')
+    text = head + text.replace('"train.epochs" = 12', '"train.epochs" = 12\n"train.validate_every" = 12')
+    text = text.replace("trials = 12", 'trials = 6\nrun = "n"')
+    work = open_(text=text)
+    ran = run_plan(work, InProcess(), say=lambda line: None)
+    assert ran.complete, ran.states
+    scores = {name: state.score for name, state in ran.states.items()}
+    best = max(scores, key=scores.get)
+    rates = {f"n-trial{trial.number:03d}": trial.values["optimizer.lr"] for trial in work.trials}
+    assert best in rates and scores[best] > 2 * scores["far"] and rates[best] > 1e-3
+    assert search_lines(work, ran.states)[1].startswith(f"best: {best}, dice {scores[best]:.4f}")
+
+
 class Killed(BaseException):
     """In place of kill -9 of the coordinator."""
 
