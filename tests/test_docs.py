@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import traceback
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,18 @@ def test_every_key_of_a_plan_is_documented_and_the_plan_of_the_page_is_right(tmp
 @pytest.mark.parametrize("file", sorted((ROOT / "plans").glob("*.toml")), ids=lambda file: file.stem)
 def test_plans_of_the_house_are_right(file, demo):
     work = open_plan(file, load_plugins().registries, out=ROOT / "none", demo=demo)
+    assert all(recipe.demo == demo for recipe in work.recipes.values()) and (work.plan.cells or work.plan.searched)
+    numbers = Counter(cell.setting for cell in work.plan.cells)
+    if file.stem in ("losses", "transformations"):
+        assert set(numbers.values()) == {2} and len(numbers) == {"losses": 6, "transformations": 7}[file.stem]
+
+
+@pytest.mark.parametrize("demo", [False, True])
+def test_the_plan_of_the_podium_is_right(demo):
+    work = open_plan(ROOT / "plans" / "podium.toml", load_plugins().registries, out=ROOT / "none", demo=demo)
     assert [step.name for step in work.steps][-4:] == ["ensemble", "evaluate", "tune", "predict"]
     recipes = work.recipes
-    assert all(recipe.split.several and recipe.demo == demo for recipe in recipes.values())
+    assert all(recipe.split.several for recipe in recipes.values())
     segmenters = [recipes[name] for name in work.plan.members]
     assert {recipe.train.average for recipe in segmenters} == {"ema", "swa"}
     assert all(recipe.input.slices == 5 and recipe.split.subset == "annotated" for recipe in segmenters)

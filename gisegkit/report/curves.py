@@ -31,8 +31,7 @@ def curves(
         HTML; a sentence instead of the chart if no value is finite.
     """
     pieces = {name: _pieces(points) for name, points in lines.items()}
-    values = [value for found in pieces.values() for piece in found for _, value in piece]
-    if not values:
+    if not (values := [value for found in pieces.values() for piece in found for _, value in piece]):
         return '<p class="none">no values</p>'
     first, last = epochs if epochs[0] < epochs[1] else (epochs[0] - 1, epochs[0] + 1)
     y_ticks = ticks(min(values), max(values))

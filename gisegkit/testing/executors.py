@@ -45,11 +45,11 @@ def check_executor(build: Callable[..., Any], folder: Path, *, patience: float =
     expect(isinstance(interval, int | float) and interval > 0, f"interval is {interval!r}, not seconds above 0")
     for code in (0, 3):
         log = folder / f"ends-{code}.log"
-        log.write_text("before\n")
+        log.write_text("before\n", encoding="utf-8")
         handle = _submit(executor, Job(f"ends-{code}", _python(PRINTS.format(code=code)), str(folder), str(log)))
         end = _wait(executor, handle, patience)
         expect(end.code in (code, None), f"a command that ends with {code} is said to have ended with {end.code}")
-        text = log.read_text()
+        text = log.read_text(encoding="utf-8")
         expect(text.startswith("before\n"), "a log that exists is overwritten; what is printed must be appended")
         expect(f"said {folder}" in text, f"what a command prints in {folder} is not in its log: {text!r}")
     _check_cancel(build, executor, folder, patience)

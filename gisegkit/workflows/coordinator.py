@@ -100,6 +100,8 @@ class Coordinator:
                 self._heed_start(step.name, ended)
                 if ended.pruned:
                     self.executor.cancel(ended.job)
+            elif ended.pruned or self.work.run_is_done(step):
+                self._note(step, Ended(ended.of, 0, pruned=ended.pruned))
 
     def _heed_start(self, name: str, ended: Ended) -> None:
         """When a job that was found again begins, if it waits: its log has nothing but the line of the submission."""
@@ -239,7 +241,8 @@ class Coordinator:
 
     def _head(self, step: Step) -> str:
         steps = self.work.steps
-        return f"[{steps.index(step) + 1}/{len(steps)}] {step.name}"
+        left = 0 if self.searcher is None else max(0, self.searcher.limit - len(self.work.trials))
+        return f"[{steps.index(step) + 1}/{len(steps) + left}] {step.name}"
 
     def _tell_rest(self) -> None:
         """Tell what was not tried, and why."""

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gisegkit.cli import cli
 from gisegkit.errors import RecipeError
 from gisegkit.runs.plan_record import read_record
 from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import JobEnd
-from gisegkit.workflows.plan import run_plan
+from gisegkit.workflows.plan import open_plan, run_plan
 from gisegkit.workflows.plan_page import rank_plan, search_lines, write_page
 from gisegkit.workflows.searching import Searcher
 
@@ -87,6 +90,46 @@ def test_a_planted_optimum_is_found_and_losers_are_pruned_and_counted(cluster, o
     assert page.count("is worse than the median") == words.count("pruned") and "best so far" in page
     again = cluster(train)
     assert run_plan(open_(text=SEARCH), again, say=lines.append).complete and again.submitted == []
+    assert any(line.startswith("[1/12] n-trial000: giseg run") for line in lines)
+    words = ["plan", str(work.plan.source), "--out", str(work.folder), "--device", "cpu"]
+    result = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert result.exit_code == 0 and all(line in result.output for line in told), result.output
+    assert f"ranking: {work.folder / 'ranking.html'}" in result.output
+
+
+class InProcess:
+    """An executor that runs real commands in this process, one at a time."""
+
+    slots, interval = 1, 0.01
+
+    def submit(self, job):
+        result = CliRunner().invoke(cli, list(job.command[3:]))
+        self.end = JobEnd(result.exit_code)
+        return "the only one"
+
+    def poll(self, handle):
+        return self.end
+
+    def close(self):
+        pass
+
+
+@pytest.mark.slow
+def test_real_trainings_find_a_rate_that_learns(open_, several, tmp_path):
+    """The recipe's own rate is far too low to learn anything; 12 trials of a blink find one that does."""
+    text = SEARCH.replace('"loss.0.name" = {{choice = ["bce", "dice"]}}', "").replace("train.epochs", "seed")
+    text = text.replace(
+        "[[run]]", '[[run]]\nname = "far"\nrecipe = "{recipe}"\nset = {{"optimizer.lr" = 1e-6}}\n[[run]]', 1
+    )
+    text = text.replace("trials = 12", 'trials = 12\nrun = "n"')
+    work = open_(text=text)
+    ran = run_plan(work, InProcess(), say=lambda line: None)
+    assert ran.complete, ran.states
+    scores = {name: state.score for name, state in ran.states.items()}
+    best = max(scores, key=scores.get)
+    rates = {f"n-trial{trial.number:03d}": trial.values["optimizer.lr"] for trial in work.trials}
+    assert best in rates and scores[best] > 2 * scores["far"] and rates[best] > 1e-3
+    assert search_lines(work, ran.states)[1].startswith(f"best: {best}, dice {scores[best]:.4f}")
 
 
 class Killed(BaseException):
@@ -137,6 +180,30 @@ def test_killed_between_the_note_and_the_cancel_a_pruned_trial_is_cancelled(clus
     ran = run_plan(open_(text=SEARCH), second, say=lambda line: None)
     assert ran.complete and ran.states[name].word == "pruned" and read_record(work.folder)[name].job == ""
     assert second.cancelled[0] in first.jobs and name not in second.submitted
+
+
+def test_a_pruned_trial_that_ended_meanwhile_is_not_begun_again(cluster, open_, train):
+    class Dies(cluster):
+        def cancel(self, handle):
+            raise Killed
+
+    work = open_(text=SEARCH)
+    with pytest.raises(Killed):
+        run_plan(work, Dies(train, 1), say=lambda line: None)
+    (name,) = (name for name, ended in read_record(work.folder).items() if ended.pruned)
+    second = cluster(train, 1)  # which knows none of the jobs
+    assert run_plan(open_(text=SEARCH), second, say=lambda line: None).complete and name not in second.submitted
+    assert read_record(work.folder)[name].code == 0 and read_record(work.folder)[name].pruned != ""
+
+
+def test_a_search_as_a_demo_and_with_data_elsewhere(cluster, open_, several, tmp_path):
+    work = open_(text=SEARCH)
+    demo = open_plan(Path(work.plan.source), several.plugins.registries, out=tmp_path / "d", demo=True)
+    made = Searcher(demo, demo.goal, say=print).ask()
+    assert "--demo" in made.words and demo.recipes[made.name].demo and demo.goal.epochs == 6  # as demos have
+    moved = open_plan(Path(work.plan.source), several.plugins.registries, out=tmp_path / "m", root="elsewhere")
+    made = Searcher(moved, moved.goal, say=print).ask()
+    assert 'dataset.root="elsewhere"' in made.words
 
 
 def test_killed_workers_are_continued(cluster, open_, train):
