@@ -175,7 +175,10 @@ class Coordinator:
                 log.seek(self.silent[name])
                 if log.read(len(ON)) == ON:
                     self.began[name] = time.time()
-        return self.executor.poll(self.work.record[name].job)
+        end = self.executor.poll(self.work.record[name].job)
+        if end is not None and end.code is None and self.work.states()[name].word == "running":
+            return None  # what is lost may still be dying, and holds its folder until then
+        return end
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 

@@ -130,6 +130,27 @@ class Killed(BaseException):
     """In place of kill -9: nothing of the coordinator runs after it but close, which does nothing here."""
 
 
+def test_a_lost_job_that_still_holds_its_folder_is_waited_for(cluster, open_, finish, hold):
+    """Its worker was killed, and the command dies a moment later."""
+    holders, rounds = [], []
+
+    def fate(job, number):
+        if job.name != "n-seed1" or rounds.count("lost") == 3:
+            return finish(job)
+        if not holders:
+            cluster.folder(job).mkdir(parents=True, exist_ok=True)
+            holders.append(hold(cluster.folder(job)))
+        elif len(rounds) == 2:
+            holders[0].kill()
+            holders[0].wait()
+        rounds.append("lost")
+        return JobEnd(None, "its worker died")
+
+    executor = cluster(fate, 1)
+    assert run_plan(open_(), executor, say=lambda line: None).complete
+    assert executor.submitted == ["n-seed0", "n-seed1", "n-seed1", "n-seed2"] and len(rounds) == 3
+
+
 def test_a_killed_coordinator_loses_no_job_and_starts_none_twice(cluster, open_, finish):
     def killed(job, number):
         if number > 2:
