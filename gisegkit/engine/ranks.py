@@ -219,8 +219,8 @@ def _connected() -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise PeerLost(
-            f"another process of this run has ended, and its own message says why ({in_short(error)}); last.pt holds "
-            "the last finished epoch, and --resume goes on with any number of processes"
+            "another process of this run has ended; its own message, or that of torchrun, says why. last.pt holds the "
+            "last finished epoch, and --resume goes on with any number of processes"
         ) from error
 
 
