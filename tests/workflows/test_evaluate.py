@@ -340,7 +340,7 @@ def test_a_damaged_evaluation_is_made_again(copied, talking, file):
 
 
 def test_what_is_missing_is_told_before_the_work(copied, session, monkeypatch):
-    monkeypatch.setattr("gisegkit.workflows.evaluate._score", lambda *arguments: pytest.fail("scored"))
+    monkeypatch.setattr("gisegkit.workflows.evaluate.score_together", lambda *arguments: pytest.fail("scored"))
     (copied / "environment.json").unlink()
     with pytest.raises(RunError, match=r"environment\.json is missing"):
         evaluate(*session.open_run(copied))
