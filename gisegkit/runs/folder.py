@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gisegkit.data.atomic_files import make_folder, reason, remove_leftovers, write, write_text
 from gisegkit.data.folds import split_digest
-from gisegkit.errors import RunError
+from gisegkit.errors import RunError, listed
 from gisegkit.runs.files import FORMAT, check_format, jsonable, read_metrics, read_split, read_table
 from gisegkit.runs.locks import LOCK, locked
 from gisegkit.types import EpochReport
@@ -131,7 +131,7 @@ class RunDir:
             near = (
                 sorted(str(file.parent) for file in path.parent.glob("*/recipe.toml")) if path.parent.is_dir() else []
             )
-            remedy = f"; runs there: {', '.join(near)}" if near else ""
+            remedy = f"; runs there: {listed(near)}" if near else ""
             raise RunError(f"{path} is not a run folder: it has no recipe.toml{remedy}")
         check_format(path)
         return run

@@ -106,7 +106,7 @@ def test_names_that_look_like_numbers_or_gaps_stay_text(write_run):
 
 
 def test_no_run_and_no_evaluation(tmp_path, write_run):
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         read_run(tmp_path / "nowhere", "nowhere")
     path = write_run("a")
     (path / "evaluation" / "by_scan.csv").unlink()

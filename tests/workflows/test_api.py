@@ -203,7 +203,7 @@ def test_settings_that_do_not_fit_the_network_are_refused(finished):
         load_run(finished[0].path, device="cpu", overrides=("input.slices=5",))
     with pytest.raises(RecipeError, match=r"train\.epochs has no effect"):
         load_run(finished[0].path, device="cpu", overrides=("train.epochs=5",))
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         load_run("nowhere")
 
 

@@ -310,7 +310,7 @@ def test_the_result_depends_on_nothing_but_runs_and_seed(write_run, registries):
     ("arguments", "message"),
     [
         ([], "RUNS"),
-        (["nowhere"], "no run folder"),
+        (["nowhere"], "not a run folder"),
         (["a", "--resamples", "10"], "999"),
         (["a", "--json", "--csv"], "exclude one another"),
         (["a", "--metric", "uwmgi"], "did you mean 'uwmgi_score'?"),

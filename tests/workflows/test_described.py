@@ -52,7 +52,7 @@ def test_an_ensemble_its_members_decision_and_gate(several, folds_run, tmp_path,
 
 
 def test_what_is_no_run_and_options_without_effect(folds_run, tmp_path, several):
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         described(tmp_path, several.plugins.registries)
     with pytest.raises(click.UsageError, match="no effect"):
         cli.main(args=["show", str(folds_run.run.path), "--epoch", "2"], standalone_mode=False)

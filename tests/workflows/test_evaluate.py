@@ -308,7 +308,7 @@ def test_damaged_checkpoint_is_an_error(session, copied):
 
 
 def test_open_run_says_what_is_missing(tmp_path):
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         open_run(Path(tmp_path), load_plugins(selection="none").registries)
 
 

@@ -461,7 +461,7 @@ def test_a_kill_before_the_recipe_is_written_blocks_nothing(toy):
     shutil.copytree(toy.path, out, ignore=lambda *_: later)
     (out / ".lock").write_text("{}")
     assert RunDir.is_free(out)
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         RunDir.open(out)
     run = train(toy.session.experiment(toy.recipe("train.epochs=1")), out)
     assert len(run.metrics()) == 1 and not (out / ".lock").exists()

@@ -229,6 +229,7 @@ DECIDE_NOTHING = {
     "gisegkit.data.names": "which ids, cases and positions the rows have; the ids are in the key",
     "gisegkit.data.phantom.lesions": "the name of a class; draws files, which are known by their content",
     "gisegkit.data.phantom.writer": "writes files, which are known by their content",
+    "gisegkit.data.spacing": "distances between pixels in mm, which no pixel depends on",
     "gisegkit.data.store.disk_space": "whether there is room",
 }
 
