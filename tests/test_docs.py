@@ -156,6 +156,7 @@ def test_every_key_of_a_plan_is_documented_and_the_plan_of_the_page_is_right(tmp
 
 @pytest.mark.parametrize("demo", [False, True])
 @pytest.mark.parametrize("file", sorted((ROOT / "plans").glob("*.toml")), ids=lambda file: file.stem)
+@pytest.mark.slow
 def test_plans_of_the_house_are_right(file, demo):
     work = open_plan(file, load_plugins().registries, out=ROOT / "none", demo=demo)
     assert all(recipe.demo == demo for recipe in work.recipes.values()) and (work.plan.cells or work.plan.searched)

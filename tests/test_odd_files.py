@@ -292,6 +292,7 @@ READ = {
 
 
 @pytest.mark.parametrize("case", READ)
+@pytest.mark.slow
 def test_what_is_read_is_right(case, files, giseg, opened):
     read = READ[case]
     read.make(files)

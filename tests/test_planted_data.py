@@ -317,6 +317,7 @@ def test_clean_data_have_no_findings(giseg_data):
 
 
 @pytest.mark.parametrize("planted", PLANTS, ids=lambda planted: planted.plant.__name__)
+@pytest.mark.slow
 def test_a_planted_fault_is_found_with_its_place(planted, giseg_data):
     place, code, output = giseg_data(planted.plant)
     lines = [line for line in kinds_in(output) if planted.kind in line]

@@ -83,6 +83,7 @@ def brightness(image, mask):
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS, ids=lambda one: one[0].format(one[1]) + f" {one[3].__name__}")
+@pytest.mark.slow
 def test_training_and_validation_see_one_scale(experiment, normalization):
     text, over, values, kind = normalization
     compared = 0

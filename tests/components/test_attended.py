@@ -103,6 +103,7 @@ def test_signals_for_the_job_do_not_reach_the_command(job, tmp_path):
 
 
 @pytest.mark.parametrize("who", ["parent", "guard"])
+@pytest.mark.slow
 def test_no_process_of_the_command_outlives_a_kill(tmp_path, who):
     beats = [tmp_path / name for name in ("beats", "beatschild")]
     command = [sys.executable, "-c", BEATS, str(beats[0])]

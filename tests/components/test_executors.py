@@ -100,6 +100,7 @@ def test_close_ends_own_jobs_and_those_of_an_earlier_coordinator(job):
     assert Local().poll(reused).code is None and Local().poll(reused) is not None
 
 
+@pytest.mark.slow
 def test_a_second_interruption_kills_at_once(job, monkeypatch, tmp_path):
     executor = Local(workers=1)
     handle = executor.submit(job(DEAF))

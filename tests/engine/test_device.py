@@ -56,6 +56,7 @@ def test_a_device_that_is_not_there_is_an_error_that_lists_those_that_are(name):
 
 @pytest.mark.parametrize("name", NO_DEVICES)
 @pytest.mark.parametrize("arguments", [("check",), ("check", "--memory"), ("train",)], ids=" ".join)
+@pytest.mark.slow
 def test_every_command_refuses_it_in_one_line(home, tmp_path, capsys, arguments, name):
     out = ["--out", str(tmp_path / "run")] if arguments == ("train",) else []
     with pytest.raises(SystemExit) as ended:
@@ -154,6 +155,7 @@ def test_on_mps_what_lies_beside_tensors_is_not_available(monkeypatch, driver, t
 
 
 @pytest.mark.parametrize("name", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.slow
 def test_tensors_go_to_the_device_and_back(name):
     if name == "cuda" and not torch.cuda.is_available():
         pytest.skip("no GPU here")

@@ -134,6 +134,7 @@ def test_half_precision_takes_about_half_and_the_device_need_not_exist():
     assert 0.45 * full.activations < half.activations < 0.65 * full.activations
 
 
+@pytest.mark.slow
 def test_a_whole_card_also_holds_its_context():
     gpu = Device(torch.device("cuda"), torch.bfloat16)
     card, free = (simulation(device=gpu, whole_device=whole).estimate(4) for whole in (True, False))
@@ -171,6 +172,7 @@ class Pooled(nn.Module):
         return images + self.norm(nn.functional.adaptive_avg_pool2d(self.conv(images), 1))
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_train_on_one_slice_is_found_out():
     assert simulation(Pooled()).least() == 2
     assert simulation().least() == 1

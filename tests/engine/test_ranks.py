@@ -16,6 +16,7 @@ from gisegkit.errors import TrainingError
 CHECKS = Path(__file__).with_name("ranks_checks.py")
 
 
+@pytest.mark.slow
 def test_processes_train_as_one(tmp_path):
     """One program, since each start costs an import of torch: every check of ranks_checks.py, in all numbers."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKS.parents[2])}

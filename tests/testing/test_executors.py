@@ -92,6 +92,7 @@ def with_slots(number):
         (Strict, "poll of an unknown handle: it raises KeyError"),
     ],
 )
+@pytest.mark.slow
 def test_wrong_executors_are_found(tmp_path, executor, message):
     made = []
 

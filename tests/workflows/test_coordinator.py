@@ -23,6 +23,7 @@ def words_of(states):
 
 
 @pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 2), (8, 3)])
+@pytest.mark.slow
 def test_jobs_run_side_by_side_as_far_as_there_are_slots(cluster, open_, finish, slots, most):
     lines = []
     executor = cluster(lambda job, number: finish(job) if number > 1 else None, slots)

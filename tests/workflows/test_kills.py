@@ -149,6 +149,7 @@ def epochs(folder, name):
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
+@pytest.mark.distributed
 def test_with_optuna_a_worker_and_the_coordinator_are_killed_and_the_next_is_interrupted(begin, tmp_path):
     """Every trial is run once, each epoch once, and Optuna knows the end of every one."""
     folder = tmp_path / "p"

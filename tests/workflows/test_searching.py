@@ -67,6 +67,7 @@ def words_of(states):
     return [state.word for state in states.values()]
 
 
+@pytest.mark.slow
 def test_a_planted_optimum_is_found_and_losers_are_pruned_and_counted(cluster, open_, train):
     """The recipe's rate is 0.1, an order of magnitude off; trials that are worse than the median are ended early."""
     lines, work = [], open_(text=SEARCH)
@@ -135,6 +136,7 @@ class Killed(BaseException):
     """In place of kill -9 of the coordinator."""
 
 
+@pytest.mark.slow
 def test_a_killed_coordinator_runs_every_trial_once_and_loses_none(cluster, open_, train):
     """Killed after each of the first 20 polls; jobs of the cluster go on meanwhile."""
     text = SEARCH.replace("trials = 12", "trials = 6")

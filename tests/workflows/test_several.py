@@ -44,6 +44,7 @@ def assert_same(run, other):
     assert files[0] == files[1] and not any(".lock" in name for name in files[0])
 
 
+@pytest.mark.distributed
 def test_two_processes_write_one_run(home, tmp_path):
     logs = start("short", home, tmp_path)
     assert_same(tmp_path / "two", tmp_path / "one")

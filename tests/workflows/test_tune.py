@@ -129,6 +129,7 @@ def test_typos_are_told(run, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_tells_gain_changes_and_what_is_written(run, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["tune", str(run), "--only", "threshold", "--metric", "dice", "--dry-run", "--device", "cpu"])

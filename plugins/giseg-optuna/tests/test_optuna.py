@@ -45,6 +45,7 @@ def states(folder):
 
 
 @pytest.mark.parametrize("prune", ["none", "median", "hyperband"])
+@pytest.mark.slow
 def test_contract(tmp_path, prune):
     check_search(partial(OptunaSearch, prune=prune), tmp_path)
 

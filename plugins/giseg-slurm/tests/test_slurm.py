@@ -47,6 +47,7 @@ def test_the_entry_point_registers_it():
     assert subprocess.run(command).returncode == 0
 
 
+@pytest.mark.slow
 def test_it_keeps_the_contract(tmp_path):
     build = functools.partial(Slurm, device="cpu", folder=str(tmp_path), cluster="local", interval=0.2)
     check_executor(build, tmp_path / "work")

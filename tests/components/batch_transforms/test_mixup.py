@@ -233,6 +233,7 @@ def test_what_is_drawn_is_said_when_asked_for_and_asking_changes_nothing():
 
 
 @pytest.mark.parametrize("chances", [(1 / 3, 1 / 3), (0.5, 1 / 3), (1.0, 0.25)])
+@pytest.mark.slow
 def test_mixup_and_cutmix_in_one_recipe_each_draw_for_themselves(shipped, monkeypatch, chances):
     """Over 3,000 batches: neither, only mixup, only cutmix, and both, one after the other."""
     monkeypatch.setattr("gisegkit.recipe.check.unmet", lambda requirements: [])  # the plugin may not be installed

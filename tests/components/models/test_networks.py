@@ -176,6 +176,7 @@ def test_a_network_of_one_size_says_so():
         OneSize()(torch.zeros(1, 1, 32, 40))
 
 
+@pytest.mark.slow
 def test_the_one_size_of_an_encoder_is_found():
     model = unet(in_channels=1, classes=1, encoder="tu-maxvit_pico_rw_256", weights="none").eval()
     assert model.fixed_size == (256, 256)
