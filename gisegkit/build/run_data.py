@@ -35,6 +35,17 @@ class RunData(ExperimentData):
         return {name: facts.digest for name, facts in self.seen.items() if not facts.constant}
 
     @property
+    def true_pixels(self) -> dict[str, str]:
+        """Of the labelled slices that were looked at, by id: how many pixels each class has, ``"120 0 33"``."""
+        known = ((name, facts.pixels) for name, facts in self.seen.items())
+        return {name: " ".join(map(str, pixels)) for name, pixels in known if pixels is not None}
+
+    def noting_pixels(self, split: pd.DataFrame) -> pd.DataFrame:
+        """A table of parts with the column pixels, so that masks that change later are noticed."""
+        known = self.true_pixels
+        return split.assign(pixels=[known.get(name, "") for name in split["id"]])
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """Ids of slices that exclusion lists and ``on_bad`` leave out."""
         listed = (name for one in self.made for name in getattr(one.dataset, "left_out", ()))
@@ -42,9 +53,10 @@ class RunData(ExperimentData):
 
     @property
     def split_table(self) -> pd.DataFrame:
-        """Which slice is in which part, and the digest of its pixels: what ``split.csv`` holds."""
+        """Which slice is in which part, the digest of its pixels, and those of its classes: ``split.csv``."""
         digests, left_out = self.digests, self.skipped
-        return split_table(self.dataset.table, *self.split, roles=self.roles, digests=digests, left_out=left_out)
+        table = split_table(self.dataset.table, *self.split, roles=self.roles, digests=digests, left_out=left_out)
+        return self.noting_pixels(table)
 
     @cached_property
     def writers(self) -> list[tuple[ComponentSpec, Any]]:

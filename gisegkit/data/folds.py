@@ -203,8 +203,8 @@ def is_fold(part: str) -> bool:
 
 
 def split_digest(split: pd.DataFrame) -> str:
-    """A digest of which slice is in which part, and of its pixels' digest; the order of the rows does not count."""
-    columns = [split[name].astype(str) for name in ("id", "part", "digest") if name in split.columns]
+    """A digest of which slice is in which part and what is noted of its pixels; the order of rows does not count."""
+    columns = [split[name].astype(str) for name in ("id", "part", "digest", "pixels") if name in split.columns]
     pairs = sorted(zip(*columns, strict=True))
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
@@ -262,6 +262,28 @@ def refuse_other_images(split: pd.DataFrame, digests: Mapping[str, str]) -> None
             "the data are not those that the run began with, so it cannot be resumed: "
             f"{count(len(changed), 'slice has', 'slices have')} the same name and another image than when it began: "
             f"{listed(changed)}\nRestore the data, or start a new run with another --out"
+        )
+
+
+def refuse_other_masks(split: pd.DataFrame, pixels: Mapping[str, str]) -> None:
+    """Check that the masks of slices have as many pixels of each class as when a run began.
+
+    Args:
+        split: columns id, part and pixels; without the last, which older runs do not have, nothing is checked.
+        pixels: of each class, as ``RunData.true_pixels`` has them, by id.
+
+    Raises:
+        RunError: if a mask has other numbers; names the slices.
+    """
+    if "pixels" not in split.columns:
+        return
+    noted = zip(split["id"], split["pixels"].astype(str), strict=True)
+    changed = [name for name, before in noted if before and pixels.get(name, before) != before]
+    if changed:
+        raise RunError(
+            "the data are not those that the run began with, so it cannot be resumed: "
+            f"{count(len(changed), 'slice has', 'slices have')} another mask than when it began (the number of pixels "
+            f"of a class differs): {listed(changed)}\nRestore the data, or start a new run with another --out"
         )
 
 

@@ -90,7 +90,7 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
 
 
 def read_split(file: Path) -> pd.DataFrame:
-    """``split.csv``: columns id, part and, but for older runs, digest, all text.
+    """``split.csv``: columns id, part and, but for older runs, digest and pixels, all text.
 
     Raises:
         RunError: if it is damaged: no table, other columns, an unknown part, or an id that comes twice.
@@ -101,9 +101,9 @@ def read_split(file: Path) -> pd.DataFrame:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
     except (OSError, ValueError) as error:  # pandas' own are children of ValueError
         raise RunError(f"{file} cannot be read ({first_line(error)}); it is damaged") from error
-    if list(table.columns) not in (["id", "part"], ["id", "part", "digest"]) or not table.index.equals(
-        pd.RangeIndex(len(table))
-    ):
+    columns = ["id", "part", "digest", "pixels"]
+    known = len(table.columns) >= 2 and list(table.columns) == columns[: len(table.columns)]
+    if not known or not table.index.equals(pd.RangeIndex(len(table))):
         found = ", ".join(map(str, table.columns))[:80]
         raise RunError(f"{file} has the columns {found!r}, not id, part; it is damaged")
     unknown = table[~table["part"].isin(PARTS) & ~table["part"].map(is_fold).astype(bool)]

@@ -139,6 +139,7 @@ def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir
         digests=experiment.digests,
         left_out=experiment.skipped,
     )
+    table = experiment.noting_pixels(table)
     run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo, split=table)
     keep_decision(run, experiment)
     return run, assigned

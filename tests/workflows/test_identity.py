@@ -104,9 +104,12 @@ def project(trained, tmp_path):
     return made
 
 
-def test_the_split_holds_a_digest_of_every_image(trained):
+def test_the_split_holds_a_digest_of_every_image_and_the_pixels_of_every_mask(trained):
     split = RunDir(trained.folder / "run").split()
-    assert split.columns.tolist() == ["id", "part", "digest"] and split["digest"].nunique() == 12
+    assert split.columns.tolist() == ["id", "part", "digest", "pixels"] and split["digest"].nunique() == 12
+    for name, pixels in zip(split["id"], split["pixels"], strict=True):
+        mask = cv2.imread(str(trained.data / "masks" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        assert pixels == str((mask == 1).sum())
     assert split["digest"].str.fullmatch("[0-9a-f]{24}").all()
 
 
@@ -129,6 +132,15 @@ def test_one_image_that_changed_is_told_and_the_runs_own_evaluation_stays(projec
     evaluated = evaluate(*project.open("run", root=project.data))
     assert project.said(f"1 slice has another image than when the run began: {name}")
     assert evaluated.scores["slices"] == 6 and not evaluated.own
+
+
+def test_a_mask_that_changed_stops_a_resumed_run(project):
+    split = RunDir(project.folder / "run").split()
+    name = split["id"][split["part"] == "train"].iat[0]
+    file = project.data / "masks" / f"{name}.png"
+    cv2.imwrite(str(file), np.zeros_like(cv2.imread(str(file), cv2.IMREAD_UNCHANGED)))
+    with pytest.raises(RunError, match=f"1 slice has another mask than when it began .*: {name}"):
+        train(project.experiment(), project.folder / "run", resume=True)
 
 
 def test_training_images_under_other_names_count_as_trained_on(project):
