@@ -99,7 +99,7 @@ def main() -> None:
         rows.append(compare(what, measured, ours=ours, baseline=baseline, unit="s", higher_is_better=False, note=note))
     save(
         "several",
-        "Two processes with one thread each train an epoch in the time of one process with two threads.",
+        "What an epoch costs in two processes with one thread each, beside one process with two threads, on a CPU.",
         rows,
         packages=("torch", "segmentation-models-pytorch", "numpy"),
         settings={"repetitions": REPETITIONS},
