@@ -268,8 +268,8 @@ def test_a_split_that_changed_is_refused(copied, session):
     text = file.read_text()
     swapped = text.replace(",train,", ",x,").replace(",validation,", ",train,").replace(",x,", ",validation,")
     cut = "\n".join(line for line in text.splitlines() if "_0003,validation," not in line) + "\n"
-    digest = text.splitlines()[-1].rpartition(",")[2]
-    for content in (swapped, cut, text.replace(digest, digest[::-1])):
+    digest, pixels = text.splitlines()[-1].split(",")[2:]
+    for content in (swapped, cut, text.replace(digest, digest[::-1]), text.replace(f",{pixels}\n", f",1{pixels}\n")):
         assert content != text
         file.write_text(content)
         for verb in (evaluate, predict):
