@@ -13,7 +13,15 @@ from gisegkit.build.ensemble import Ensemble
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.folds import SHARED, draw_folds, of_fold, parts_of_fold
 from gisegkit.build.training import verify_store
-from gisegkit.data.folds import FOLD, LEFT_OUT, assigned_folds, folds_table, split_digest
+from gisegkit.data.folds import (
+    FOLD,
+    LEFT_OUT,
+    assigned_folds,
+    folds_table,
+    refuse_other_images,
+    refuse_other_masks,
+    split_digest,
+)
 from gisegkit.data.output import read_manifest
 from gisegkit.errors import GisegError, Interrupted, RunError, count
 from gisegkit.recipe.sections import Recipe
@@ -125,6 +133,9 @@ def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir
             )
         leave_out_as_before(experiment, split)
         experiment.check_data(training=True)
+        experiment.prepare()
+        refuse_other_images(split, experiment.digests)  # a fold that has not begun has no split to compare with
+        refuse_other_masks(split, experiment.true_pixels)
         assigned = assigned_folds(experiment.dataset.table, split)
         _check_drawn(experiment, run, assigned)
         return run, assigned

@@ -209,3 +209,17 @@ def test_slices_that_are_bad_once_they_are_read_meet_folds(project):
     assert again.own and again.scores["slices"] == 11
     assert again.scores["scores"] == done.evaluated.scores["scores"]
     assert predict(*project.open("folds"), part="all").slices == 11
+
+
+@pytest.mark.parametrize("what", ["image", "mask"])
+def test_data_that_changed_before_a_fold_began_stop_the_resumed_folds(project, what):
+    """The fold that is missing has no split of its own yet, so the whole's must be held against the data."""
+    sets, out = ('split.fold="all"',), project.folder / "folds"
+    run_folds(project.experiment(*sets), out)
+    shutil.rmtree(out / "fold1")
+    file = project.data / f"{what}s" / "p0_0.png"
+    before = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(file), before + 1 if what == "image" else np.zeros_like(before))
+    with pytest.raises(RunError, match=f"1 slice has .*another {what} than when it began.*: p0_0"):
+        run_folds(project.experiment(*sets), out, resume=True)
+    assert not (out / "fold1").exists()
