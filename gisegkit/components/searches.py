@@ -31,7 +31,7 @@ class Median:
         self.ended: set[int] = set()
 
     def prune(self, number: int, course: Course) -> str:
-        """Why a trial ends, within its first fold; empty if it goes on."""
+        """Why a trial ends, within its first fold; empty if it continues."""
         own = self.courses[number] = course.folds[0] if course.folds else ()
         if not own or len(course.folds) > 1:
             return ""
@@ -81,7 +81,7 @@ class _Searched:
             self.median.ended.add(number)
 
     def prune(self, number: int, course: Course) -> str:
-        """Why a trial ends early; empty if it goes on."""
+        """Why a trial ends early; empty if it continues."""
         return "" if self.median is None else self.median.prune(number, course)
 
 

@@ -1,7 +1,7 @@
 """Drawn shapes become pixels: polygons, disks, rectangles, and the runs of COCO files.
 
 Coordinates are (x, y) in pixels from the top left corner of the image, so that the pixel in row r and column c covers c
-to c + 1 and r to r + 1. A pixel belongs to a shape if its center (c + 0.5, r + 0.5) lies inside; one on
+to c + 1 and r to r + 1. A pixel belongs to a shape if its center (c + 0.5, r + 0.5) is inside; one on
 the outline does if the inside is to its right. So two polygons that share an edge share no pixel and leave none out.
 ``cv2.fillPoly`` would count the outline too, which makes every shape half a pixel larger on each side.
 """
@@ -73,7 +73,7 @@ class Shape(NamedTuple):
         return mask
 
     def beyond(self, size: Size) -> float:
-        """How many pixels its outermost point lies outside of the image; infinite if all of it does."""
+        """How many pixels its outermost point is outside of the image; infinite if all of it does."""
         height, width = size
         if self.form in ("runs", "bitmap"):
             return 0.0

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -123,6 +122,8 @@ def synchronize(model: nn.Module) -> None:
     Raises:
         TrainingError: if a layer is of a kind of its own, which the conversion would make another one.
     """
+    from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm  # torch's conversion loses its activation
+
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             frozen = "train" in child.__dict__  # as ``freeze`` leaves it

@@ -220,7 +220,7 @@ def _connected() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         raise PeerLost(
             "another process of this run has ended; its own message, or that of torchrun, says why. last.pt holds the "
-            "last finished epoch, and --resume goes on with any number of processes"
+            "last finished epoch, and --resume continues with any number of processes"
         ) from error
 
 

@@ -34,7 +34,7 @@ def render_ranking(
     Args:
         name: of the plan.
         demo: whether a banner says that the data are synthetic.
-        about: facts that stand below the name.
+        about: facts that are printed below the name.
         rows: of the ranking, as ``ranking.csv`` has them.
         seeds: of each row, the score of each seed.
         first: the setting that the others are compared with.

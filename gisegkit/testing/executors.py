@@ -87,7 +87,7 @@ def _python(text: str, *arguments: str) -> tuple[str, ...]:
 
 def _submit(executor: Any, job: Job) -> str:
     handle = call(f"submit of {job.name!r}", executor.submit, job)
-    expect(isinstance(handle, str) and handle != "", f"submit returns {handle!r}, not a text that stands for the job")
+    expect(isinstance(handle, str) and handle != "", f"submit returns {handle!r}, not a text that names the job")
     return str(handle)
 
 

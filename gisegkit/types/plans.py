@@ -98,7 +98,7 @@ class Trial:
     """What a search asks to be run.
 
     Attributes:
-        number: from 0; each is given once, also by a search that is made anew after a kill.
+        number: from 0; each is given once, also by a search that is made again after a kill.
         values: of every key of the space.
     """
 

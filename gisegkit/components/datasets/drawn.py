@@ -222,7 +222,7 @@ class Drawn:
             beyond = shape.beyond(self._sizes[row])
             where = f"{place}, {shape.place} ({shape.label})"
             if math.isinf(beyond):
-                what = "lies outside of the image"
+                what = "is outside of the image"
                 yield Finding("shape outside", "error", where, what, "draw it again, or remove it", (name,))
             elif beyond > BEYOND:
                 what = f"has points up to {beyond:.0f} pixels outside of the image"

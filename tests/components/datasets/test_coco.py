@@ -150,7 +150,7 @@ ODD = {
     "unknown category": ([drawn(4, 2, [SQUARE], 77)], [], "has the category 77", ("2",)),
     "shape without area": ([drawn(4, 2, [[1, 1, 4, 4]])], [], "has 2 points, and needs 3", ("2",)),
     "points outside": ([drawn(4, 2, [[1, 1, 14, 1, 14, 4, 1, 4]])], [], "up to 6 pixels outside", ()),
-    "shape outside": ([drawn(4, 2, [[9, 1, 14, 1, 14, 4, 9, 4]])], [], "lies outside of the image", ("2",)),
+    "shape outside": ([drawn(4, 2, [[9, 1, 14, 1, 14, 4, 9, 4]])], [], "is outside of the image", ("2",)),
     "damaged shape": ([drawn(4, 2, {"counts": [5], "size": [6, 8]})], [], "cover 5 pixels, and 6 x 8 has 48", ("2",)),
 }
 
