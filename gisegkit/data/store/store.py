@@ -176,9 +176,10 @@ class Store:
         image = read_slice(self.dataset, row)
         mask = read_mask(self.dataset, row) if self._labelled[row] else None
         check_size(self.dataset, row, image=image, mask=mask)
-        facts = facts_of(image, mask)
+        low, high = float(image.min()), float(image.max())
+        facts = facts_of(image, mask, extremes=(low, high))
         masks = {} if mask is None else {"native": mask}
-        limits = float(image.min()), float(image.max()), largest(image.dtype)
+        limits = low, high, largest(image.dtype)
         if self.layout.size is not None:
             geometry = make_geometry(self.layout.resize, image.shape[:2], self.layout.size, self.layout.interpolation)
             image = resized(image, geometry)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from gisegkit.data.doctor import facts as module
 from gisegkit.data.doctor.facts import SliceFacts, digest_of, facts_of
 from gisegkit.types import IGNORE
 
@@ -59,3 +60,20 @@ def test_noise_is_told_from_pictures(picture):
 def test_what_shows_nothing_has_no_hash(image):
     facts = facts_of(image.astype(np.float32), None)
     assert facts.look == "" and facts.pixels is None
+
+
+def test_every_row_is_in_a_band_and_bands_have_equally_many():
+    for height in (32, 33, 47, 48, 310, 1001):
+        rows = module._rows(height).reshape(module.SIDE, -1)
+        assert sorted({*rows.ravel().tolist()}) == list(range(height))
+        edges = np.linspace(0, height, module.SIDE + 1).astype(int)
+        assert (rows >= edges[:-1, None]).all() and (rows < edges[1:, None]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 60, 1), (60, 1, 1), (2, 2, 1), (33, 47, 3), (40, 64, 1)])
+def test_smoothness_and_extremes_of_any_shape(shape):
+    ramp = np.add.outer(np.arange(shape[0]), 2 * np.arange(shape[1]))[..., None].repeat(shape[2], axis=2)
+    facts = facts_of(ramp.astype(np.float32), None)
+    assert facts.smooth > 0.4 if min(shape[:2]) > 2 else facts.smooth <= 1
+    assert facts_of(ramp.astype(np.float32), None, extremes=(facts.low, facts.high)) == facts
+    assert bool(facts.look) == (min(shape[:2]) >= 32)
