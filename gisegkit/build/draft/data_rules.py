@@ -165,8 +165,8 @@ def choose_normalization(facts: Facts) -> Part:
 
 
 def is_ct(facts: Facts) -> bool:
-    """Whether values look like Hounsfield units: whole numbers, the lowest of which is air."""
-    return facts.whole and AIR[0] <= facts.low <= AIR[1] and facts.high <= TOP
+    """Whether values look like Hounsfield units, the lowest of which is air; of a resampled CT they are not whole."""
+    return AIR[0] <= facts.low <= AIR[1] and facts.high <= TOP
 
 
 def window(facts: Facts) -> tuple[float, float]:

@@ -39,7 +39,6 @@ class Facts:
         dtype: of the images, or several joined by commas.
         channels: of an image.
         low, high: lowest and highest value.
-        whole: whether all values are whole numbers.
         exposure: highest over lowest of the slices' own 99th percentiles, without the outermost tenths.
         inside: percentiles 0.5 and 99.5 of the pixels in classes.
         exclusive: whether a pixel has at most one class.
@@ -63,7 +62,6 @@ class Facts:
     channels: int
     low: float
     high: float
-    whole: bool
     exposure: float
     inside: tuple[float, float]
     exclusive: bool
@@ -151,7 +149,6 @@ class Images:
         self.types: set[str] = set()
         self.channels: dict[int, str] = {}
         self.ends: list[tuple[float, float]] = []
-        self.whole = True
         self.bright: list[float] = []
         self.inside: list[AnyArray] = []
 
@@ -165,7 +162,6 @@ class Images:
             those = " and ".join(f"{one} has {count(number, 'channel')}" for number, one in self.channels.items())
             raise DataError(f"images have different channels: {those}; save all in gray or all in color")
         self.ends.append((float(image.min()), float(image.max())))
-        self.whole &= image.dtype.kind in "iu" or bool((image == np.round(image)).all())
         self.bright.append(float(np.percentile(image, 99)))
         inside = image[classes].reshape(-1)
         self.inside.append(inside[:: max(1, len(inside) // PIXELS)])
@@ -180,7 +176,6 @@ class Images:
             "channels": next(iter(self.channels)),
             "low": low,
             "high": high,
-            "whole": self.whole,
             "exposure": float(brighter / darker) if darker > 0 else 1.0,
             "inside": tuple(map(float, np.percentile(inside, (0.5, 99.5)))) if len(inside) else (low, high),
         }

@@ -36,7 +36,6 @@ FACTS = Facts(
     channels=1,
     low=0.0,
     high=4000.0,
-    whole=True,
     exposure=1.0,
     inside=(100.0, 2000.0),
     exclusive=False,

@@ -133,9 +133,9 @@ def test_every_choice_has_a_reason(facts):
         ({"dtype": "uint8", "high": 255, "exposure": 1.4, "step": 0}, {"name": "dtype"}),
         ({"dtype": "uint16"}, {"name": "percentile", "over": "scan"}),
         ({"dtype": "uint16", "step": 0}, {"name": "percentile", "over": "slice"}),
-        ({"dtype": "float32", "high": 1.0, "whole": False}, {"name": "dtype"}),
-        ({"dtype": "float32", "high": 1.1, "whole": False}, {"name": "percentile", "over": "scan"}),
-        ({"dtype": "float32", "low": -0.1, "high": 1.0, "whole": False}, {"name": "percentile", "over": "scan"}),
+        ({"dtype": "float32", "high": 1.0}, {"name": "dtype"}),
+        ({"dtype": "float32", "high": 1.1}, {"name": "percentile", "over": "scan"}),
+        ({"dtype": "float32", "low": -0.1, "high": 1.0}, {"name": "percentile", "over": "scan"}),
         ({"dtype": "int16", "low": -1024, "high": 3000}, {"name": "window", "level": 1050.0, "width": 3800.0}),
         ({"dtype": "int16", "low": -300, "high": 3000}, {"name": "percentile", "over": "scan"}),
         ({"dtype": "uint16, uint8"}, {"name": "percentile", "over": "scan"}),
@@ -148,19 +148,19 @@ def test_the_normalization_follows_from_type_and_range(facts, changes, expected)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "whole", "expected"),
+    ("low", "high", "expected"),
     [
-        (-1024, 3000, True, True),
-        (-1000, 500, True, True),
-        (-1000, 500, False, False),
-        (-899, 500, True, False),
-        (-1101, 500, True, False),
-        (-1024, 30000, True, False),
-        (0, 4095, True, False),
+        (-1024, 3000, True),
+        (-1000, 500, True),
+        (-1023.7, 448.9, True),  # resampled
+        (-899, 500, False),
+        (-1101, 500, False),
+        (-1024, 30000, False),
+        (0, 4095, False),
     ],
 )
-def test_hounsfield_units_are_whole_numbers_that_begin_at_air(facts, low, high, whole, expected):
-    assert is_ct(replace(facts, low=low, high=high, whole=whole)) is expected
+def test_hounsfield_units_begin_at_air(facts, low, high, expected):
+    assert is_ct(replace(facts, low=low, high=high)) is expected
 
 
 def test_the_window_holds_the_classes_with_half_as_much_on_both_sides(facts):

@@ -132,15 +132,9 @@ def test_values_are_described():
     images = [gray(-1024, dtype=np.int16), gray(40, dtype=np.int16)]
     images[1][0, 0] = 900
     facts = look(Toy(images, [mask(a=(4, 4))] * 2))
-    assert (facts.dtype, facts.low, facts.high, facts.whole, facts.channels) == ("int16", -1024, 900, True, 1)
+    assert (facts.dtype, facts.low, facts.high, facts.channels) == ("int16", -1024, 900, 1)
     inside = np.concatenate([image[:4, :4].reshape(-1) for image in images])
     assert facts.inside == pytest.approx(tuple(np.percentile(inside, (0.5, 99.5))))
-
-
-@pytest.mark.parametrize(("value", "whole"), [(3.0, True), (3.5, False)])
-def test_floats_may_be_whole_numbers(value, whole):
-    facts = look(Toy([gray(value, dtype=np.float32)], [mask(a=(4, 4))]))
-    assert facts.whole is whole and facts.dtype == "float32"
 
 
 def test_exposure_is_how_much_brighter_bright_slices_are_than_dark_ones():
