@@ -74,6 +74,11 @@ class FolderFiles:
         self._count(folder, others)
         return found
 
+    def passed_over(self) -> list[str]:
+        """What was found besides images so far, hidden files apart: the partner of a lonely file may be among it."""
+        told = [(one.place, one.what, one.kind.removeprefix("passed over: ")) for one in self.findings]
+        return [f"{place}: {what} ({kind})" for place, what, kind in told if kind != "hidden"]
+
     def refuse_escape(self, path: Path) -> None:
         """Check that a path, through whatever links, is in the root.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 
 import cv2
@@ -40,6 +41,23 @@ def test_suffixes(tmp_path):
     assert np.array_equal(dataset.mask(0)[:, :, 0], MASK)
     assert any("1 passed over: case_000_0001.png" in line for line in map(str, dataset.findings()))
     assert without_suffix("_m")("_m") is None
+
+
+def test_the_partner_that_is_no_image_is_named(tmp_path):
+    for name in ("a", "b", "c", "d", "e"):
+        write(tmp_path / "masks" / f"{name}.png", MASK)
+    write(tmp_path / "images" / "a.png", IMAGE)
+    (tmp_path / "images" / "b.jp2").write_bytes(b"jp2")
+    os.mkfifo(tmp_path / "images" / "c.png")
+    (tmp_path / "images" / "d.png").symlink_to(os.__file__)
+    write(tmp_path / "images" / "day" / "e.png", IMAGE)
+    (tmp_path / "images" / ".e.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    message = str(caught.value).replace(str(tmp_path), "")
+    assert message.startswith("4 masks in /masks have no image: b, c, d ...; ")
+    assert "/images/c.png: is a pipe, not a file (no regular file); /images/d.png: leads out of " in message
+    assert "/images: 1 passed over: b.jp2 (.jp2); /images: 1 passed over: day (folder); add what" in message
 
 
 def test_images_and_masks_in_one_folder(tmp_path):
