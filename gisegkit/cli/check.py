@@ -31,7 +31,7 @@ WIDTH = 100
 @set_option
 @demo_option
 @click.option("--no-data", is_flag=True, help="Check the recipe alone, without its data.")
-@click.option("--build", is_flag=True, help="Also build the parts and push one tiny batch through them.")
+@click.option("--build", is_flag=True, help="Also look at the slices, build the parts and push a tiny batch through.")
 @click.option("--memory", is_flag=True, help="Also predict the memory of a training step, and plan its micro-batches.")
 @click.option(
     "--budget", help="Memory to plan for, e.g. 16GiB: of a GPU, unless --device cpu.  [default: this machine's]"
