@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import sys
@@ -54,6 +55,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = {file.relative_to(PACKAGE).with_suffix("").as_posix().removesuffix("__init__").rstrip("/") for file in FILES}
 
 
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    """The tree of a file, which several tests read."""
+    return ast.parse(file.read_text())
+
+
+@functools.cache
+def imports_of(file: Path) -> list[tuple[str, bool]]:
+    """The imports of a file, which several tests read."""
+    return imports(parsed(file))
+
+
 def imports(tree: ast.AST) -> list[tuple[str, bool]]:
     """(what is imported with dots, whether only for the type checker) of every import, wherever it stands."""
     found = []
@@ -82,27 +95,28 @@ def dotted(file: Path) -> str:
     return ".".join(("gisegkit", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
+KNOWN = {dotted(file) for file in FILES}
+ROOMS = {module.split("/")[0] for module in MODULES}
+
+
 def imported(file: Path) -> set[str]:
     """The modules that a file imports, but for those that only the type checker wants."""
-    known = {dotted(other) for other in FILES}
-    names = [
-        name for name, typing in imports(ast.parse(file.read_text())) if not typing and name.startswith("gisegkit")
-    ]
-    modules = {name if name in known else name.rpartition(".")[0] for name in names}
+    names = [name for name, typing in imports_of(file) if not typing and name.startswith("gisegkit")]
+    modules = {name if name in KNOWN else name.rpartition(".")[0] for name in names}
     return modules - {dotted(file)}
 
 
 def room(name: str) -> str:
     """``gisegkit.data.rle.decode`` to ``data``; a name out of gisegkit/__init__.py to an empty text."""
     first = [*name.split("."), ""][1]
-    return first if any(module.split("/")[0] == first for module in MODULES) else ""
+    return first if first in ROOMS else ""
 
 
-def trespasses(file: str, source: str) -> list[str]:
-    """What a file imports although it must not."""
+def trespasses(file: str, found: list[tuple[str, bool]]) -> list[str]:
+    """What a file with these imports takes although it must not."""
     own = file.removesuffix(".py").split("/")[0].removesuffix("__init__")
     wrong = []
-    for name, typing in imports(ast.parse(source)):
+    for name, typing in found:
         party = name.split(".")[0]
         if party in HOMES and not file.startswith(HOMES[party]):
             wrong.append(f"{party} is at home in {HOMES[party]}")
@@ -115,39 +129,37 @@ def trespasses(file: str, source: str) -> list[str]:
 
 
 def test_imports_go_down_and_third_parties_stay_at_home():
-    sources = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in FILES}
-    wrong = {file: trespasses(file, source) for file, source in sources.items()}
+    sources = {path.relative_to(PACKAGE).as_posix(): imports_of(path) for path in FILES}
+    wrong = {file: trespasses(file, found) for file, found in sources.items()}
     assert {file: found for file, found in wrong.items() if found} == {}
 
 
 def test_every_module_has_a_level_and_every_level_has_its_modules():
-    rooms = {module.split("/")[0] for module in MODULES}
-    assert rooms == set(LEVEL), "a new room needs a level here, one that is gone needs none"
-    assert len(rooms) <= MOST_ROOMS
+    assert set(LEVEL) == ROOMS, "a new room needs a level here, one that is gone needs none"
+    assert len(ROOMS) <= MOST_ROOMS
 
 
 def test_no_two_modules_import_each_other_in_a_circle():
     arrows = {dotted(file): imported(file) for file in FILES}
     order = graphlib.TopologicalSorter(arrows)
     order.prepare()  # raises CycleError, with the modules of a circle
-    rooms = {
-        room(module): {room(other) for file in arrows if room(file) == room(module) for other in arrows[file]}
-        for module in arrows
-    }
+    rooms: dict[str, set[str]] = {}
+    for module, others in arrows.items():
+        rooms.setdefault(room(module), set()).update(map(room, others))
     graphlib.TopologicalSorter({own: others - {own} for own, others in rooms.items()}).prepare()
 
 
 def test_every_home_is_used():
     for party, homes in HOMES.items():
-        sources = [file.read_text() for file in FILES if file.relative_to(PACKAGE).as_posix().startswith(homes)]
-        assert any(name.split(".")[0] == party for source in sources for name, _ in imports(ast.parse(source))), party
+        files = [file for file in FILES if file.relative_to(PACKAGE).as_posix().startswith(homes)]
+        assert any(name.split(".")[0] == party for file in files for name, _ in imports_of(file)), party
 
 
 @pytest.mark.slow
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
     declared = {re.match(r"[\w.-]+", line).group() for line in project["dependencies"]}
-    tops = {name.split(".")[0] for file in FILES for name, _ in imports(ast.parse(file.read_text()))}
+    tops = {name.split(".")[0] for file in FILES for name, _ in imports_of(file)}
     parties = tops - {"gisegkit", "__future__", *sys.stdlib_module_names}
     assert {NAMED_OTHERWISE.get(party, party.replace("_", "-")) for party in parties} == declared
 
@@ -184,11 +196,11 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     ],
 )
 def test_the_test_itself_sees_a_trespass(file, source, allowed):
-    assert (trespasses(file, source) == []) is allowed
+    assert (trespasses(file, imports(ast.parse(source))) == []) is allowed
 
 
 def test_every_file_says_what_it_is_for():
-    wordings = {path: ast.get_docstring(ast.parse(path.read_text())) or "" for path in FILES}
+    wordings = {path: ast.get_docstring(parsed(path)) or "" for path in FILES}
     assert [str(path) for path, wording in wordings.items() if len(wording.split()) < 4] == []
 
 
@@ -201,7 +213,7 @@ def test_no_function_is_long():
     long = [
         f"{file.relative_to(PACKAGE)}: {node.name}"
         for file in FILES
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 50
     ]
     assert long == []

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import permutation_test
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -152,6 +151,8 @@ def paired_test(first: CaseSums, second: CaseSums, *, resamples: int, rng: Gener
         values = second.swapped(first, kept) - first.swapped(second, kept)
         values[np.isnan(values)] = observed  # counts against a difference
         return values.reshape(flat.shape[:-1])
+
+    from scipy.stats import permutation_test  # here: it takes a while, and most commands test nothing
 
     result = permutation_test(
         (np.zeros(first.cases), np.ones(first.cases)),
