@@ -36,6 +36,7 @@ from gisegkit.runs.scored import (
     common_scans,
     number,
     read_run,
+    scored_before,
     shared_metric,
 )
 from gisegkit.workflows.comparison import Compared, Comparison, Table
@@ -219,6 +220,8 @@ def about_run(run: Evaluated) -> list[str]:
             f"{run.label} was evaluated with other settings than it was trained with: "
             f"{'; '.join(run.content['changes'])}."
         )
+    if run.decides_otherwise:
+        notes.append(f"{run.label} {scored_before(run.path, run.decides_otherwise)}.")
     return notes
 
 
