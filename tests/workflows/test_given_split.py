@@ -28,9 +28,9 @@ def tabled(several, tmp_path):
             rows.append([f"images/{file}", f"masks/{file}", file.removesuffix(".png"), name, str(position), part])
     rows[1 + 2][0] = "blank.png"
     assert rows[1 + 2][2] == BAD and cv2.imwrite(str(root / "blank.png"), np.full((24, 20), 7, np.uint8))
-    with (root / "parts.csv").open("w", newline="") as file:
+    with (root / "parts.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
-    (tmp_path / "list.csv").write_text(f"id\n{BAD}\n")
+    (tmp_path / "list.csv").write_text(f"id\n{BAD}\n", encoding="utf-8")
     return (
         f'dataset={{name="folder", root="{root.as_posix()}", table="parts.csv", labels={{a=1, b=2}}}}',
         "split.fold=0",
@@ -67,7 +67,7 @@ def test_folds_would_train_on_the_test_slices_and_are_refused(several, tabled, t
 def test_check_and_data_say_where_the_split_is_from(several, tabled, tmp_path, capsys):
     recipe = tmp_path / "r.toml"
     more = f'dataset.exclusions="{(tmp_path / "list.csv").as_posix()}"'
-    recipe.write_text(several.recipe(*tabled, more).text())
+    recipe.write_text(several.recipe(*tabled, more).text(), encoding="utf-8")
     for command in ("check", "data"):
         with pytest.raises(SystemExit) as stop:
             main([command, str(recipe)])
