@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gisegkit.data import atomic_files
+from gisegkit.data.atomic_files import write_text
 from gisegkit.data.files import SETTLED, cache_home
 from gisegkit.errors import RunError
 
@@ -65,7 +65,7 @@ class LookedAt:
         """Keep what is known of the groups of this start."""
         if self._file is not None and (self._changed or len(self._now) != len(self._before)):
             with contextlib.suppress(RunError):
-                atomic_files.write_text(self._file, json.dumps(self._now, separators=(",", ":")))
+                write_text(self._file, json.dumps(self._now, separators=(",", ":")))
 
 
 def _stamp(file: Path) -> list[int]:

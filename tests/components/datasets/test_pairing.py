@@ -66,6 +66,16 @@ def test_images_and_masks_in_one_folder(tmp_path):
         write(tmp_path / f"{name}_mask.png", MASK)
     dataset = load(tmp_path, images=".", masks=".", mask_suffix="_mask")
     assert dataset.table["id"].tolist() == ["a", "b"]
+    assert list(dataset.findings()) == [], "each file is an image or a mask"
+    write(tmp_path / "a_old.tif", MASK)
+    write(tmp_path / "a_t1.png", IMAGE)
+    suffixes = {"image_suffix": "_t1", "mask_suffix": "_mask"}
+    write(tmp_path / "b_t1.png", IMAGE)
+    told = {one.kind: one.what for one in load(tmp_path, images=".", masks=".", **suffixes).findings()}
+    assert told == {
+        "passed over: .png without the suffix": "2 passed over: a.png, b.png",
+        "passed over: .tif without the suffix": "1 passed over: a_old.tif",
+    }
     assert np.array_equal(dataset.image(0), IMAGE)
 
 
