@@ -48,6 +48,7 @@ name = "adam"
 [train]
 epochs = 1
 batch_size = 8
+activation_checkpointing = "off"
 """
 
 MISTAKES = """name = "ten mistakes"

@@ -608,6 +608,7 @@ name = "dice"
 epochs = 1
 batch_size = 2
 workers = 0
+activation_checkpointing = "off"
 """
 
 

@@ -285,7 +285,8 @@ def test_tables_for_other_classes_become_those_of_the_phantom_which_is_said(sess
     text = (RECIPES[0].parent / "unet_resnet34.toml").read_text()
     assert "[evaluate]" in text and "[[postprocess]]" not in text and "[predict]" not in text
     (tmp_path / "mine.toml").write_text(text[: text.index("[evaluate]")] + TABLES)
-    recipe, lines = load_demo(tmp_path / "mine.toml", session.plugins.registries)
+    few = ("dataset.cases=1", "dataset.days=1", "dataset.slices=8")
+    recipe, lines = load_demo(tmp_path / "mine.toml", session.plugins.registries, few)
     experiment = session.experiment(recipe)
     assert experiment.thresholds == (0.3,) * 3 and experiment.presence == (0.1, 0.1, 0.2)
     areas, continuity = experiment.postprocess

@@ -229,6 +229,7 @@ name = "adam"
 epochs = 2
 batch_size = 4
 micro_batch = 4
+activation_checkpointing = "off"
 workers = 0
 [[metric]]
 name = "dice"

@@ -65,6 +65,7 @@ name = "adam"
 epochs = 1
 batch_size = 4
 micro_batch = 4
+activation_checkpointing = "off"
 workers = 0
 [[metric]]
 name = "dice"

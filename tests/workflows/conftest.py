@@ -25,7 +25,7 @@ model = {{name = "r2unet", width = 2, depth = 2, steps = 1}}
 loss = [{{name = "bce"}}]
 optimizer = {{name = "adam", lr = 0.1}}
 metric = [{{name = "dice"}}]
-train = {{epochs = 3, batch_size = 2, micro_batch = 0, workers = 0}}
+train = {{epochs = 3, batch_size = 2, micro_batch = 0, workers = 0, activation_checkpointing = "off"}}
 [dataset]
 name = "folder"
 root = "{root}"

@@ -33,7 +33,7 @@ loss = [{{name = "ce"}}]
 augmentation.name = "none"
 optimizer = {{name = "adam", lr = 0.03}}
 metric = [{{name = "dice"}}]
-train = {{epochs = 12, batch_size = 4, micro_batch = 0, validate_every = 12}}
+train = {{epochs = 12, batch_size = 4, micro_batch = 0, validate_every = 12, activation_checkpointing = "off"}}
 evaluate.batch_size = 4
 """
 

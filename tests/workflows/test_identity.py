@@ -44,6 +44,7 @@ name = "adam"
 [train]
 epochs = 1
 batch_size = 4
+activation_checkpointing = "off"
 """
 
 

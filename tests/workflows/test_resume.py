@@ -54,6 +54,7 @@ name = "adam"
 epochs = 2
 batch_size = 4
 micro_batch = 0
+activation_checkpointing = "off"
 [[metric]]
 name = "dice"
 """

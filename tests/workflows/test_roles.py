@@ -31,7 +31,7 @@ split.folds = 2
 model = {{name = "r2unet", width = 2, depth = 2, steps = 1}}
 loss = [{{name = "bce"}}]
 optimizer = {{name = "sgd", lr = 0.01}}
-train = {{epochs = 2, batch_size = 4, micro_batch = 0, workers = 0}}
+train = {{epochs = 2, batch_size = 4, micro_batch = 0, workers = 0, activation_checkpointing = "off"}}
 """
 DATASET = """
 [[dataset]]

@@ -28,7 +28,7 @@ batch_transform = [{{name = "mixup"}}]
 optimizer = {{name = "sgd", lr = 0.01}}
 metric = [{{name = "dice"}}, {{name = "iou"}}]
 postprocess = [{{name = "min_area", pixels = 2}}]
-train = {{epochs = 2, batch_size = 2, micro_batch = 0, workers = 0}}
+train = {{epochs = 2, batch_size = 2, micro_batch = 0, workers = 0, activation_checkpointing = "off"}}
 """
 
 
