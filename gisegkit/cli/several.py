@@ -14,7 +14,7 @@ import click
 
 from gisegkit.engine.world import ALONE, PeerLost, World
 from gisegkit.errors import GisegError
-from gisegkit.plugins import Plugins
+from gisegkit.plugins import Plugins, installed
 
 SHARED = ("run", "train", "evaluate", "predict")
 """The commands that several processes share."""
@@ -46,7 +46,7 @@ def joins(arguments: Sequence[str], commands: Sequence[str]) -> bool:
     leads = os.environ.get("RANK", "0") == "0"
     command = next((word for word in arguments if word in commands), "")
     if command in SHARED:
-        world()
+        refuse_other_versions(world(), installed())
         return not leads
     if leads and command:
         raise GisegError(
@@ -66,6 +66,13 @@ def help_out(plugins: Plugins) -> None:
 
     help_out(plugins, world())
     world().close()
+
+
+def refuse_other_versions(one: World, plugins: Plugins) -> None:
+    """As of ``gisegkit.workflows.alike``, which is imported only here: it takes torch."""
+    from gisegkit.workflows.alike import refuse_other_versions
+
+    refuse_other_versions(one, plugins)
 
 
 def finish() -> None:

@@ -28,6 +28,7 @@ from gisegkit.plugins import Plugins
 from gisegkit.recipe.sections import Recipe
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.types import silent
+from gisegkit.workflows.alike import refuse_other_slices
 from gisegkit.workflows.pages import panels_of
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def ask_to_train(experiment: Experiment, state: Mapping[str, Any] | None) -> Non
     split = experiment.split_table
     task = _task(experiment, "train", split=split, state=state, batching=batching, plan=plan)
     experiment.console.world.send(task)
+    refuse_other_slices(experiment, np.concatenate(experiment.split))
 
 
 def score_together(
@@ -124,6 +126,7 @@ def score_together(
     if world.size == 1 or keep is not None or isinstance(experiment, Ensemble):
         return _scored(experiment, rows, (0, 1), keep)
     world.send(_task(experiment, "score", rows=rows))
+    refuse_other_slices(experiment, rows)
     own, panels = _scored(experiment, rows, (world.rank, world.size))
     board = Scoreboard(experiment.metrics, experiment.classes)
     for values in world.collect(own.recorded):
@@ -192,6 +195,7 @@ def _train(experiment: Experiment, task: Task) -> None:
     experiment.keep_split(task.split[["id", "part"]])
     if experiment.store is not None:
         experiment.store.prepare(np.concatenate(experiment.split), progress=silent)
+    refuse_other_slices(experiment, np.concatenate(experiment.split))
     experiment.__dict__["assembled"] = experiment.assembled._replace(plan=task.plan)
     training = experiment.assembled.training
     one = training.micro_batching
@@ -209,6 +213,7 @@ def _train(experiment: Experiment, task: Task) -> None:
 def _score(experiment: Experiment, task: Task) -> None:
     assert task.rows is not None
     experiment.look_at_store()
+    refuse_other_slices(experiment, task.rows)
     world = experiment.console.world
     own, panels = _scored(experiment, task.rows, (world.rank, world.size))
     world.collect(own.recorded)
