@@ -41,11 +41,8 @@ from gisegkit.runs.scored import (
 )
 from gisegkit.workflows.comparison import Compared, Comparison, Table
 
-NONE_SHOWN = "no difference shown"
-"""How a verdict begins that tells two runs not apart."""
-
 RESAMPLES = 9999
-
+NONE_SHOWN = "no difference shown"
 SHOWN = 12
 """Differences of two recipes that a note spells out; --json has all."""
 
