@@ -41,7 +41,7 @@ class SliceFacts(NamedTuple):
         pixels: of each class; None if the slice is not labelled.
         border: share of the slice's outermost pixels that are of each class.
         twins: pairs of classes, by number, that have the same pixels, and some.
-        truth: a digest of the mask, as ``digest``; empty if no pixel of it has a class, or the slice is not labelled.
+        truth: a digest of the mask; empty if no pixel of it has a class, or the slice is not labelled.
     """
 
     digest: str
@@ -75,17 +75,23 @@ def facts_of(image: AnyArray, mask: MaskArray | None, *, extremes: tuple[float, 
     if low < high and are_finite(low, high):
         smooth, look = _texture(image)
     pixels, border, twins = (None, [], []) if mask is None else _classes(mask)
-    truth = digest_of(mask) if mask is not None and mask.any() else ""
+    truth = "" if mask is None else _digest_of_mask(mask)
     return SliceFacts(
         digest_of(image), look, str(image.dtype), image.shape[2], low, high, smooth, pixels, border, twins, truth
     )
 
 
 def digest_of(image: AnyArray) -> str:
-    """24 hexadecimal digits that identify the pixels of an image or a mask ``[H, W, C]``, whatever file holds them."""
+    """24 hexadecimal digits that identify the pixels of an image ``[H, W, C]``, whatever file holds them."""
     state = sha256(f"{image.dtype.str}{image.shape}".encode())
     state.update(np.ascontiguousarray(image).data)
     return state.hexdigest()[:24]
+
+
+def _digest_of_mask(mask: MaskArray) -> str:
+    """The same of a mask ``[H, W, K]``, of its bits where it ignores no pixel, which is five times as fast."""
+    highest = mask.max(initial=0)
+    return digest_of(np.packbits(mask) if highest == 1 else mask) if highest else ""
 
 
 def _texture(image: AnyArray) -> tuple[float, str]:
