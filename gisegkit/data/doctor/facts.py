@@ -74,11 +74,8 @@ def facts_of(image: AnyArray, mask: MaskArray | None, *, extremes: tuple[float, 
     look, smooth = "", 1.0
     if low < high and are_finite(low, high):
         smooth, look = _texture(image)
-    pixels, border, twins = (None, [], []) if mask is None else _classes(mask)
-    truth = "" if mask is None else _digest_of_mask(mask)
-    return SliceFacts(
-        digest_of(image), look, str(image.dtype), image.shape[2], low, high, smooth, pixels, border, twins, truth
-    )
+    about = (None, [], [], "") if mask is None else _classes(mask)
+    return SliceFacts(digest_of(image), look, str(image.dtype), image.shape[2], low, high, smooth, *about)
 
 
 def digest_of(image: AnyArray) -> str:
@@ -86,12 +83,6 @@ def digest_of(image: AnyArray) -> str:
     state = sha256(f"{image.dtype.str}{image.shape}".encode())
     state.update(np.ascontiguousarray(image).data)
     return state.hexdigest()[:24]
-
-
-def _digest_of_mask(mask: MaskArray) -> str:
-    """The same of a mask ``[H, W, K]``, of its bits where it ignores no pixel, which is five times as fast."""
-    highest = mask.max(initial=0)
-    return digest_of(np.packbits(mask) if highest == 1 else mask) if highest else ""
 
 
 def _texture(image: AnyArray) -> tuple[float, str]:
@@ -144,11 +135,12 @@ def _columns(width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return edges[:-1], np.diff(edges)
 
 
-def _classes(mask: MaskArray) -> tuple[list[int], list[float], list[list[int]]]:
-    classes = mask.shape[2]
-    if not mask.any():
-        return [0] * classes, [0.0] * classes, []
-    belongs = mask == 1
+def _classes(mask: MaskArray) -> tuple[list[int], list[float], list[list[int]], str]:
+    """``pixels``, ``border``, ``twins`` and ``truth``; the digest is of bits where no pixel is ignored."""
+    classes, highest = mask.shape[2], int(mask.max(initial=0))
+    if not highest:
+        return [0] * classes, [0.0] * classes, [], ""
+    belongs = mask.view(bool) if highest == 1 else mask == 1
     edges = np.concatenate([belongs[0], belongs[-1], belongs[1:-1, 0], belongs[1:-1, -1]])
     pixels, outermost = (count(part)[0].tolist() for part in (belongs[None], edges[None, None]))
     border = [round(number / len(edges), 4) for number in outermost]
@@ -158,4 +150,4 @@ def _classes(mask: MaskArray) -> tuple[list[int], list[float], list[list[int]]]:
         for a in range(b)
         if pixels[a] == pixels[b] > 0 and np.array_equal(belongs[:, :, a], belongs[:, :, b])
     ]
-    return pixels, border, twins
+    return pixels, border, twins, digest_of(np.packbits(belongs) if highest == 1 else mask)
