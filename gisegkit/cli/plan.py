@@ -71,7 +71,7 @@ def command(
 
 def _show(work: Work, states: Mapping[str, State]) -> None:
     """A line a step, and the time that is left."""
-    from gisegkit.workflows.coordinator import time_left
+    from gisegkit.workflows.time_left import time_left
 
     demo = " (demo on phantoms)" if work.demo else ""
     say(f"plan {work.plan.name}{demo}: {count(len(work.plan.cells), 'run')} in {work.folder}")

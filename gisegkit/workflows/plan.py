@@ -9,7 +9,7 @@ from pathlib import Path
 from gisegkit.build.dataset import build_component
 from gisegkit.build.demo import SMALL
 from gisegkit.data.atomic_files import make_folder, write_text
-from gisegkit.errors import Mistake, RecipeError, did_you_mean
+from gisegkit.errors import Mistake, RecipeError, RunError, did_you_mean
 from gisegkit.recipe.load import read_document
 from gisegkit.recipe.plan import Cell, Plan
 from gisegkit.recipe.plan_check import as_plan
@@ -18,6 +18,7 @@ from gisegkit.recipe.sections import Recipe
 from gisegkit.recipe.text import Document, value_text
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.locks import locked
+from gisegkit.runs.plan_record import read_record
 from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import Executor
 from gisegkit.workflows.coordinator import Coordinator
@@ -150,10 +151,11 @@ def run_plan(work: Work, executor: Executor | None = None, *, say: Callable[[str
         executor: where the commands run; by default, the one that the plan names.
 
     Raises:
-        RunError: if another process works on the plan, or files cannot be written.
+        RunError: if another process works on the plan, or has since it was opened, or files cannot be written.
         Interrupted: if the user stops it; says how to continue.
     """
     with locked(work.folder, say):
+        _refuse_stale(work)
         make_folder(work.folder)
         if work.demo:
             write_text(work.folder / "DEMO.txt", DEMO)
@@ -164,3 +166,12 @@ def run_plan(work: Work, executor: Executor | None = None, *, say: Callable[[str
         searcher = None if work.goal is None else Searcher(work, work.goal, say=say)
         tried = Coordinator(work, executor, spec.name, searcher, say=say).run()
     return Ran(work.states(), tried, {} if searcher is None else searcher.importance())
+
+
+def _refuse_stale(work: Work) -> None:
+    """What was read before the folder was locked must be what is there now."""
+    trials = read_trials(work.folder) if work.goal else []
+    if read_record(work.folder) != work.record or trials != work.trials:
+        raise RunError(
+            f"another giseg plan has worked in {work.folder} since this one read it; run the same command again"
+        )

@@ -17,6 +17,7 @@ from gisegkit.build.demo import load_demo
 from gisegkit.errors import Mistake, RecipeError, RunError, did_you_mean
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.plan import Cell, Plan
+from gisegkit.recipe.plan_keys import replaced, twice
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.recipe.space import ends_of, space_of
 from gisegkit.recipe.text import Document, value_text
@@ -44,9 +45,15 @@ def goal_of(plan: Plan, document: Document, registries: Registries, *, demo: boo
         return None, []
     table = spec.common.get("space", {})
     axes, places, mistakes = space_of(document, table)
-    varied = {text.partition("=")[0] for text in base.sets}
-    for key in axes.keys() & varied:
+    varied = [text.partition("=")[0] for text in base.sets]
+    for key, later in replaced([*dict.fromkeys(varied), *axes]):
+        if later in axes and key != later:
+            found = f"{later} replaces {key}, which is given as well"
+            mistakes.append(Mistake(places[later], found, "leave one of the two out"))
+    for key in axes.keys() & set(varied):
         mistakes.append(Mistake(places[key], f"{key} is searched and set", "keep one of the two"))
+    for key in twice(table):
+        mistakes.append(Mistake(document.place(("search", "space")), f"{key} is there twice", "keep one of the two"))
     try:
         recipe = load_cell(base, registries, demo=demo)
     except RecipeError:

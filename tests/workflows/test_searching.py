@@ -294,6 +294,16 @@ def test_a_trial_whose_values_the_recipe_refuses_together_is_told_and_counts(clu
         (("trials = 12", "trials = 12\npruned = 3"), "unknown parameter 'pruned' of search 'random'", "prune"),
         (("[search.space]", "[predict]\n[search.space]"), "[predict] of which of the trials?", "into a recipe"),
         (('"train.epochs" = 5', '"optimizer.lr" = 0.1'), "optimizer.lr is searched and set", "keep one"),
+        (
+            ('["bce", "dice"]}}', '["bce", "dice"]}}\n"loss.0" = {{choice = [{{name = "bce"}}]}}'),
+            "loss.0 replaces loss.0.name, which is given as well",
+            "leave one",
+        ),
+        (
+            ("[search.space]", "[search.space]\noptimizer.lr = {{uniform = [0.1, 1.0]}}"),
+            "optimizer.lr is there twice",
+            "keep one",
+        ),
         (('name = "n"', 'name = "n"\nseeds = [0, 1]'), '"n" has 2 cells', "remove vary and seeds"),
         (("[search]", '[[run]]\nname = "m"\nrecipe = "{recipe}"\n[search]'), "of which of the 2 runs?", 'run = "n"'),
     ],
@@ -301,7 +311,8 @@ def test_a_trial_whose_values_the_recipe_refuses_together_is_told_and_counts(clu
 def test_all_mistakes_are_told_before_the_first_run(open_, change, found, remedy):
     with pytest.raises(RecipeError) as told:
         open_(text=SEARCH.replace(*change))
-    (mistake, *_) = (one for one in told.value.mistakes if found in one.found)
+    (mistake, *_) = [one for one in told.value.mistakes if found in one.found] or told.value.mistakes
+    assert found in mistake.found
     assert "plan.toml:" in mistake.place and remedy in mistake.remedy
 
 
