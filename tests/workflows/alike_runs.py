@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import cv2
-from several_runs import finished, free_port, work
+from several_runs import finished, work
+from torch.distributed import TCPStore
 
 from gisegkit.engine.ranks import Ranks
 from gisegkit.workflows import alike
@@ -18,12 +19,14 @@ from gisegkit.workflows import alike
 
 def start(command, log, other):
     """Run a command in two processes; ``other`` is called in process 1 before. Gives their exit statuses."""
-    port, children = free_port(), []
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives all processes, as torchrun's
+    children = []
     for rank in range(2):
         child = os.fork()
         if not child:
             os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+            os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
             if rank:
                 other()
             work(command, Path(f"{log}.{rank}"), None)
