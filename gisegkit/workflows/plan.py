@@ -23,7 +23,7 @@ from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import Executor
 from gisegkit.workflows.coordinator import Coordinator
 from gisegkit.workflows.plan_steps import Work
-from gisegkit.workflows.searching import Searcher, goal_of, load_cell, trial_cell
+from gisegkit.workflows.searching import Searcher, goal_of, load_cell, other_aim, trial_cell
 from gisegkit.workflows.steps import FINISHED, State
 
 DEMO = "This plan was run as a demo on synthetic phantoms. Its scores say nothing about real data.\n"
@@ -66,9 +66,11 @@ def open_plan(
             mistakes += [_placed(mistake, cell) for mistake in error.mistakes]
     if not mistakes:
         mistakes += _of_tuning(plan, recipes, document)
+    folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
+    if goal is not None and not mistakes:
+        mistakes += other_aim(goal, folder, document)
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
-    folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
     for trial in work.trials:
         assert plan.searched is not None  # there is no goal without

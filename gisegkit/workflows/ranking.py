@@ -68,8 +68,9 @@ class Standing:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The lowest and the highest score of a seed."""
-        return (min(self.seeds), max(self.seeds))
+        """The lowest and the highest score of a seed; NaN if none is defined."""
+        known = [score for score in self.seeds if not math.isnan(score)]
+        return (min(known, default=math.nan), max(known, default=math.nan))
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def _adjusted(first: Standing, rows: Sequence[Standing]) -> list[Standing]:
 def _of_seeds(first: Standing, row: Standing) -> str:
     """That the seeds of two settings overlap, where both have several: the intervals know nothing of other seeds."""
     (low, high), (first_low, first_high) = row.spread, first.spread
-    if min(len(row.seeds), len(first.seeds)) < 2 or low > first_high or high < first_low:
+    if min(len(row.seeds), len(first.seeds)) < 2 or not (low <= first_high and first_low <= high):
         return ""
     return f"; their seeds overlap ({low:.4f} to {high:.4f}, and {first_low:.4f} to {first_high:.4f})"
 

@@ -269,7 +269,7 @@ def test_a_plan_that_another_process_has_worked_on_since_it_was_read_is_refused(
     late = toy()
     run_plan(toy(), Inside(lambda words, log: 1), say=lambda line: None)
     before = (late.folder / "plan.json").read_text()
-    with pytest.raises(RunError, match="another giseg plan has worked in .* since this one read it"):
+    with pytest.raises(RunError, match=r"another giseg plan has worked in .* since this one read it"):
         run_plan(late, Inside(), say=lambda line: None)
     assert (late.folder / "plan.json").read_text() == before
 

@@ -215,3 +215,25 @@ def test_the_best_two_are_compared_also_where_neither_is_the_first(cluster, open
     assert found.first == "n-bce" and {row.name for row in found.rows[:2]} == {"n-dice", "n-jaccard"}
     (note,) = (note for note in found.notes if "told apart" in note)
     assert "n-dice" in note and "n-jaccard" in note and "no difference shown" in note and "n-bce" not in note
+
+
+def test_a_setting_whose_score_is_undefined_stands_last_and_says_so(pair, capsys):
+    """No case has a value, as where a class is never there."""
+    from gisegkit.cli.plan import print_ranking
+
+    work, (settings, _) = pair
+    for path in settings["n-bce"]:  # the first, so that nothing can be compared with it
+        file = path / "evaluation" / "by_slice.csv"
+        table = pd.read_csv(file, dtype={"case": str, "id": str, "scan": str})
+        table["dice"] = math.nan
+        table.to_csv(file, index=False)
+        content = json.loads((path / "evaluation" / "scores.json").read_text())
+        content["scores"]["dice"] = None
+        (path / "evaluation" / "scores.json").write_text(json.dumps(content))
+    found = rank_plan(work, work.states())
+    assert [row.name for row in found.rows] == ["n-jaccard", "n-dice", "n-bce"] and math.isnan(found.rows[-1].spread[0])
+    assert all("no difference shown" in row.comparison.verdict for row in found.rows[:2])
+    print_ranking(found)
+    printed, page = capsys.readouterr().out, write_page(work, work.states(), found).read_text()
+    assert "nan" not in printed and "nan" not in page.split("</style>")[1]
+    assert "nan" not in (work.folder / CSV).read_text()
