@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gisegkit.engine.world import ALONE, PeerLost, World
-from gisegkit.errors import GisegError
+from gisegkit.errors import GisegError, RunError
 from gisegkit.plugins import Plugins, installed
 
 SHARED = ("run", "train", "evaluate", "predict")
@@ -92,6 +92,13 @@ def tell(error: GisegError) -> None:
         prefix = f"process {one.rank} of {one.size}: "
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(prefix + text, err=True)
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+    if restarts and isinstance(error, RunError) and "with --resume" in text:
+        click.echo(
+            f"torchrun has started the processes again (restart {restarts}), and only with --resume in its command "
+            "does a run go on then; start it anew with --resume. What ended it is told above",
+            err=True,
+        )
     if one.size > 1 and not one.rank:
         with suppress(KeyboardInterrupt):  # torchrun may stop this process already, as another one has ended
             one.first_to_say(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +21,7 @@ from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.fit import fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.scoring import Scoreboard, score_scans
-from gisegkit.engine.world import PeerLost, World
+from gisegkit.engine.world import World
 from gisegkit.errors import DataError, TrainingError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.sections import Recipe
@@ -155,21 +154,17 @@ def help_out(plugins: Plugins, world: World) -> None:
     """What processes other than 0 do: the tasks of process 0, until it has no more or has ended.
 
     Raises:
+        PeerLost: if another process has ended, which tells itself why. This one must not end well then: on another
+            machine, torchrun would take the run for finished, and not start its processes again.
         GisegError: whatever keeps this process from doing a task.
     """
     experiment: Experiment | None = None
-    while True:
-        with suppress(PeerLost):  # process 0 tells itself why it has ended
-            task = world.receive()
-            if task is None:
-                return
-            experiment = _experiment(task, experiment, plugins, world)
-            if task.what == "train":
-                _train(experiment, task)
-            else:
-                _score(experiment, task)
-            continue
-        return
+    while (task := world.receive()) is not None:
+        experiment = _experiment(task, experiment, plugins, world)
+        if task.what == "train":
+            _train(experiment, task)
+        else:
+            _score(experiment, task)
 
 
 def _experiment(task: Task, before: Experiment | None, plugins: Plugins, world: World) -> Experiment:
