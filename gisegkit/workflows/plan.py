@@ -72,14 +72,19 @@ def open_plan(
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
+    _add_trials(work)
+    return work
+
+
+def _add_trials(work: Work) -> None:
+    """The cells of the trials that a search has asked for so far."""
     for trial in work.trials:
-        assert plan.searched is not None  # there is no goal without
-        cell = trial_cell(plan.searched, trial)
+        assert work.plan.searched is not None  # there is no goal without
+        cell = trial_cell(work.plan.searched, trial)
         try:
-            work.add(cell, load_cell(cell, registries, demo=demo))
+            work.add(cell, load_cell(cell, work.registries, demo=work.demo))
         except RecipeError as error:
             work.refused[trial.number] = error.mistakes[0].found
-    return work
 
 
 def _with(cell: Cell, text: str) -> Cell:
