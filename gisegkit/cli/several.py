@@ -62,7 +62,7 @@ def help_out(plugins: Plugins) -> None:
     """Help process 0 until it has finished; nothing is written or kept here, so signals end this process at once."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    from gisegkit.workflows.several import help_out
+    from gisegkit.workflows.helping import help_out
 
     help_out(plugins, world())
     world().close()

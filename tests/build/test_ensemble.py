@@ -89,7 +89,7 @@ def test_only_a_change_that_changes_no_probability_uses_what_is_kept(ensemble, r
 def test_what_only_one_network_has_is_not_asked_of_several(ensemble):
     whole = ensemble()
     whole.take_over(whole.run)
-    with pytest.raises(RuntimeError, match="no source, predictor, network size or parts of its own"):
+    with pytest.raises(RuntimeError, match="no source, predictor or network size of its own"):
         whole.probabilities(whole.unlabelled, label="", progress=silent, sized=True)
 
 
