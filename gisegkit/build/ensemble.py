@@ -7,12 +7,10 @@ can be made again without a network, and are the same.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +21,15 @@ from gisegkit.build.experiment import Experiment
 from gisegkit.build.folds import SHARED
 from gisegkit.build.gate import Gate, refuse_zero
 from gisegkit.build.networks import Network
+from gisegkit.build.out_of_fold import out_of_fold, stored
 from gisegkit.build.reordered import Reordered
+from gisegkit.build.voices import voices_of
 from gisegkit.data.inputs import Input
-from gisegkit.data.probability_file import ProbabilityReader
-from gisegkit.engine.mixed import MeanOfNetworks, Voice, mixed_scans
+from gisegkit.engine.gate import gated_scans
+from gisegkit.engine.mixed import mixed_scans
 from gisegkit.engine.predictor import Predictor, ScanProbabilities
-from gisegkit.engine.stored import Stored, stored_scans
+from gisegkit.engine.scan_shares import WHOLE, Share
+from gisegkit.engine.stored import Stored
 from gisegkit.errors import RunError
 from gisegkit.recipe.differences import fingerprint
 from gisegkit.recipe.load import load_recipe
@@ -36,11 +37,10 @@ from gisegkit.recipe.sections import Recipe
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.decision_file import StoredDecision
 from gisegkit.runs.folder import RunDir
-from gisegkit.runs.kept import NAME, kept
 from gisegkit.runs.members import Member
 from gisegkit.runs.outputs import changes
 from gisegkit.runs.parts import Part, Seen, held_out_part, joint_parts, scored_part, with_digests
-from gisegkit.types import Progress, silent
+from gisegkit.types import BoolArray, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +74,8 @@ class Ensemble(Experiment):
         self.gate: Gate | None = None
         self.own: bool | None = None
         """Whether the data and settings are those of the networks' runs; None looks at the recipes."""
+        self.open_to: Mapping[int, BoolArray] | None = None
+        """What a gate, which is not here, saw of each row: the classes ``[K]`` that are not emptied."""
 
     @cached_property
     def networks(self) -> list[list[Network]]:
@@ -105,16 +107,30 @@ class Ensemble(Experiment):
         held = frozenset(split["id"][split["part"] == "validation"].astype(str))
         return Network(run, self._member_experiment(run, order), facts, int(weights["epoch"]), digest, order, held)
 
+    @property
+    def of_folds(self) -> bool:
+        """Whether the networks are the folds of one run, maybe with other settings now."""
+        return self.members[0].run.path == self.run.path
+
     def _member_experiment(self, run: RunDir, order: tuple[int, ...]) -> Experiment:
-        if self.members[0].run.path == self.run.path:  # several folds, maybe with other settings now
-            one = Experiment(self.recipe, self.registries, console=self.console)
-            one.__dict__.update({name: getattr(self, name) for name in SHARED})
-            return one
+        if self.of_folds:
+            return self.beside(self.recipe, order)
         recipe = load_recipe(run.recipe, registries=self.registries)
         if order or not hasattr(self.dataset, "sources"):  # nothing that a store could keep
             recipe = replace(recipe, input=replace(recipe.input, store="off"))
+        return self.beside(recipe, order)
+
+    def beside(self, recipe: Recipe, order: tuple[int, ...]) -> Experiment:
+        """An experiment of one of the networks, with the same data.
+
+        Args:
+            order: for each class of the data, its place among the network's; empty if it is the same.
+        """
         one = Experiment(recipe, self.registries, console=self.console)
-        one.__dict__["dataset"] = self.dataset if not order else Reordered(self.dataset, np.argsort(order).tolist())
+        if self.of_folds:
+            one.__dict__.update({name: getattr(self, name) for name in SHARED})
+        else:
+            one.__dict__["dataset"] = self.dataset if not order else Reordered(self.dataset, np.argsort(order).tolist())
         return one
 
     def take_over(self, run: RunDir, weights: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
@@ -218,55 +234,46 @@ class Ensemble(Experiment):
         source: Input | None = None,
         predictor: Predictor | None = None,
         sized: bool = False,
-        part: tuple[int, int] = (0, 1),
+        share: Share = WHOLE,
     ) -> Generator[ScanProbabilities]:
         """The weighted mean over the members, scan by scan; where every row validated, out of fold.
 
         Probabilities of a class in slices where the gate does not see it are 0.
 
         Args:
-            source, predictor, sized, part: of a single network; not taken here.
+            source, predictor, sized: of a single network; not taken here.
+            share: as of ``predict_scans``; only where ``shares`` says so.
         """
-        if source is not None or predictor is not None or sized or part != (0, 1):
-            raise RuntimeError("an ensemble has no source, predictor, network size or parts of its own")
+        if source is not None or predictor is not None or sized:
+            raise RuntimeError("an ensemble has no source, predictor or network size of its own")
+        predict = partial(self._ungated, rows, label, progress, share)
+        if self.open_to is not None:
+            return gated_scans(predict(), self.open_to)
         if self.gate is not None:
-            return self.gate.apply(lambda: self._ungated(rows, label, progress), rows, progress=progress)
-        return self._ungated(rows, label, progress)
+            return self.gate.apply(predict, rows, progress=progress)
+        return predict()
 
-    def _ungated(self, rows: Rows, label: str, progress: Progress) -> Generator[ScanProbabilities]:
-        held = self._ids(rows)
-        if len(rows) and all(held <= frozenset().union(*(one.validated for one in each)) for each in self.networks):
-            return self._out_of_fold(rows, label=label, progress=progress)
-        return mixed_scans(self._voices(rows, label=label, progress=progress))
+    def shares(self, rows: Rows) -> bool:
+        """As of Experiment; what validated is read from the run folders, where it is kept."""
+        return not self._held_out(rows)
 
-    def _ids(self, rows: Rows) -> frozenset[str]:
+    def _held_out(self, rows: Rows) -> bool:
+        """Whether every row validated in each member."""
+        held = self.ids_of(rows)
+        return len(rows) > 0 and all(
+            held <= frozenset().union(*(one.validated for one in each)) for each in self.networks
+        )
+
+    def _ungated(self, rows: Rows, label: str, progress: Progress, share: Share) -> Generator[ScanProbabilities]:
+        if not self._held_out(rows):
+            return mixed_scans(voices_of(self, rows, label=label, progress=progress, share=share))
+        if share != WHOLE:
+            raise RuntimeError("what was kept out of fold is not shared")
+        return out_of_fold(self, rows, label=label, progress=progress)
+
+    def ids_of(self, rows: Rows) -> frozenset[str]:
+        """Ids of the rows."""
         return frozenset(self.dataset.table["id"].astype(str).iloc[rows])
-
-    def _voices(self, rows: Rows, *, label: str, progress: Progress) -> list[Voice]:
-        """Predictions by all networks; those of one input share what reads it, the others the loader processes."""
-        groups: dict[str, list[tuple[Network, float]]] = {}
-        for member, networks in zip(self.members, self.networks, strict=True):
-            for one in networks:
-                one.load()
-                recipe = one.experiment.recipe
-                key = repr((recipe.input, recipe.normalization.as_dict(), one.order))
-                groups.setdefault(key, []).append((one, member.share))
-        voices: list[Voice] = []
-        for group in groups.values():
-            group[0][0].share_workers(len(groups))
-            lead, weights = group[0][0], [weight for _, weight in group]
-            predictor = MeanOfNetworks([one.experiment.predictor for one, _ in group], weights)
-            shown = silent if voices else progress
-            scans = lead.experiment.probabilities(rows, label=label, progress=shown, predictor=predictor)
-            voices.append(Voice(scans, sum(weights), lead.order))
-        return voices
-
-    def _out_of_fold(self, rows: Rows, *, label: str, progress: Progress) -> Generator[ScanProbabilities]:
-        with ExitStack() as stack:
-            runs = self.stored(rows, stack, progress=progress)
-            threads = self.device.threads
-            with closing(stored_scans(runs, rows, threads=threads, progress=progress, label=label)) as scans:
-                yield from scans
 
     def stored(self, rows: Rows, stack: ExitStack, *, progress: Progress = silent) -> list[Stored]:
         """The probabilities of each member for slices that validated, by networks that have not seen them.
@@ -278,23 +285,4 @@ class Ensemble(Experiment):
             rows: of the dataset's table, all of which validated in every member.
             stack: closes the files.
         """
-        found = []
-        for member, networks in zip(self.members, self.networks, strict=True):
-            files = [self._file(one, rows, stack, progress) for one in networks if one.validated & self._ids(rows)]
-            order = tuple(files[0].classes.index(name) for name in self.classes)
-            found.append(Stored(tuple(files), networks[0].experiment.source, member.weight, order))
-        return found
-
-    def _file(self, one: Network, rows: Rows, stack: ExitStack, progress: Progress) -> ProbabilityReader:
-        ids = self.dataset.table["id"].astype(str).to_numpy(dtype=object)
-        wanted = [name for name in ids[rows] if name in one.validated]
-        say, folder = self.console.say, one.run.oof
-        reader = kept(folder, weights=one.digest, ids=wanted, say=say) if self.own else None
-        if reader is None:
-            if not self.own:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="giseg-")))
-            chosen = np.flatnonzero(np.isin(ids, list(one.validated)) if self.own else np.isin(ids, wanted))
-            labelled = self.trained_table["labelled"].to_numpy(dtype=bool)
-            one.keep(chosen[labelled[chosen]], folder, progress=progress)
-            reader = ProbabilityReader(folder / NAME)
-        return stack.enter_context(reader)
+        return stored(self, rows, stack, progress=progress)

@@ -32,6 +32,7 @@ from gisegkit.engine.decision import DecidedSlice, Decision, Scan, decide_scans,
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.device_cache import Resident
 from gisegkit.engine.predictor import NetworkPredictor, Predictor, ScanProbabilities, predict_scans
+from gisegkit.engine.scan_shares import WHOLE, Share
 from gisegkit.engine.scoring import Scoreboard, score_scans
 from gisegkit.engine.stored import kept_scans
 from gisegkit.engine.tta import MeanOfViews, Scaled, Turned
@@ -225,14 +226,14 @@ class Experiment(RunData):
         source: Input | None = None,
         predictor: Predictor | None = None,
         sized: bool = False,
-        part: tuple[int, int] = (0, 1),
+        share: Share = WHOLE,
     ) -> Generator[ScanProbabilities]:
         """Predict the rows scan by scan, with at most as many slices at once as a training step was planned for.
 
         Args:
             source: of the slices; default the recipe's data.
             predictor: default ``self.predictor``.
-            sized, part: as of ``predict_scans``.
+            sized, share: as of ``predict_scans``.
         """
         return predict_scans(
             predictor or self.predictor,
@@ -243,7 +244,7 @@ class Experiment(RunData):
             progress=progress,
             label=label,
             sized=sized,
-            part=part,
+            share=share,
         )
 
     def scans(
@@ -254,29 +255,30 @@ class Experiment(RunData):
         progress: Progress,
         source: Input | None = None,
         keep: ProbabilityWriter | None = None,
-        part: tuple[int, int] = (0, 1),
+        share: Share = WHOLE,
     ) -> Generator[Scan]:
         """The rows predicted and decided, whole scans.
 
         Args:
             keep: also takes the probabilities at the network's size.
-            part: as of ``predict_scans``.
+            share: as of ``predict_scans``.
         """
         sized = keep is not None
-        predicted = self.probabilities(rows, label=label, progress=progress, source=source, sized=sized, part=part)
+        predicted = self.probabilities(rows, label=label, progress=progress, source=source, sized=sized, share=share)
         if keep is not None:
             predicted = kept_scans(predicted, keep, self.dataset.table)
         return decide_scans(predicted, self.decision, threads=self.device.threads)
 
     def slices(
-        self, rows: Rows, *, label: str, progress: Progress, probabilities: bool = False
+        self, rows: Rows, *, label: str, progress: Progress, probabilities: bool = False, share: Share = WHOLE
     ) -> Generator[DecidedSlice]:
         """The rows predicted and decided slice by slice, for whoever needs no whole scan.
 
         Args:
             probabilities: whether each slice brings its probabilities with its masks.
+            share: as of ``predict_scans``.
         """
-        predicted = self.probabilities(rows, label=label, progress=progress)
+        predicted = self.probabilities(rows, label=label, progress=progress, share=share)
         return decide_slices(predicted, self.decision, threads=self.device.threads, probabilities=probabilities)
 
     def score(self, rows: Rows, progress: Progress) -> Scoreboard:
@@ -286,8 +288,8 @@ class Experiment(RunData):
         """
         own = Scoreboard(self.metrics, self.classes)
         world, one_view = self.console.world, of_slices(self, self.network_predictor)
-        part = (world.rank, world.size)
-        predicted = self.probabilities(rows, label="validate", progress=progress, predictor=one_view, part=part)
+        share = Share(world.rank, world.size)
+        predicted = self.probabilities(rows, label="validate", progress=progress, predictor=one_view, share=share)
         scans = decide_scans(predicted, self.decision, threads=self.device.threads)
         deque(score_scans(scans, own, self.dataset, threads=self.device.threads), maxlen=0)  # holds none of them
         board = Scoreboard(self.metrics, self.classes)

@@ -104,10 +104,15 @@ class Gate:
         Args:
             predict: begins to predict the rows; called when the gate has seen all of them, and its networks are gone.
         """
+        open_to = self.sees(rows, progress=progress)
+        return gated_scans(predict(), open_to)
+
+    def sees(self, rows: Rows, *, progress: Progress) -> Mapping[int, BoolArray]:
+        """The classes ``[K]`` that each row is open to; looked at once for the same rows."""
         key = rows.tobytes()
         if self._open[0] != key:
             self._open = key, self._seen(rows, progress)
-        return gated_scans(predict(), self._open[1])
+        return self._open[1]
 
     def _seen(self, rows: Rows, progress: Progress) -> Mapping[int, BoolArray]:
         """The classes that each row is open to; says how many slices these are."""

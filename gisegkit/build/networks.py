@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
+from gisegkit.build.sharing import own_share
+from gisegkit.data.probability_file import ProbabilityWriter
+from gisegkit.engine.scan_shares import WHOLE
 from gisegkit.engine.stored import kept_scans
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.kept import keeping
 from gisegkit.types import Progress
+
+Then = Callable[[ProbabilityWriter], None]
 
 
 @dataclass
@@ -74,12 +79,19 @@ class Network:
         """Whether a pixel has one class at most."""
         return self.experiment.exclusive
 
-    def keep(self, rows: Rows, folder: Path, *, progress: Progress) -> None:
-        """Predict rows of the dataset's table into a folder, and free the network's memory."""
+    def keep(self, rows: Rows, folder: Path, *, progress: Progress, then: Then | None = None) -> None:
+        """Predict rows of the dataset's table into a folder, and free the network's memory.
+
+        Args:
+            then: takes what other processes have predicted; this one predicts its share.
+        """
         self.load()
         label, table = f"predict {self.run.path.resolve().name}", self.experiment.dataset.table
         with self.run.locked(self.experiment.console.say), keeping(folder, self, weights=self.digest) as writer:
-            scans = self.experiment.probabilities(rows, label=label, progress=progress, sized=True)
+            share = own_share(self.experiment.console.world) if then else WHOLE
+            scans = self.experiment.probabilities(rows, label=label, progress=progress, sized=True, share=share)
             for scan in kept_scans(scans, writer, table):
                 deque(scan, maxlen=0)
+            if then:
+                then(writer)
         self.release()

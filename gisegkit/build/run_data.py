@@ -23,6 +23,8 @@ from gisegkit.runs.parts import Part, named_part, scored_part
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gisegkit.build.networks import Network
+
 
 class RunData(ExperimentData):
     """What an experiment knows of the run whose weights it has taken over."""
@@ -77,6 +79,15 @@ class RunData(ExperimentData):
     def model(self) -> nn.Module:
         """The network; see Experiment."""
         raise NotImplementedError
+
+    @property
+    def networks(self) -> list[list[Network]]:
+        """Of each member of an ensemble its networks; empty if there is one network."""
+        return []
+
+    def shares(self, rows: Rows) -> bool:
+        """Whether several processes can predict the rows, of which process 0 alone has the run folder."""
+        return True
 
     @property
     def exclusive(self) -> bool:

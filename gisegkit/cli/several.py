@@ -62,15 +62,15 @@ def help_out(plugins: Plugins) -> None:
     """Help process 0 until it has finished; nothing is written or kept here, so signals end this process at once."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    from gisegkit.workflows.several import help_out
+    from gisegkit.workflows.helping import help_out
 
     help_out(plugins, world())
     world().close()
 
 
 def refuse_other_versions(one: World, plugins: Plugins) -> None:
-    """As of ``gisegkit.workflows.alike``, which is imported only here: it takes torch."""
-    from gisegkit.workflows.alike import refuse_other_versions
+    """As of ``gisegkit.build.alike``, which is imported only here: it takes torch."""
+    from gisegkit.build.alike import refuse_other_versions
 
     refuse_other_versions(one, plugins)
 

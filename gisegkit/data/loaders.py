@@ -239,16 +239,15 @@ def training_loader(
 
 
 def evaluation_loader(
-    slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool, wanted: range | None = None
+    slices: EvaluationSet, *, batch_size: int, workers: int, pin: bool, wanted: AnyArray | None = None
 ) -> BatchLoader:
     """Yields LoadedSlices in the order of the rows.
 
     Args:
-        wanted: positions of the slices that are wanted, default all; batches without any of them are left out, and the
-            others are as they would be.
+        wanted: positions ``[N]`` of the slices that are wanted, default all; batches without any of them are left out,
+            and the others are as they would be.
     """
     positions = range(len(slices))
-    wanted = positions if wanted is None else wanted
-    batches = (positions[start : start + batch_size] for start in range(0, len(slices), batch_size))
-    requests = [batch for batch in batches if batch.stop > wanted.start and batch.start < wanted.stop]
+    numbers = range(-(-len(slices) // batch_size)) if wanted is None else np.unique(wanted // batch_size).tolist()
+    requests = [positions[number * batch_size : (number + 1) * batch_size] for number in numbers]
     return BatchLoader(_SliceBatches(slices), requests, workers=workers, pin=pin)

@@ -81,11 +81,15 @@ class ProbabilityWriter:
 
     def write(self, slice_id: str, probabilities: FloatArray) -> None:
         """The next slice of the scan, ``[h, w, K]`` float in [0, 1]."""
+        self.write_bytes(slice_id, to_bytes(probabilities))
+
+    def write_bytes(self, slice_id: str, values: MaskArray) -> None:
+        """The next slice of the scan, ``[h, w, K]`` uint8 as of ``to_bytes``."""
         if self._open is None or not self._left:
             raise RuntimeError(f"slice {slice_id} is one more than its scan has")
         scan = list(self._scans)[-1]
         self._scans[scan].append(slice_id)
-        self._open.write(to_bytes(probabilities).transpose(2, 0, 1).tobytes())
+        self._open.write(values.transpose(2, 0, 1).tobytes())
         self._left -= 1
 
     def _close_scan(self) -> None:

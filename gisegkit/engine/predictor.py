@@ -21,6 +21,7 @@ from gisegkit.data.inputs import Input
 from gisegkit.data.loaders import EvaluationSet, evaluation_loader
 from gisegkit.data.scan_arrays import new_array
 from gisegkit.engine.device import Device
+from gisegkit.engine.scan_shares import WHOLE, Share
 from gisegkit.engine.step import is_out_of_memory
 from gisegkit.engine.threaded_map import threaded_map
 from gisegkit.errors import TrainingError
@@ -218,7 +219,7 @@ def predict_scans(
     progress: Progress = silent,
     label: str = "predict",
     sized: bool = False,
-    part: tuple[int, int] = (0, 1),
+    share: Share = WHOLE,
 ) -> Generator[ScanProbabilities]:
     """Yield the scans of ``rows``, each before its slices are computed: going through it drives the device.
 
@@ -229,17 +230,17 @@ def predict_scans(
         batch_size: slices on the device at once; a batch may hold slices of two scans.
         progress: shown per batch under ``label``.
         sized: whether slices bring their probabilities at the network's size, too.
-        part: which of how many parts to predict; each is some scans in a row. All together give what one process does,
-            to the last bit, because every slice is in the same batch as there.
+        share: which of the scans to predict. All shares together give what one process does, to the last bit, because
+            every slice is in the same batch as there.
     """
     device, names = predictor.device, source.dataset.table["scan"].to_numpy()
     ordered_rows = np.sort(np.asarray(rows, dtype=np.int64))  # the table is sorted by scan and position
     labelled = source.dataset.table["labelled"].to_numpy(dtype=bool)
     incomplete = set(names[ordered_rows[~labelled[ordered_rows]]])
     slices = EvaluationSet(source, ordered_rows)
-    wanted = part_of_scans(names[ordered_rows], *part)
+    wanted = share.own(names[ordered_rows])
     loader = evaluation_loader(slices, batch_size=batch_size, workers=workers, pin=device.pin, wanted=wanted)
-    ordered_rows = ordered_rows[wanted.start : wanted.stop]
+    ordered_rows = ordered_rows[wanted]
     kept = set(ordered_rows.tolist())
     waiting = (one for one in _computed(predictor, progress(loader, label, len(loader))) if one.row in kept)
 
@@ -257,20 +258,6 @@ def predict_scans(
             yield scan
             scan.skip()
             del scan  # else it would live until the next one is there
-
-
-def part_of_scans(names: AnyArray, number: int, parts: int) -> range:
-    """The positions of a part's slices: whole scans in a row, about as many slices in each part.
-
-    Args:
-        names: the scan of each slice ``[N]``, in the order of prediction.
-        number: of the part, from 0.
-    """
-    starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][: len(names)])
-    middles = (starts + np.r_[starts[1:], len(names)][: len(starts)]) / 2
-    edges = np.r_[starts, len(names)]
-    first, stop = np.searchsorted(middles * parts, [number * len(names), (number + 1) * len(names)])
-    return range(int(edges[first]), int(edges[stop]))
 
 
 def _computed(predictor: Predictor, loader: Iterable[Any]) -> Generator[_Waiting]:

@@ -188,6 +188,21 @@ class Ranks(World):
             dist.broadcast_object_list(message, 0, group=self.host, device=torch.device("cpu"))
         return torch.load(io.BytesIO(message[0]), map_location="cpu", weights_only=False)
 
+    def give(self, message: bytes) -> None:
+        with _connected():
+            dist.send(torch.tensor(len(message)), 0, group=self.host)
+            if message:  # gloo waits forever for a tensor without numbers
+                dist.send(torch.frombuffer(bytearray(message), dtype=torch.uint8), 0, group=self.host)
+
+    def take(self, source: int) -> bytes:
+        size = torch.zeros((), dtype=torch.int64)
+        with _connected():
+            dist.recv(size, source, group=self.host)
+            content = torch.empty(int(size), dtype=torch.uint8)
+            if len(content):
+                dist.recv(content, source, group=self.host)
+        return content.numpy().tobytes()
+
     def first_to_say(self, text: str, *, seconds: float = 2.0) -> bool:
         """Whether this process is to print an error; one that all processes have is printed by one of them.
 

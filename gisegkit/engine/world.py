@@ -97,6 +97,14 @@ class World:
         """The next task; None if there are no more."""
         return None
 
+    def give(self, message: bytes) -> None:
+        """Send a message to process 0, and wait until it takes it; every process but 0 may."""
+        raise RuntimeError("one process has nobody to give anything to")
+
+    def take(self, source: int) -> bytes:
+        """The next message that a process gives, once it is there; only process 0 does."""
+        raise RuntimeError("one process has nobody to take anything from")
+
     def close(self) -> None:
         """Part from the other processes, once all work is done."""
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from gisegkit.build.experiment import Experiment
+from gisegkit.build.sharing import slices_together
 from gisegkit.data.images.tiff import write_tiff
 from gisegkit.data.output import Output, SliceFacts, file_name
 from gisegkit.data.reading import read_slice
@@ -92,8 +93,7 @@ def pseudo_labels(run: RunDir, experiment: Experiment, out: Path, *, certain: fl
     with Output(out) as files:
         writer = _Writer(experiment, files, certain)
         facts = slice_facts(experiment.dataset, rows)
-        progress = experiment.console.progress
-        with closing(experiment.slices(rows, label="predict", progress=progress, probabilities=True)) as slices:
+        with closing(slices_together(experiment, rows, label="predict", probabilities=True)) as slices:
             for item in slices:
                 if item.probabilities is None:
                     raise RuntimeError("probabilities were asked for")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
+from gisegkit.build.sharing import slices_together
 from gisegkit.data.output import Output, PredictionFacts, SliceFacts
 from gisegkit.data.spacing import spacing_at
 from gisegkit.engine.decision import DecidedSlice
@@ -58,7 +59,7 @@ def write_predictions(
         with _placed(spec):
             writer.begin(facts, out)
     panels: list[Panel] = []
-    with closing(_written(experiment, rows, writers)) as slices:
+    with closing(_written(experiment, rows, writers, frozenset(chosen))) as slices:
         for item in slices:
             if item.row in chosen:
                 panels.append(panel_of(item, dataset))
@@ -71,7 +72,7 @@ def write_predictions(
 
 
 def _written(
-    experiment: Experiment, rows: Rows, writers: Sequence[tuple[ComponentSpec, Any]]
+    experiment: Experiment, rows: Rows, writers: Sequence[tuple[ComponentSpec, Any]], chosen: frozenset[int]
 ) -> Generator[DecidedSlice]:
     """The predicted slices, once all writers have taken them; beside a GPU in a thread of its own, in order."""
     facts = slice_facts(experiment.dataset, rows)
@@ -84,8 +85,7 @@ def _written(
         return item
 
     wanted = any(writer.wants == "probabilities" for _, writer in writers)
-    progress = experiment.console.progress
-    slices = experiment.slices(rows, label="predict", progress=progress, probabilities=wanted)
+    slices = slices_together(experiment, rows, label="predict", probabilities=wanted, chosen=chosen)
     threads = experiment.device.threads
     return threaded_map(take, slices, threads=min(1, threads), ahead=threads)
 

@@ -225,6 +225,13 @@ def connections(world):
     task = {"rows": np.arange(3), "weights": torch.ones(2)}
     found = world.send(task) or task if world.rank == 0 else world.receive()
     assert found["rows"].tolist() == [0, 1, 2] and found["weights"].tolist() == [1, 1]
+    messages = [bytes([number]) * number * 1_000_000 for number in (1, 0, 3)]
+    for source in range(1, world.size):
+        for message in messages:
+            if world.rank == source:
+                world.give(message)
+            if world.rank == 0:
+                assert world.take(source) == message
     assert world.first_to_say("the same", seconds=5.0) is (world.rank == 0)
 
 

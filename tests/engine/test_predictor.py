@@ -19,6 +19,7 @@ from gisegkit.data.slices import SliceReader
 from gisegkit.engine.decision import Decision, decide_scans
 from gisegkit.engine.device import Device, pick_device
 from gisegkit.engine.predictor import NetworkPredictor, predict_scans
+from gisegkit.engine.scan_shares import Share
 from gisegkit.errors import TrainingError
 
 
@@ -103,9 +104,10 @@ def test_rows_may_come_in_any_order(source):
     assert [scan.rows for scan in scans(source, [8, 2, 5, 0])] == [[0, 2], [5], [8]]
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("rounds", [1, 2])
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_parts_are_scans_that_are_predicted_in_the_same_batches(source, batch_size, parts):
+def test_shares_are_scans_that_are_predicted_in_the_same_batches(source, batch_size, rounds, processes):
     """So that several processes predict what one does, to the last bit."""
 
     class Relative(Bright):
@@ -115,13 +117,15 @@ def test_parts_are_scans_that_are_predicted_in_the_same_batches(source, batch_si
 
     seen = []
     rows = range(1, 9)
-    expected = scans(source, rows, batch_size, model=Relative())
-    found = [scans(source, rows, batch_size, model=Relative(), part=(number, parts)) for number in range(parts)]
-    assert sum(map(len, found)) == 3 and (parts == 1 or max(map(len, found)) <= 2)
-    for one, other in zip([scan for part in found for scan in part], expected, strict=True):
-        assert (one.name, one.rows) == (other.name, other.rows)
-        assert np.array_equal(one.prediction, other.prediction)
-    assert sum(seen) <= 2 * 8 + 2 * batch_size * (min(parts, 3) - 1), "few slices are predicted twice"
+    expected = {scan.name: scan for scan in scans(source, rows, batch_size, model=Relative())}
+    shares = [Share(number, processes, rounds) for number in range(processes)]
+    found = [scans(source, rows, batch_size, model=Relative(), share=share) for share in shares]
+    assert sum(map(len, found)) == 3 and (processes == 1 or max(map(len, found)) <= 2)
+    for scan in (scan for share in found for scan in share):
+        one = expected.pop(scan.name)
+        assert one.rows == scan.rows
+        assert np.array_equal(one.prediction, scan.prediction)
+    assert sum(seen) <= 2 * 8 + 2 * batch_size * 2, "few slices are predicted twice"
 
 
 def test_no_rows_no_scans(source):

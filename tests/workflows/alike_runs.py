@@ -1,4 +1,4 @@
-"""Runs of two processes of which one is not like the other; a program of its own, started by test_alike.py.
+"""Runs of two processes of which one is not like the other; a program of its own, started by test_helping.py.
 
 It imports everything once, and forks instead of starting.
 """
@@ -13,8 +13,8 @@ import cv2
 from several_runs import finished, work
 from torch.distributed import TCPStore
 
+from gisegkit.build import alike
 from gisegkit.engine.ranks import Ranks
-from gisegkit.workflows import alike
 
 
 def start(command, log, other):

@@ -6,6 +6,7 @@ a file for each process.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -20,7 +21,9 @@ import torch._dynamo  # an optimizer imports it at its first step
 from gisegkit.cli import main
 from gisegkit.components.augmentation import warp_policies
 from gisegkit.components.models import encoders
+from gisegkit.data.loaders import EvaluationSet
 from gisegkit.engine import fit
+from gisegkit.errors import DataError
 from gisegkit.workflows import folds
 
 SIZE = ("--set", "input.size=[64,64]")
@@ -36,12 +39,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(command, count, log, *, signals=None):
+def start(command, count, log, *, signals=None, unreadable=None):
     """Run a command in so many processes; gives the exit status of each.
 
     Args:
         log: what process N prints goes to ``log``.N.
         signals: a signal that a process sends to itself when it begins the second epoch, by its number.
+        unreadable: the number of a process that cannot read any slice.
     """
     port, children = free_port(), []
     for rank in range(count):
@@ -50,9 +54,15 @@ def start(command, count, log, *, signals=None):
             if count > 1:
                 os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
                 os.environ |= {"LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            if rank == unreadable:
+                EvaluationSet.__getitem__ = cannot_read
             work(command, Path(f"{log}.{rank}"), (signals or {}).get(rank))
         children.append(child)
     return finished(children)
+
+
+def cannot_read(slices, position):
+    raise DataError(f"slice {slices.rows[position]} cannot be read")
 
 
 def work(command, log, number):
@@ -127,6 +137,14 @@ def long(recipe, folder):
     return True
 
 
+def listed(file, folder):
+    """The commands of a JSON file: for each its words, the number of processes, and more as of ``start``."""
+    commands = json.loads(file.read_text())
+    codes = [start(words, count, folder / f"log_{at}", **more) for at, (words, count, more) in enumerate(commands)]
+    (folder / "codes").write_text(repr(codes))
+    return True
+
+
 if __name__ == "__main__":
     kind, recipe, folder = sys.argv[1:]
-    sys.exit(0 if {"short": short, "long": long}[kind](Path(recipe), Path(folder)) else 1)
+    sys.exit(0 if {"short": short, "long": long, "listed": listed}[kind](Path(recipe), Path(folder)) else 1)

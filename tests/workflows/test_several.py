@@ -7,14 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from gisegkit.errors import DataError, TrainingError
-from gisegkit.workflows.several import _experiment, _task, ask_to_train, score_together
+from gisegkit.errors import TrainingError
+from gisegkit.workflows.several import ask_to_train, score_together
 from gisegkit.workflows.train import train
 
 RUNS = Path(__file__).with_name("several_runs.py")
@@ -88,15 +87,6 @@ def test_torchrun_starts_a_run(home, tmp_path):
         [*command, "--set", "split.folds=99"], capture_output=True, text=True, timeout=300, env=environment
     )
     assert wrong.returncode == 1 and wrong.stderr.count("exists already and is not changed") == 1
-
-
-def test_a_process_that_sees_other_slices_ends_the_run(session, recipe):
-    experiment = session.experiment(recipe())
-    task = _task(experiment, "score")
-    helper = _experiment(task, None, session.plugins, session.world)
-    assert _experiment(task, helper, session.plugins, session.world) is helper, "data are built once"
-    with pytest.raises(DataError, match="process 0 finds other slices than process 0"):
-        _experiment(replace(task, data="other"), helper, session.plugins, session.world)
 
 
 def test_a_script_that_torchrun_starts_does_not_train_several_times(session, recipe, tmp_path, monkeypatch):

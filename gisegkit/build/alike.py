@@ -6,7 +6,7 @@ Every function here is called by all processes at the same point, and raises the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gisegkit.build.doctor import see
@@ -52,48 +52,49 @@ def _version(name: str, versions: dict[str, str]) -> str:
 
 
 def refuse_other_slices(data: ExperimentData, rows: Rows) -> None:
-    """Check that all processes see the same pixels and the same masks in these rows.
+    """Check that this process sees the same pixels and the same masks in these rows as process 0.
 
     What is compared are the facts of prepared slices, which were taken when they were decoded. Slices that are not
-    prepared are read once, by each process.
+    prepared are read once.
+
+    Args:
+        rows: that this process computes from; of process 0 those of all processes.
 
     Raises:
-        DataError: if not; names the process, the slice and the remedy.
+        DataError: if a process sees something else; names it, the slice and the remedy.
     """
     world = data.console.world
     if world.size == 1:
         return
-    own = _slices(data, rows)
+    ids = data.dataset.table["id"].astype(str).tolist()
+    own = dict(zip([ids[row] for row in rows.tolist()], _slices(data, rows), strict=True))
     whole = hashlib.sha256(repr(own).encode()).hexdigest()
     if len(set(world.collect([whole]))) == 1:
         return
-    ids = data.dataset.table["id"].astype(str).tolist()
-    names = [ids[row] for row in rows.tolist()]
-    raise DataError(difference(names, world.collect([own])))
+    if told := difference(world.collect([own])):
+        raise DataError(told)
 
 
 Seen = tuple[str, str]
 """What a process sees of a slice: a digest of its image, and one of its mask."""
 
 
-def difference(names: Sequence[str], seen: Sequence[Sequence[Seen]]) -> str:
-    """In words, what the first process that sees other slices than process 0 sees.
+def difference(seen: Sequence[Mapping[str, Seen]]) -> str:
+    """In words, what the first process that sees other slices than process 0 sees; empty if there is none.
 
     Args:
-        names: ids of N slices.
-        seen: of each process, the N slices; not all alike.
+        seen: of each process, some slices by id; of process 0 all of them.
     """
-    rank = next(rank for rank, one in enumerate(seen) if list(one) != list(seen[0]))
-    pairs = zip(names, seen[0], seen[rank], strict=True)
-    name, first, other = next(pair for pair in pairs if pair[1] != pair[2])
+    found = ((rank, [name for name in one if one[name] != seen[0][name]]) for rank, one in enumerate(seen))
+    rank, names = next(((rank, names) for rank, names in found if names), (0, []))
+    if not names:
+        return ""
+    name, first, other = names[0], seen[0][names[0]], seen[rank][names[0]]
     what = "pixels" if first[0] != other[0] else "masks"
-    differing = sum(one != own for one, own in zip(seen[0], seen[rank], strict=True))
     if other[0].startswith(UNREAD):
         return f"process {rank} cannot read {name}: {other[0].removeprefix(UNREAD)}: {REMEDY}"
-    return (
-        f"process {rank} sees other {what} than process 0 in {name}, the first of {count(differing, 'slice')} that "
-        f"differ: {REMEDY}"
-    )
+    number = count(len(names), "slice")
+    return f"process {rank} sees other {what} than process 0 in {name}, the first of {number} that differ: {REMEDY}"
 
 
 UNREAD = "unread "
