@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from gisegkit.engine.forward import in_short
@@ -210,7 +211,7 @@ class Ranks(World):
 
 def _own_store(store: Any, environment: Mapping[str, str] = os.environ) -> Any:
     """The part of a store that belongs to this start: after a restart it still has the addresses of dead processes."""
-    return dist.PrefixStore(f"start{environment.get('TORCHELASTIC_RESTART_COUNT') or 0}", store)
+    return PrefixStore(f"start{environment.get('TORCHELASTIC_RESTART_COUNT') or 0}", store)
 
 
 @contextlib.contextmanager
