@@ -46,7 +46,7 @@ def factory(component):
     return functools.partial(component.load(), **SMALL.get((component.kind, component.name), {}))
 
 
-@pytest.mark.parametrize("component", map(marked, COMPONENTS))
+@pytest.mark.parametrize("component", list(map(marked, COMPONENTS)))
 def test_contract(component, tmp_path, monkeypatch):
     monkeypatch.setenv("GISEG_CACHE", str(tmp_path))
     build = factory(component)
