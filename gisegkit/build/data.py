@@ -271,7 +271,7 @@ class ExperimentData:
             self.console.note(line)
         tell(self, known_findings(self))
         if training and not self._checked:
-            tell(self, split_findings(self.dataset.table, parts_of(self)))
+            tell(self, split_findings(self.dataset.table, parts_of(self), given=self.given is not None))
             direction_of_monitor(self.recipe, self.metrics, self.classes)
             refuse_overlaps(self.recipe, self.registries, self.dataset)
             if self.given is not None:

@@ -207,7 +207,7 @@ def look(data: ExperimentData, *, quick: bool) -> tuple[Survey | None, list[Find
         found = survey(data.dataset, normalization=data.normalization, parts=parts, progress=data.console.progress)
         findings += found.findings
     findings += table_findings(data.dataset.table, left_out=_numbers_left_out(data))
-    findings += split_findings(data.dataset.table, parts)
+    findings += split_findings(data.dataset.table, parts, given=data.given is not None)
     if lines := [line.strip().removeprefix("warning: ") for line in stack_warnings(data.recipe, data.dataset)]:
         findings.append(Finding(IDLE, "warning", "[input] slices", lines[0], "; ".join(lines[1:])))
     return found, findings

@@ -43,6 +43,11 @@ def idle_settings(recipe: Recipe) -> Iterator[str]:
     for key in ("resize",) if crop else ("scale", "crops", "around_class", "overlap"):
         if getattr(inputs, key) != getattr(own, key):
             yield f'input.{key} = {getattr(inputs, key)} has no effect, because input.mode = "{inputs.mode}"'
+    for key in ("stride", "edge") if inputs.slices == 1 else ():
+        if getattr(inputs, key) != getattr(own, key):
+            yield f"input.{key} = {getattr(inputs, key)} has no effect, because input.slices = 1"
+    if train.memory != "auto" and train.micro_batch != "auto" and inputs.store != "device":
+        yield f"train.memory = {train.memory} has no effect, because train.micro_batch = {train.micro_batch}"
     for key, average in (("ema_decay", "ema"), ("swa_start", "swa"), ("swa_batches", "swa")):
         value = getattr(train, key)
         if train.average != average and value != getattr(Train(), key):

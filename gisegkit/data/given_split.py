@@ -30,13 +30,18 @@ def given_rows(table: pd.DataFrame, parts: pd.DataFrame, *, subset: str, several
         Row numbers in rising order, two int64 arrays.
 
     Raises:
-        DataError: if the recipe asks for several folds, which would train on slices that are kept for tests.
+        DataError: if the recipe asks for several folds, which would train on slices that are kept for tests, or no
+            slice validates.
     """
     if several:
         raise DataError(
             f"{GIVEN}, so there are no folds to train; set split.fold = 0, or remove the column from the table"
         )
     train, validation = rows_of_split(table, parts)
+    if not len(validation):
+        raise DataError(
+            f"{GIVEN}, and no slice validates; write validation in the rows of some cases, or remove the column"
+        )
     empty = table["empty"].to_numpy(dtype=bool)
     return (train[~empty[train]] if subset == "annotated" else train), validation
 

@@ -59,16 +59,14 @@ def open_plan(
     plan.parts, wrong = parts_of(document, registries)
     goal, refused = goal_of(plan, document, registries, demo=demo)
     mistakes, recipes = [*plan.mistakes, *wrong, *refused], {}
+    folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
     for cell in [*plan.cells, *([plan.searched] if plan.searched else [])]:
         try:
             recipes[cell.name] = load_cell(cell, registries, demo=demo)
         except RecipeError as error:
             mistakes += [_placed(mistake, cell) for mistake in error.mistakes]
     if not mistakes:
-        mistakes += _of_tuning(plan, recipes, document)
-    folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
-    if goal is not None and not mistakes:
-        mistakes += other_aim(goal, folder, document)
+        mistakes += [*_of_tuning(plan, recipes, document), *(other_aim(goal, folder, document) if goal else ())]
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])

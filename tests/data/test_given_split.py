@@ -25,6 +25,12 @@ def test_there_are_no_folds_beside_it():
         given_rows(TABLE, PARTS, subset="all", several=True)
 
 
+def test_a_split_in_which_nothing_validates_is_refused():
+    parts = PARTS.assign(part=PARTS["part"].replace("validation", "train"))
+    with pytest.raises(DataError, match="no slice validates; write validation in the rows of some cases"):
+        given_rows(TABLE, parts, subset="all", several=False)
+
+
 def test_parts_of_other_slices_are_refused():
     with pytest.raises(RunError, match="not those"):
         given_rows(TABLE.iloc[1:], PARTS, subset="all", several=False)

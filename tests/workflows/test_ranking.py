@@ -62,6 +62,7 @@ def swept(several, folds_run, tmp_path_factory):
     return fill
 
 
+@pytest.mark.slow
 def test_a_sweep_of_losses_seeds_and_folds_with_a_cell_that_fails(cluster, open_, swept):
     """3 losses x 2 seeds, each in 2 folds: the ranking, the cause of the failed one, and the rest is done."""
 

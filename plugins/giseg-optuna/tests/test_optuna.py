@@ -55,6 +55,7 @@ def test_it_is_registered():
 
 
 @pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.slow
 def test_it_learns_more_than_chance(search, maximize):
     """The last ten of 30 trials score more than ten random ones mostly do, and the rate is what matters.
 
