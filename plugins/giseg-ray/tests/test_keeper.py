@@ -26,7 +26,7 @@ class Deaf(Keeper):
 
 @pytest.fixture(scope="module")
 def keepers():
-    ray.init(num_cpus=1, log_to_driver=False, include_dashboard=False)
+    ray.init(address="local", num_cpus=1, log_to_driver=False, include_dashboard=False)  # not a cluster that runs
     yield [ray.remote(kind).options(num_cpus=0).remote() for kind in (Keeper, Deaf)]
     ray.shutdown()
 
