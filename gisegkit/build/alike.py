@@ -75,6 +75,16 @@ def refuse_other_slices(data: ExperimentData, rows: Rows) -> None:
         raise DataError(told)
 
 
+def refuse_other_predicted(data: ExperimentData, rows: Rows) -> None:
+    """As ``refuse_other_slices``, for slices that are predicted, which usually are not prepared.
+
+    Processes of one machine read the same files. There nothing is read once more to compare it: beside a GPU that
+    would take longer than predicting.
+    """
+    if not data.console.world.one_machine:
+        refuse_other_slices(data, rows)
+
+
 Seen = tuple[str, str]
 """What a process sees of a slice: a digest of its image, and one of its mask."""
 

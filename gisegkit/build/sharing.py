@@ -6,13 +6,13 @@ import pickle
 import tempfile
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gisegkit.build.alike import refuse_other_slices
+from gisegkit.build.alike import refuse_other_predicted
 from gisegkit.build.tasks import Task, ask
 from gisegkit.data.probability_file import ProbabilityReader, ProbabilityWriter
 from gisegkit.engine.decision import DecidedSlice
@@ -45,7 +45,7 @@ def slices_together(
         return experiment.slices(rows, label=label, progress=progress, probabilities=probabilities)
     share = in_turns(len(rows), processes=world.size, batch_size=experiment.batch_size)
     ask(experiment, "slices", rows=rows, share=share, probabilities=probabilities, chosen=chosen)
-    refuse_other_slices(experiment, rows)
+    refuse_other_predicted(experiment, rows)
     own = experiment.slices(rows, label=label, progress=progress, probabilities=probabilities, share=share)
     return _gathered(own, share.turns(names_of(experiment, rows)), world)
 
@@ -89,12 +89,25 @@ def give_slices(experiment: Experiment, task: Task) -> None:
 
 def _waiting(found: Iterator[DecidedSlice], count: int, chosen: frozenset[int]) -> Iterator[bytes]:
     """So many slices as messages, the first of which comes when all are predicted."""
-    try:
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
-            sizes = [spool.write(packed(next(found), chosen)) for _ in range(count)]
+    sizes = []
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
+        for _ in range(count):
+            message = packed(next(found), chosen)
+            with _room():
+                sizes.append(spool.write(message))
+        with _room():
             spool.seek(0)
-            for size in sizes:
-                yield spool.read(size)
+        for size in sizes:
+            with _room():
+                message = spool.read(size)
+            yield message
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """An error of the temporary folder is told with the remedy."""
+    try:
+        yield
     except OSError as error:
         raise RunError(
             f"predicted slices cannot wait in {tempfile.gettempdir()} until process 0 takes them ({error}); free space "

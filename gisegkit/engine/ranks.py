@@ -59,6 +59,7 @@ class Ranks(World):
     ) -> None:
         self.rank, self.size = rank, size
         self.local_rank, self.local_size = local_rank, local_size
+        self.one_machine = local_size == size
         if nccl is None:
             nccl = dist.is_nccl_available() and torch.cuda.is_available() and local_size <= torch.cuda.device_count()
         self.backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"

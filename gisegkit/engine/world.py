@@ -46,10 +46,12 @@ class World:
     Attributes:
         rank: the number of this process, from 0; process 0 leads: it alone writes files and prints.
         size: how many processes there are.
+        one_machine: whether all of them are on one machine.
     """
 
     rank = 0
     size = 1
+    one_machine = True
 
     def __str__(self) -> str:
         return "one process"

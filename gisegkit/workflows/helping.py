@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gisegkit.build.alike import refuse_other_slices
+from gisegkit.build.alike import refuse_other_predicted, refuse_other_slices
 from gisegkit.build.console import Console
 from gisegkit.build.data import Rows
 from gisegkit.build.ensemble import Ensemble
@@ -142,7 +142,8 @@ def _looked_at(experiment: Experiment, task: Task, share: Share) -> Rows:
     """The rows of a task, once those of a share are known to be what process 0 sees."""
     assert task.rows is not None
     experiment.look_at_store()
-    refuse_other_slices(experiment, rows_of(experiment, task.rows, share))
+    refuse = refuse_other_predicted if task.what == "slices" else refuse_other_slices
+    refuse(experiment, rows_of(experiment, task.rows, share))
     return task.rows
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from gisegkit.build.alike import UNREAD, difference, refuse_other_slices, refuse_other_versions
+from gisegkit.build.alike import (
+    UNREAD,
+    difference,
+    refuse_other_predicted,
+    refuse_other_slices,
+    refuse_other_versions,
+)
 from gisegkit.engine.world import ALONE
 from gisegkit.errors import TrainingError
 from gisegkit.plugins import Plugins
@@ -48,6 +56,21 @@ def test_the_first_slice_that_differs_is_named():
     assert told.startswith("process 2 sees other masks than process 0 in s2, the first of 2 slices that differ: all ")
     told = difference([first, {"s3": (UNREAD + "no such file", "")}])
     assert told.startswith("process 1 cannot read s3: no such file: all machines")
+
+
+def test_on_one_machine_what_is_predicted_is_not_read_to_compare_it(session, recipe):
+    for one_machine in (True, False):
+        world = Two("a digest")
+        world.one_machine = one_machine
+        experiment = replace(session, world=world).experiment(recipe("input.store=off"))
+        rows = experiment.unlabelled
+        if one_machine:
+            refuse_other_predicted(experiment, rows)
+            assert not experiment.seen
+        else:
+            world.collect = lambda own: [*own, {} if isinstance(own[0], dict) else "another digest"]
+            refuse_other_predicted(experiment, rows)  # the other process has nothing to predict
+            assert len(experiment.seen) == len(rows) > 0
 
 
 def test_one_process_reads_nothing_to_compare(session, recipe):

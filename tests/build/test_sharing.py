@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import tempfile
 from collections import deque
 
 import numpy as np
 import pytest
 
-from gisegkit.build.sharing import give_kept, own_share, packed, rows_of, take_kept, unpacked
+from gisegkit.build import sharing
+from gisegkit.build.sharing import _gathered, _waiting, give_kept, own_share, packed, rows_of, take_kept, unpacked
 from gisegkit.data.probability_file import ProbabilityReader, ProbabilityWriter
 from gisegkit.engine.decision import DecidedSlice
 from gisegkit.engine.scan_shares import Share
 from gisegkit.engine.world import World
+from gisegkit.errors import RunError
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (8, 8, 1), (1, 1, 2)])
@@ -74,6 +78,53 @@ def test_kept_probabilities_are_put_behind_those_of_process_0(tmp_path):
             pairs = zip(first.slices(scan), second.slices(scan), strict=True)
             assert all(a == b and np.array_equal(x, y) for (a, x), (b, y) in pairs)
     assert not any(world.lines.values())
+
+
+def decided(row):
+    values = np.random.default_rng(row).random((5, 7, 2), dtype=np.float32)
+    return DecidedSlice(f"s{row // 2}", row, values > 0.5, None, values)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_process_0_takes_the_turns_of_all_in_the_order_of_the_slices(rounds):
+    turns = Share(0, 3, rounds).turns(np.repeat([f"s{number}" for number in range(8)], 2))
+    world = Line()
+    for rank in (1, 2):
+        world.lines[rank].extend(packed(decided(row), frozenset()) for turn in turns[rank::3] for row in turn)
+    own = (decided(row) for turn in turns[0::3] for row in turn)
+    found = list(_gathered(own, turns, world))
+    assert [item.row for item in found] == list(range(16)) and not any(world.lines.values())
+    assert all(np.array_equal(item.probabilities, decided(item.row).probabilities) for item in found)
+
+
+@pytest.mark.parametrize("limit", [1, 1 << 20])
+def test_slices_that_wait_are_in_memory_or_in_a_file(monkeypatch, limit):
+    monkeypatch.setattr(sharing, "IN_MEMORY", limit)
+    taken = []
+    found = (taken.append(row) or decided(row) for row in range(6))
+    messages = _waiting(found, 4, frozenset())
+    assert next(messages) == packed(decided(0), frozenset()) and taken == [0, 1, 2, 3]
+    assert [unpacked(message).row for message in messages] == [1, 2, 3]
+
+
+def test_a_temporary_folder_without_room_is_named_and_errors_of_the_data_are_none_of_it(monkeypatch):
+    class Full(io.BytesIO):
+        def __init__(self, **_):
+            super().__init__()
+
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", Full)
+    with pytest.raises(RunError, match=r"cannot wait in .* until process 0 takes them .*No space left.*TMPDIR"):
+        list(_waiting(iter([decided(0)]), 1, frozenset()))
+
+    def broken():
+        raise FileNotFoundError("a slice is gone")
+        yield
+
+    with pytest.raises(FileNotFoundError, match="a slice is gone"):
+        list(_waiting(broken(), 1, frozenset()))
 
 
 def test_shares_of_rows_are_whole_scans_that_make_all(session, recipe):

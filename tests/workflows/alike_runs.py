@@ -17,14 +17,19 @@ from gisegkit.build import alike
 from gisegkit.engine.ranks import Ranks
 
 
-def start(command, log, other):
-    """Run a command in two processes; ``other`` is called in process 1 before. Gives their exit statuses."""
+def start(command, log, other, *, machines=1):
+    """Run a command in two processes; ``other`` is called in process 1 before. Gives their exit statuses.
+
+    Args:
+        machines: on which the processes believe to be.
+    """
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives all processes, as torchrun's
     children = []
     for rank in range(2):
         child = os.fork()
         if not child:
-            os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+            os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
+            os.environ |= {"LOCAL_RANK": str(rank // machines), "LOCAL_WORLD_SIZE": str(2 // machines)}
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
             os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
             if rank:
@@ -55,7 +60,7 @@ def has_other_versions():
 
 
 def all_cases(recipe, folder):
-    """An image changes, then a mask of prepared slices; then one process has another version of torch."""
+    """An image changes, then a mask of prepared slices; one process has another version of torch; an image changes."""
     os.environ["GISEG_CACHE"] = str(folder / "cache")
     image, mask = (folder / "t" / part / "t0_1.png" for part in ("images", "masks"))
     before = {file: file.read_bytes() for file in (image, mask)}
@@ -67,6 +72,9 @@ def all_cases(recipe, folder):
     mask.write_bytes(before[mask])
     codes["versions"] = start([*command, folder / "v"], folder / "log_versions", has_other_versions)
     codes["none"] = start([*prepared, "--resume"], folder / "log_none", lambda: None)
+    image = folder / "t" / "images" / "t5_1.png"  # process 1 predicts it
+    predict = ["predict", folder / "m", "--device", "cpu", "--part", "all", "--out", folder / "p.csv"]
+    codes["predicted"] = start(predict, folder / "log_predicted", lambda: changes(image, folder), machines=2)
     (folder / "codes").write_text(repr(codes))
 
 

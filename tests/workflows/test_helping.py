@@ -162,10 +162,12 @@ def test_processes_that_see_other_slices_or_run_other_versions_end_the_run(sever
     logs = {file.name: file.read_text() for file in sorted(tmp_path.glob("log_*"))}
     assert done.returncode == 0, f"{done.stderr}\n{logs}"
     codes = ast.literal_eval((tmp_path / "codes").read_text())
-    assert codes == {"image": [2, 2], "mask": [2, 2], "versions": [2, 2], "none": [0, 0]}, logs
+    assert codes == {"image": [2, 2], "mask": [2, 2], "versions": [2, 2], "none": [0, 0], "predicted": [2, 2]}, logs
     one = "sees other {} than process 0 in t0_1, the first of 1 slice that differ: " + REMEDY
     assert f"error: process 1 {one.format('pixels')}" in logs["log_image.0"]
     assert f"error: process 1 {one.format('masks')}" in logs["log_mask.0"]
+    assert f"error: process 1 {one.replace('t0_1', 't5_1').format('pixels')}" in logs["log_predicted.0"]
+    assert not (tmp_path / "p.csv").exists()
     assert "error: process 1 has torch 0.1 and process 0 torch " in logs["log_versions.0"]
     told = [name for name in codes if "error:" in logs[f"log_{name}.1"]]
     assert not told, "an error that all processes have is told once"
