@@ -169,6 +169,7 @@ def code_of(dataset: type) -> str:
     return digest(b"\0".join([cv2.__version__.encode(), *(meaning(code[name]) for name in sorted(code))]))
 
 
+@functools.lru_cache(maxsize=256)  # most of it is gisegkit's own, which every type of dataset is read with
 def meaning(code: bytes) -> bytes:
     """What a module does, without its comments, docstrings and formatting.
 
