@@ -36,11 +36,17 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
 """Parameters that make a component small enough for a test, or that have no default."""
 
 
+def marked(component):
+    """A network takes seconds; two of them are enough for a quick run."""
+    slow = component.kind == "model" and component.name not in ("unet", "r2unet")
+    return pytest.param(component, marks=pytest.mark.slow if slow else (), id=f"{component.kind}-{component.name}")
+
+
 def factory(component):
     return functools.partial(component.load(), **SMALL.get((component.kind, component.name), {}))
 
 
-@pytest.mark.parametrize("component", COMPONENTS, ids=lambda item: f"{item.kind}-{item.name}")
+@pytest.mark.parametrize("component", list(map(marked, COMPONENTS)))
 def test_contract(component, tmp_path, monkeypatch):
     monkeypatch.setenv("GISEG_CACHE", str(tmp_path))
     build = factory(component)

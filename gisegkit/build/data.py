@@ -20,6 +20,7 @@ from gisegkit.build.preflight import idle_settings, refuse_overlaps
 from gisegkit.data.doctor.facts import SliceFacts
 from gisegkit.data.doctor.tables import split_findings
 from gisegkit.data.folds import LEFT_OUT, rows_of_split, split_rows
+from gisegkit.data.given_split import given_note, given_rows
 from gisegkit.data.intensities import Normalization
 from gisegkit.data.spacing import refuse_unmeasured
 from gisegkit.data.store.layout import Prepared
@@ -119,6 +120,11 @@ class ExperimentData:
         return np.flatnonzero(labelled & (role == "train" if roles is None else roles == role))
 
     @property
+    def given(self) -> pd.DataFrame | None:
+        """The part of every slice (columns id and part) where the data say themselves what trains; else None."""
+        return getattr(self.dataset, "parts", None)
+
+    @property
     def trained_table(self) -> pd.DataFrame:
         """The table as if slices of extra and test datasets had no labels: what folds and parts are made of."""
         table, roles = self.dataset.table, self.roles
@@ -191,15 +197,17 @@ class ExperimentData:
 
         Raises:
             RunError: if the slices are not those of the run that is resumed.
-            DataError: if no slice is labelled, none is left to train on, or there are fewer cases than folds.
+            DataError: if no slice is labelled, none is left to train on, there are fewer cases than folds, or the
+                data say themselves what trains and the recipe asks for several folds.
         """
         table, split = self.dataset.table, self.recipe.split
         if not table["labelled"].to_numpy(dtype=bool).any():
             place = self.recipe.dataset.place
             raise DataError(f"{place}: no slice is labelled, so there is nothing to train or score on")
-        given = getattr(self.dataset, "parts", None) if self._stored_split is None else self._stored_split
-        if given is not None:
-            rows = rows_of_split(table, given)
+        if self._stored_split is not None:
+            rows = rows_of_split(table, self._stored_split)
+        elif (given := self.given) is not None:
+            rows = given_rows(table, given, subset=split.subset, several=split.several)
         else:
             rows = split_rows(
                 self.trained_table,
@@ -263,11 +271,11 @@ class ExperimentData:
             self.console.note(line)
         tell(self, known_findings(self))
         if training and not self._checked:
-            tell(self, split_findings(self.dataset.table, parts_of(self)))
+            tell(self, split_findings(self.dataset.table, parts_of(self), given=self.given is not None))
             direction_of_monitor(self.recipe, self.metrics, self.classes)
             refuse_overlaps(self.recipe, self.registries, self.dataset)
-            if getattr(self.dataset, "parts", None) is not None:
-                self.console.note("the column split of dataset.table says what trains; [split] folds have no effect")
+            if self.given is not None:
+                self.console.note(given_note(self.given))
             for line in (*stack_warnings(self.recipe, self.dataset), *idle_settings(self.recipe)):
                 self.console.note(line)
             self._checked = True

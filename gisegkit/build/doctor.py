@@ -117,21 +117,32 @@ def examine(data: ExperimentData, rows: Rows, *, parts: dict[int, str] | None = 
     Raises:
         FindingsError: if slices have errors that are not left out.
     """
-    dataset, ids = data.dataset, data.dataset.table["id"].astype(str).tolist()
+    ids = data.dataset.table["id"].astype(str).tolist()
     if all(ids[row] in data.seen for row in rows.tolist()):
         return False
-    found = [] if data.store is None else list(data.store.facts(rows).items())
-    wanted = set(rows.tolist())
-    data.seen.update((ids[row], facts) for row, facts in found if row in wanted)
-    unread = [row for row in rows.tolist() if ids[row] not in data.seen]
-    if unread:
-        read, problems = look_at(dataset, unread, progress=data.console.progress)
-        data.seen.update((ids[row], facts) for row, facts in read.items())
-        if problems:
-            return leave_out(data, problems)
-    facts = {row: data.seen[ids[row]] for row in sorted(wanted)}
+    if problems := see(data, rows):
+        return leave_out(data, problems)
+    facts = {row: data.seen[ids[row]] for row in sorted(set(rows.tolist()))}
     findings = findings_in(data, facts, parts or {})
     return leave_out(data, findings)
+
+
+def see(data: ExperimentData, rows: Rows) -> list[Finding]:
+    """Have the facts of these slices in ``data.seen``: those of prepared slices are known, others are read once.
+
+    Returns:
+        A finding for each slice that cannot be read or used.
+    """
+    ids = data.dataset.table["id"].astype(str).tolist()
+    wanted = {row for row in rows.tolist() if ids[row] not in data.seen}
+    found = [] if data.store is None or not wanted else list(data.store.facts(np.array(sorted(wanted))).items())
+    data.seen.update((ids[row], facts) for row, facts in found if row in wanted)
+    unread = [row for row in rows.tolist() if ids[row] not in data.seen]
+    if not unread:
+        return []
+    read, problems = look_at(data.dataset, unread, progress=data.console.progress)
+    data.seen.update((ids[row], facts) for row, facts in read.items())
+    return problems
 
 
 def findings_in(data: ExperimentData, facts: dict[int, SliceFacts], parts: dict[int, str]) -> list[Finding]:
@@ -196,7 +207,7 @@ def look(data: ExperimentData, *, quick: bool) -> tuple[Survey | None, list[Find
         found = survey(data.dataset, normalization=data.normalization, parts=parts, progress=data.console.progress)
         findings += found.findings
     findings += table_findings(data.dataset.table, left_out=_numbers_left_out(data))
-    findings += split_findings(data.dataset.table, parts)
+    findings += split_findings(data.dataset.table, parts, given=data.given is not None)
     if lines := [line.strip().removeprefix("warning: ") for line in stack_warnings(data.recipe, data.dataset)]:
         findings.append(Finding(IDLE, "warning", "[input] slices", lines[0], "; ".join(lines[1:])))
     return found, findings

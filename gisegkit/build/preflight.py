@@ -25,6 +25,7 @@ class Found:
         train, validation, unlabelled: numbers of slices.
         steps: optimizer steps of an epoch.
         warnings: lines to be told.
+        given: what the data say of the split themselves; empty where folds are drawn.
     """
 
     train: int
@@ -32,6 +33,7 @@ class Found:
     unlabelled: int
     steps: int
     warnings: tuple[str, ...]
+    given: str = ""
 
 
 def idle_settings(recipe: Recipe) -> Iterator[str]:
@@ -41,6 +43,11 @@ def idle_settings(recipe: Recipe) -> Iterator[str]:
     for key in ("resize",) if crop else ("scale", "crops", "around_class", "overlap"):
         if getattr(inputs, key) != getattr(own, key):
             yield f'input.{key} = {getattr(inputs, key)} has no effect, because input.mode = "{inputs.mode}"'
+    for key in ("stride", "edge") if inputs.slices == 1 else ():
+        if getattr(inputs, key) != getattr(own, key):
+            yield f"input.{key} = {getattr(inputs, key)} has no effect, because input.slices = 1"
+    if train.memory != "auto" and train.micro_batch != "auto" and inputs.store != "device":
+        yield f"train.memory = {train.memory} has no effect, because train.micro_batch = {train.micro_batch}"
     for key, average in (("ema_decay", "ema"), ("swa_start", "swa"), ("swa_batches", "swa")):
         value = getattr(train, key)
         if train.average != average and value != getattr(Train(), key):
@@ -73,6 +80,7 @@ def look(data: ExperimentData) -> Found:
     from gisegkit.build.dataset import stack_warnings
     from gisegkit.build.doctor import known_findings
     from gisegkit.data.findings import refuse_errors, warning_lines
+    from gisegkit.data.given_split import given_note
     from gisegkit.data.spacing import refuse_unmeasured
 
     recipe, dataset = data.recipe, data.dataset
@@ -86,7 +94,8 @@ def look(data: ExperimentData) -> Found:
     crops = recipe.input.crops if recipe.input.mode == "crop" else 1
     steps = steps_of(len(train) * crops, recipe.train.batch_size)
     warnings = (*warning_lines(known), *stack_warnings(recipe, dataset), *idle_settings(recipe))
-    return Found(len(train), len(validation), len(data.unlabelled), steps, warnings)
+    given = "" if data.given is None else given_note(data.given)
+    return Found(len(train), len(validation), len(data.unlabelled), steps, warnings, given)
 
 
 def check_monitor_alone(data: ExperimentData) -> None:

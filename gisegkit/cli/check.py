@@ -31,7 +31,7 @@ WIDTH = 100
 @set_option
 @demo_option
 @click.option("--no-data", is_flag=True, help="Check the recipe alone, without its data.")
-@click.option("--build", is_flag=True, help="Also build the parts and push one tiny batch through them.")
+@click.option("--build", is_flag=True, help="Also look at the slices, build the parts and push a tiny batch through.")
 @click.option("--memory", is_flag=True, help="Also predict the memory of a training step, and plan its micro-batches.")
 @click.option(
     "--budget", help="Memory to plan for, e.g. 16GiB: of a GPU, unless --device cpu.  [default: this machine's]"
@@ -162,12 +162,14 @@ def in_words(recipe: Recipe, plugins: Plugins, found: Found | None = None, *, co
     every = "epoch" if train.validate_every == 1 else f"{train.validate_every} epochs"
     chosen = ", ".join(map(str, split.chosen))
     validates = f"folds {chosen} validate, each in a run of its own" if split.several else f"fold {chosen} validates"
-    rest = f"{split.folds} folds by {split.group}, {validates}"
+    drawn = f"{split.folds} folds by {split.group}, {validates}"
+    drawn = drawn if split.folds > 1 else "everything trains and validates"
+    rest = (found.given if found else "") or drawn
     lines = [
         f"{recipe.name}, seed {recipe.seed}{', DEMO: phantoms, not real data' if recipe.demo else ''}",
         *(line for spec in recipe.components() for line in _component(spec, plugins)),
         f"input: {stack}, {_sized(recipe)} ({inputs.interpolation})",
-        f"split: {rest if split.folds > 1 else 'everything trains and validates'}; {split.subset} slices train",
+        f"split: {rest}; {split.subset} slices train",
         f"train: {count(train.epochs, 'epoch')}, effective batch {effective}, precision {train.precision}",
         *_steps(recipe, found, command),
         *([f"starts from the best weights of the run {train.init_from}"] if train.init_from else []),

@@ -80,7 +80,7 @@ def print_comparison(result: Table) -> None:
         "memory",
         "run",
     ]
-    table(header, [_cells(number, row) for number, row in enumerate(result.rows, start=1)])
+    table(header, [_cells(number, row, first) for number, row in enumerate(result.rows, start=1)])
     for number, row in enumerate(result.rows, start=1):
         if row.comparison is not None:
             other = row.comparison
@@ -101,15 +101,16 @@ def _directions(result: Table) -> str:
     return "; ".join([words[own], *others])
 
 
-def _cells(number: int, row: Compared) -> list[Any]:
+def _cells(number: int, row: Compared, first: Compared) -> list[Any]:
+    """A row of the table; parts and classes in the order of the first run, since another may have its own."""
     low, high = row.interval.low, row.interval.high
     content, memory, seconds = row.run.content, row.run.peak_memory, row.run.seconds
     return [
         number,
         row.interval.estimate,
         None if math.isnan(low) else f"{low:.4f} to {high:.4f}",
-        *row.parts.values(),
-        *row.by_class.values(),
+        *(row.parts[name] for name in first.parts),
+        *(row.by_class[name] for name in first.by_class),
         row.cases,
         _millions(content["parameters"]),
         None if seconds is None else clock(seconds),

@@ -79,12 +79,13 @@ def _end(findings: Sequence[Finding], where: str, fix: Path | None) -> None:
 
 
 def _say_split(experiment: Experiment) -> None:
+    from gisegkit.data.given_split import given_note
     from gisegkit.errors import count
 
     with contextlib.suppress(GisegError):  # a finding
         train, validation = experiment.split
-        fold = experiment.recipe.split.fold
-        say(f"split: {count(len(train), 'slice')} train, {len(validation)} validate (fold {fold})")
+        by = f"fold {experiment.recipe.split.fold}" if experiment.given is None else given_note(experiment.given)
+        say(f"split: {count(len(train), 'slice')} train, {len(validation)} validate ({by})")
         if experiment.resident is not None:
             say(str(experiment.resident))
 

@@ -71,7 +71,7 @@ def command(
 
 def _show(work: Work, states: Mapping[str, State]) -> None:
     """A line a step, and the time that is left."""
-    from gisegkit.workflows.coordinator import time_left
+    from gisegkit.workflows.time_left import time_left
 
     demo = " (demo on phantoms)" if work.demo else ""
     say(f"plan {work.plan.name}{demo}: {count(len(work.plan.cells), 'run')} in {work.folder}")
@@ -96,7 +96,7 @@ def print_ranking(ranking: Ranking) -> None:
     for place, row in enumerate(ranking.rows, start=1):
         low, high = row.interval.low, row.interval.high
         interval = None if math.isnan(low) else f"{low:.4f} to {high:.4f}"
-        several = len(row.runs) > 1
+        several = len(row.runs) > 1 and not math.isnan(row.spread[0])
         seeds = f"{len(row.runs)}: {row.spread[0]:.4f} to {row.spread[1]:.4f}" if several else str(len(row.runs))
         rows.append([place, row.interval.estimate, interval, seeds, row.cases, row.name])
     table(["", "score", "interval", "seeds", "cases", "setting"], rows)

@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from gisegkit.engine.world import ALONE, PeerLost, World
-from gisegkit.errors import GisegError
-from gisegkit.plugins import Plugins
+from gisegkit.errors import GisegError, RunError
+from gisegkit.plugins import Plugins, installed
 
 SHARED = ("run", "train", "evaluate", "predict")
 """The commands that several processes share."""
@@ -46,7 +46,7 @@ def joins(arguments: Sequence[str], commands: Sequence[str]) -> bool:
     leads = os.environ.get("RANK", "0") == "0"
     command = next((word for word in arguments if word in commands), "")
     if command in SHARED:
-        world()
+        refuse_other_versions(world(), installed())
         return not leads
     if leads and command:
         raise GisegError(
@@ -68,6 +68,13 @@ def help_out(plugins: Plugins) -> None:
     world().close()
 
 
+def refuse_other_versions(one: World, plugins: Plugins) -> None:
+    """As of ``gisegkit.workflows.alike``, which is imported only here: it takes torch."""
+    from gisegkit.workflows.alike import refuse_other_versions
+
+    refuse_other_versions(one, plugins)
+
+
 def finish() -> None:
     """Let the other processes go, after the command."""
     if process_count() > 1 and world.cache_info().currsize:
@@ -85,6 +92,13 @@ def tell(error: GisegError) -> None:
         prefix = f"process {one.rank} of {one.size}: "
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(prefix + text, err=True)
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+    if restarts and isinstance(error, RunError) and "with --resume" in text:
+        click.echo(
+            f"torchrun has started the processes again (restart {restarts}), and only with --resume in its command "
+            "does a run go on then; start it anew with --resume. What ended it is told above",
+            err=True,
+        )
     if one.size > 1 and not one.rank:
         with suppress(KeyboardInterrupt):  # torchrun may stop this process already, as another one has ended
             one.first_to_say(text)

@@ -9,10 +9,24 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from gisegkit.errors import ComponentError
 from gisegkit.types import AtLeast, Axis, Course, Hunt, Trial, TrialEnd
 
 DIGITS = 6
 """Significant digits of a number that is drawn, so that names and tables can be read."""
+
+STARTUP, POINTS = 4, 5
+
+
+def refuse_unused(because: str, **params: object) -> None:
+    """Refuse parameters that are set and that nothing would use.
+
+    Raises:
+        ComponentError: names each, its value, and why.
+    """
+    found = [f"{name} = {value}" for name, value in params.items() if value is not None]
+    if found:
+        raise ComponentError(f"with {because}, nothing uses {' and '.join(found)}: leave it out")
 
 
 class Median:
@@ -58,7 +72,10 @@ class _Searched:
 
     size: int | None = None
 
-    def __init__(self, hunt: Hunt, prune: str, startup: int, warmup: int) -> None:
+    def __init__(self, hunt: Hunt, prune: str, startup: int | None, warmup: int | None) -> None:
+        if prune == "none":
+            refuse_unused('prune = "none"', startup=startup, warmup=warmup)
+        startup, warmup = STARTUP if startup is None else startup, warmup or 0
         self.hunt = hunt
         self.next = 1 + max((trial.number for trial in hunt.trials), default=-1)
         self.median = Median(maximize=hunt.maximize, startup=startup, warmup=warmup) if prune == "median" else None
@@ -90,24 +107,36 @@ class Grid(_Searched):
 
     Args:
         hunt: the space, and what is searched for.
-        points: values of each uniform and log_uniform axis, from end to end.
+        points: values of each uniform and log_uniform axis, from end to end; 5 if it is not set.
         prune: whether trials end early that are worse than the median of the others at the same epoch.
-        startup: trials that end before any is pruned.
-        warmup: epochs that every trial may have.
+        startup: trials that end before any is pruned; 4 if it is not set.
+        warmup: epochs that every trial may have; 0 if it is not set.
+
+    Raises:
+        ComponentError: if a parameter is set that nothing would use, or earlier trials are not of this grid.
     """
 
     def __init__(
         self,
         *,
         hunt: Hunt,
-        points: Annotated[int, AtLeast(2)] = 5,
+        points: Annotated[int, AtLeast(2)] | None = None,
         prune: Literal["none", "median"] = "none",
-        startup: Annotated[int, AtLeast(1)] = 4,
-        warmup: Annotated[int, AtLeast(0)] = 0,
+        startup: Annotated[int, AtLeast(1)] | None = None,
+        warmup: Annotated[int, AtLeast(0)] | None = None,
     ) -> None:
         super().__init__(hunt, prune, startup, warmup)
+        if not any("uniform" in axis.kind for axis in hunt.space.values()):
+            refuse_unused("a space without uniform and log_uniform", points=points)
+        points = POINTS if points is None else points
         self.axes = {key: _grid(axis, points) for key, axis in hunt.space.items()}
         self.size = math.prod(map(len, self.axes.values()))
+        for trial in hunt.trials:
+            if trial.number >= self.size or dict(trial.values) != self.values(trial.number):
+                raise ComponentError(
+                    f"trial {trial.number} of this folder is not of this grid, whose first trials would be left out: "
+                    "give the grid a folder of its own with --out, or write the search as it was"
+                )
 
     def values(self, number: int) -> dict[str, Any]:
         """The values of a trial; the last key of the space changes first."""
@@ -122,8 +151,11 @@ class Random(_Searched):
         hunt: the space, and what is searched for.
         seed: of the draws.
         prune: whether trials end early that are worse than the median of the others at the same epoch.
-        startup: trials that end before any is pruned.
-        warmup: epochs that every trial may have.
+        startup: trials that end before any is pruned; 4 if it is not set.
+        warmup: epochs that every trial may have; 0 if it is not set.
+
+    Raises:
+        ComponentError: if a parameter is set that nothing would use.
     """
 
     def __init__(
@@ -132,8 +164,8 @@ class Random(_Searched):
         hunt: Hunt,
         seed: Annotated[int, AtLeast(0)] = 0,
         prune: Literal["none", "median"] = "median",
-        startup: Annotated[int, AtLeast(1)] = 4,
-        warmup: Annotated[int, AtLeast(0)] = 0,
+        startup: Annotated[int, AtLeast(1)] | None = None,
+        warmup: Annotated[int, AtLeast(0)] | None = None,
     ) -> None:
         super().__init__(hunt, prune, startup, warmup)
         self.seed = seed

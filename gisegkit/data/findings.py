@@ -67,7 +67,8 @@ class Group:
         first, *others = self.findings
         if not others:
             return f"{self.kind}: {first}"
-        more = f"; also {listed((finding.place for finding in others), shown=SHOWN - 1)}"
+        places = dict.fromkeys(finding.place for finding in others if finding.place != first.place)
+        more = f"; also {listed(places, shown=SHOWN - 1)}" if places else ""
         remedy = f"; {first.remedy}" if first.remedy else ""
         return f"{self.kind} ({len(self.findings)}): {first.place}: {first.what}{more}{remedy}"
 

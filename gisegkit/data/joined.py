@@ -55,7 +55,7 @@ class JoinedDataset:
         self.notes = tuple(line for dataset in self._datasets for line in getattr(dataset, "notes", ()))
         self.may_ignore = any(getattr(dataset, "may_ignore", True) for dataset in self._datasets)
         self.submission_order = getattr(first, "submission_order", None)
-        readers: list[type] = [type(one) for one in self._datasets]
+        readers: list[type] = [getattr(one, "read_by", type(one)) for one in self._datasets]
         versions = [getattr(one, "version", "") for one in self._datasets]
         self.version = digest(f"{[*map(code_of, readers)]} {versions}")
         if all(hasattr(one, "sources") and hasattr(one, "root") for one in self._datasets):

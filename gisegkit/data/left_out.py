@@ -30,6 +30,7 @@ class Without:
     Attributes:
         inner: the dataset with them.
         left_out: ids of the slices that are left out.
+        parts: as of the dataset: what each slice does, where the dataset says so itself.
 
     Args:
         dataset: any; it may be such a view itself.
@@ -48,6 +49,8 @@ class Without:
         why = [reasons[name] for name in names]
         counts = {reason: why.count(reason) for reason in dict.fromkeys(why)}
         self.dropped = (*dataset.dropped, *(Dropped(reason, number) for reason, number in counts.items()))
+        parts: pd.DataFrame | None = getattr(dataset, "parts", None)
+        self.parts = None if parts is None else parts[~parts["id"].isin(names)].reset_index(drop=True)
         self.classes = tuple(dataset.classes)
         self.exclusive = dataset.exclusive
         self.notes = tuple(getattr(dataset, "notes", ()))

@@ -49,10 +49,10 @@ class Forward:
         self._kept: list[torch.Tensor] = []
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """``[B, C, H, W]`` to logits ``[B, K, H, W]``."""
+        """``[B, C, H, W]`` to logits ``[B, K, H, W]`` in float32, so that gradients of several losses add up in it."""
         if self.compiled and self._call is None:
             self._call = torch.compile(self.model)
-        return self.pieces(self._call or self.model, images)
+        return self.pieces(self._call or self.model, images).float()
 
     @contextlib.contextmanager
     def blamed(self) -> Iterator[None]:

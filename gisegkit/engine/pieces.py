@@ -157,7 +157,12 @@ def refuse_unsynchronized(images: int, pieces: int, size: int, device: torch.dev
 
 
 def _drawing(network: Network, piece: torch.Tensor, seed: int | None) -> torch.Tensor:
-    """The forward pass of one piece, whose draws derive from its seed; afterwards torch draws as if nothing was."""
+    """The forward pass of one piece, whose draws derive from its seed; afterwards torch draws as if nothing was.
+
+    Autocast keeps the weights that it has cast, so the gradients of two pieces would be added up in half precision,
+    which processes with a piece each never do. So each piece has casts of its own.
+    """
+    torch.clear_autocast_cache()
     if seed is None:
         return network(piece)
     devices = [piece.device] if piece.device.type == "cuda" else []

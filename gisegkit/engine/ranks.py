@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from gisegkit.engine.forward import in_short
@@ -62,7 +63,7 @@ class Ranks(World):
             nccl = dist.is_nccl_available() and torch.cuda.is_available() and local_size <= torch.cuda.device_count()
         self.backend = "cpu:gloo,cuda:nccl" if nccl else "gloo"
         try:
-            self.store: Any = store or next(iter(rendezvous("env://", rank=rank, world_size=size)))[0]
+            self.store: Any = store or _own_store(next(iter(rendezvous("env://", rank=rank, world_size=size)))[0])
             dist.init_process_group(self.backend, store=self.store, rank=rank, world_size=size, timeout=PATIENCE)
             self.host: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
@@ -206,6 +207,11 @@ class Ranks(World):
             with _connected():
                 dist.barrier(group=self.host)
             dist.destroy_process_group()
+
+
+def _own_store(store: Any, environment: Mapping[str, str] = os.environ) -> Any:
+    """The part of a store that belongs to this start: after a restart it still has the addresses of dead processes."""
+    return PrefixStore(f"start{environment.get('TORCHELASTIC_RESTART_COUNT') or 0}", store)
 
 
 @contextlib.contextmanager

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gisegkit.errors import Mistake, did_you_mean
 from gisegkit.recipe.plan import STEPS, Cell, Plan
-from gisegkit.recipe.plan_keys import keys_of
+from gisegkit.recipe.plan_cells import combined, short_key, word_of
+from gisegkit.recipe.plan_keys import keys_of, replaced, twice
 from gisegkit.recipe.plan_parts import part_kinds
 from gisegkit.recipe.text import Document, value_text
 from gisegkit.recipe.text import Path as Keys
@@ -158,21 +158,23 @@ class _Reader:
         if name in STEPS:
             self.note((*path, "name"), f"{show(name)} is what a step after the runs is called", "choose another name")
         settings = keys_of(self.document, values.get("set", {}), (*path, "set"))
+        self.check_twice(values, path)
         if "folds" in values:
             settings["split.fold"] = (values["folds"], self.document.place((*path, "folds")))
         vary = keys_of(self.document, values.get("vary", {}), (*path, "vary"))
         if "seeds" in values:
             vary["seed"] = (values["seeds"], self.document.place((*path, "seeds")))
         self.check_vary(vary, settings, str(values.get("combine", "cross")), path)
+        self.check_order(vary, settings, demo)
         if len(self.plan.mistakes) > before:
             return
         settings = self.without_small(name, settings)
         file = Path(self.document.source).parent / recipe
-        for chosen in _combined(vary, str(values.get("combine", "cross"))):
+        for chosen in combined(vary, str(values.get("combine", "cross"))):
             given = {**settings, **chosen, **demo}
             texts = {f"{key}={value_text(value)}": place for key, (value, place) in given.items()}
             places = {str(file): self.document.place((*path, "recipe")), **texts}
-            words = {key: f"-{_short(key)}{_word(value)}" for key, (value, _) in chosen.items()}
+            words = {key: f"-{short_key(key)}{word_of(value)}" for key, (value, _) in chosen.items()}
             setting = name + "".join(word for key, word in words.items() if key != "seed")
             self.plan.cells.append(Cell(name + "".join(words.values()), name, file, tuple(texts), places, setting))
 
@@ -183,7 +185,7 @@ class _Reader:
             if not isinstance(values, list) or not values:
                 remedy = f"give a list of values: {key} = [...]"
                 self.plan.mistakes.append(Mistake(place, f"vary: {key} = {show(values)}", remedy))
-            elif any(values.count(value) > 1 for value in values):
+            elif combine == "cross" and any(values.count(value) > 1 for value in values):
                 self.plan.mistakes.append(Mistake(place, f"{key} = {show(values)} has a value twice", "give it once"))
             if key in settings:
                 self.plan.mistakes.append(Mistake(place, f"{key} is varied and set", "keep one of the two"))
@@ -192,6 +194,38 @@ class _Reader:
         if combine == "zip" and len(set(lengths.values())) > 1:
             found = ", ".join(f"{key} has {number} values" for key, number in lengths.items())
             self.note((*path, "combine"), f'combine = "zip", and {found}', "give lists of one length, or combine cross")
+        seeds = lists.get("seed", [])
+        rows = list(zip(*(lists[key] for key in lengths), strict=False))
+        if combine == "zip" and any(row in rows[:at] for at, row in enumerate(rows)):
+            self.note((*path, "vary"), "two rows of the zipped lists are the same", "give it once")
+        if combine == "zip" and len(set(seeds)) < len(seeds):
+            self.note((*path, "seeds"), f"seed = {show(seeds)} has a value twice", "give it once")
+
+    def check_twice(self, values: Mapping[str, Any], path: Keys) -> None:
+        """That no key is given twice, of which one would be dropped."""
+        tables = {name: values.get(name, {}) for name in ("set", "vary")}
+        for name, table in tables.items():
+            for key in twice(table):
+                self.note((*path, name), f"{key} is there twice", "keep one of the two")
+        for own, name, key in (("folds", "set", "split.fold"), ("seeds", "vary", "seed")):
+            if own in values and key in keys_of(self.document, tables[name], ()):
+                self.note((*path, own), f"{own} is given, and {key} in {name}", "keep one of the two")
+
+    def check_order(
+        self,
+        vary: Mapping[str, tuple[Any, str]],
+        settings: Mapping[str, tuple[Any, str]],
+        demo: Mapping[str, tuple[Any, str]],
+    ) -> None:
+        """That no setting is replaced by a later one; only ``[demo]`` replaces what is set."""
+        own = {**settings, **vary}
+        for key, later in replaced(list(own)):
+            found = f"{later} replaces {key}, which is given as well"
+            self.plan.mistakes.append(Mistake(own[later][1], found, "leave one of the two out"))
+        for key, later in replaced([*vary, *demo]):
+            if key in vary and later in demo:
+                found = f"{later} in [demo] replaces {key}, which is varied"
+                self.plan.mistakes.append(Mistake(demo[later][1], found, "leave it out of [demo]"))
 
     def without_small(self, name: str, settings: dict[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
         """The settings without those that a demo sets itself, which are noted."""
@@ -261,26 +295,3 @@ class _Reader:
             options = dict.fromkeys([*(cell.run for cell in cells), *(cell.name for cell in cells)])
             self.unknown(path, f"there is no run {show(name)}", name, options)
         return found
-
-
-def _combined(vary: Mapping[str, tuple[Any, str]], combine: str) -> Iterable[dict[str, tuple[Any, str]]]:
-    """The settings of each cell; seeds are crossed with everything, so that every setting has all of them."""
-    seeds = {key: axis for key, axis in vary.items() if key == "seed"}
-    others = {key: axis for key, axis in vary.items() if key != "seed"}
-    lists: Sequence[Sequence[Any]] = [values for values, _ in others.values()]
-    rows = zip(*lists, strict=True) if combine == "zip" and lists else itertools.product(*lists)
-    for row in rows:
-        chosen = {key: (value, place) for (key, (_, place)), value in zip(others.items(), row, strict=True)}
-        for seed in itertools.product(*(values for values, _ in seeds.values())):
-            yield chosen | {key: (value, seeds[key][1]) for key, value in zip(seeds, seed, strict=True)}
-
-
-def _short(key: str) -> str:
-    """The last word of a key: ``lr`` of ``optimizer.lr``; ``""`` where a text says enough."""
-    last = key.rpartition(".")[2]
-    return "" if last in ("name", "average") else last
-
-
-def _word(value: Any) -> str:
-    """A value as a part of a folder's name."""
-    return re.sub(r"[^\w.+-]+", "_", value_text(value)).strip("_")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gisegkit.recipe.sections import SECTIONS
@@ -17,12 +17,31 @@ def keys_of(document: Document, table: Mapping[str, Any], path: Keys) -> dict[st
     Args:
         path: of the table in the document.
     """
-    found: dict[str, tuple[Any, str]] = {}
+    return {name: (value, document.place((*path, key))) for key, name, value in _named(table)}
+
+
+def twice(table: Mapping[str, Any]) -> list[str]:
+    """Keys that a table gives twice, once quoted and once dotted."""
+    names = [name for _, name, _ in _named(table)]
+    return sorted({name for name in names if names.count(name) > 1})
+
+
+def replaced(keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs (key, later) of which the later one replaces the key and all that it says; ``keys`` as they apply.
+
+    ``loss`` after ``loss.0.weight`` does; ``loss.0.weight`` after ``loss`` changes what that says.
+    """
+    return [
+        (key, later) for at, key in enumerate(keys) for later in keys[at + 1 :] if f"{key}.".startswith(f"{later}.")
+    ]
+
+
+def _named(table: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """(key as the table has it, key of the recipe, value)."""
     for key, value in table.items():
         inner = "." not in key and (key in SECTIONS or key in KINDS) and isinstance(value, dict)
         for name, one in _flat(key, value).items() if inner else [(key, value)]:
-            found[name] = (one, document.place((*path, key)))
-    return found
+            yield key, name, one
 
 
 def _flat(key: str, value: Any) -> dict[str, Any]:

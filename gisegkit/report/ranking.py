@@ -53,6 +53,7 @@ def render_ranking(
         demo=DEMO if demo else "",
         about=about,
         rows=shown,
+        several=any(row["planned_seeds"] > 1 for row in rows),
         width=WIDTH,
         first=first,
         metric=metric,

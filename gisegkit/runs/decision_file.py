@@ -89,18 +89,30 @@ class StoredDecision:
 
     def presets(self, recipe: Recipe, file: Path) -> list[tuple[str, Any, str]]:
         """(key, value, origin) of what the file says otherwise than the recipe, as ``load_recipe`` takes them."""
-        found: list[tuple[str, Any, str]] = []
+        evaluate = {"threshold": recipe.evaluate.threshold, "presence": recipe.evaluate.presence}
+        keys = self.differs_in({"evaluate": evaluate, "postprocess": jsonable(_steps(recipe))})
+        values: dict[str, Any] = {
+            "evaluate.threshold": _short(self.threshold),
+            "evaluate.presence": _short(self.presence),
+            "postprocess": [dict(step) for step in self.postprocess],
+        }
+        return [(key, values[key], str(file)) for key in keys]
+
+    def differs_in(self, filled: Mapping[str, Any]) -> tuple[str, ...]:
+        """The keys of a filled recipe, as a table, in which the decision is another.
+
+        Args:
+            filled: what an evaluation's ``recipe.toml`` holds.
+        """
+        evaluate = filled.get("evaluate", {})
+        keys = []
         for key, own in (("threshold", self.threshold), ("presence", self.presence)):
             try:
-                same = per_class(getattr(recipe.evaluate, key), self.classes, key=key) == tuple(own.values())
+                same = per_class(evaluate.get(key), self.classes, key=key) == tuple(own.values())
             except DataError:  # the recipe is of other classes
                 same = False
-            if not same:
-                values = set(own.values())
-                found.append((f"evaluate.{key}", values.pop() if len(values) == 1 else dict(own), str(file)))
-        if list(self.postprocess) != jsonable(_steps(recipe)):
-            found.append(("postprocess", [dict(step) for step in self.postprocess], str(file)))
-        return found
+            keys += [] if same else [f"evaluate.{key}"]
+        return (*keys, *(() if list(self.postprocess) == filled.get("postprocess", []) else ("postprocess",)))
 
     def verify(self, file: Path, classes: Sequence[str], *, exclusive: bool) -> None:
         """Check that the decision is of this network.
@@ -115,6 +127,12 @@ class StoredDecision:
                 f"{words[exclusive]} classes {', '.join(classes)}; the file belongs to another run: restore it, or "
                 "delete it to decide as the run's recipe says"
             )
+
+
+def _short(by_class: Mapping[str, float]) -> float | dict[str, float]:
+    """One number where all classes have the same."""
+    values = set(by_class.values())
+    return values.pop() if len(values) == 1 else dict(by_class)
 
 
 def _steps(recipe: Recipe) -> tuple[Mapping[str, Any], ...]:

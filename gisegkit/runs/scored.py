@@ -17,6 +17,7 @@ from gisegkit.engine.bootstrap import CaseSums
 from gisegkit.engine.scoring import ALL, column_of
 from gisegkit.errors import RunError, did_you_mean
 from gisegkit.registry.kinds import KINDS, Registries
+from gisegkit.runs.decision_file import NAME, StoredDecision
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import TEXT_COLUMNS, read_scores, read_table
 
@@ -35,6 +36,7 @@ class Evaluated:
         seconds: of training; peak_memory: bytes, None if unknown.
         device: in words.
         seen: scored slices that the run also trained on.
+        decides_otherwise: keys in which the run's ``decision.json`` has become another than the one that was scored.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Evaluated:
     peak_memory: int | None
     device: str
     seen: int
+    decides_otherwise: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,17 +75,41 @@ def read_run(path: Path, label: str) -> Evaluated:
         raise RunError(f"{path} has no evaluation/scores.json, so there is nothing to compare yet; {again}{name}")
     tables = [_table(folder / f"{name}.csv", again) for name in ("by_slice", "by_scan")]
     training = content["training"]
+    recipe = used_recipe(folder / "recipe.toml", again)
     return Evaluated(
         path=path,
         label=label,
         content=content,
         slices=tables[0],
         scans=tables[1][tables[1]["class"] != ALL],
-        recipe=_recipe(folder / "recipe.toml", again),
+        recipe=recipe,
         seconds=training.get("seconds"),
         peak_memory=training.get("peak_memory"),
         device=str(training.get("device", "")),
         seen=int(content.get("trained_on", 0)),
+        decides_otherwise=decides_otherwise(path, recipe),
+    )
+
+
+def decides_otherwise(path: Path, used: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys in which a run's ``decision.json`` is another than the recipe of an evaluation, as after ``giseg tune``.
+
+    Args:
+        path: of a run folder; another one, such as that of one evaluation, has no such file.
+        used: the recipe of the evaluation.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
+    file = path / NAME
+    return StoredDecision.read(file).differs_in(used) if file.is_file() else ()
+
+
+def scored_before(path: Path, keys: Sequence[str]) -> str:
+    """In words: that the scores of a run are older than its decision."""
+    return (
+        f"was scored before its decision.json became another ({', '.join(keys)}); giseg evaluate {path} scores the "
+        "new one, in a folder of its own"
     )
 
 
@@ -97,8 +124,16 @@ def _table(file: Path, again: str) -> pd.DataFrame:
     return table
 
 
-def _recipe(file: Path, again: str) -> Mapping[str, Any]:
-    """The filled recipe that the evaluation used."""
+def used_recipe(file: Path, again: str) -> Mapping[str, Any]:
+    """The filled recipe that an evaluation used.
+
+    Args:
+        file: ``recipe.toml`` beside its ``scores.json``.
+        again: what makes it again, in words.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

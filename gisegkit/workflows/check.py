@@ -17,10 +17,15 @@ from gisegkit.workflows.train import verify_states
 
 @names_culprits
 def smoke_test(experiment: Experiment) -> list[str]:
-    """Build every part and push one tiny batch through training and evaluation; writes nothing.
+    """Build every part, look at the slices, and push one tiny batch through training and evaluation.
+
+    Slices are prepared on the way, as training does, so that training finds them; nothing else is written.
 
     Returns:
         What was built and seen, line by line.
+
+    Raises:
+        FindingsError: if training would be wrong on the data.
     """
     recipe = experiment.recipe
     verify_store(experiment)
@@ -28,7 +33,7 @@ def smoke_test(experiment: Experiment) -> list[str]:
     check_contracts(experiment)
     experiment.check_data(training=True)
     _ = experiment.model, experiment.views
-    experiment.look_at_store()
+    experiment.prepare()
     train, validation = experiment.split
     rows = train[:2]
     training = experiment.assembled.training

@@ -36,12 +36,13 @@ from gisegkit.runs.scored import (
     common_scans,
     number,
     read_run,
+    scored_before,
     shared_metric,
 )
 from gisegkit.workflows.comparison import Compared, Comparison, Table
 
 RESAMPLES = 9999
-
+NONE_SHOWN = "no difference shown"
 SHOWN = 12
 """Differences of two recipes that a note spells out; --json has all."""
 
@@ -167,26 +168,26 @@ def verdict(item: Comparison, first: str, *, least: float, comparisons: int) -> 
         least: the smallest adjusted p that was possible.
     """
     if not item.cases:
-        return "no difference shown: the two runs scored no case in common"
+        return f"{NONE_SHOWN}: the two runs scored no case in common"
     if item.cases < FEWEST:
         return (
-            f"no difference shown: {count(item.cases, 'case')} can show none (the smallest possible p is "
+            f"{NONE_SHOWN}: {count(item.cases, 'case')} can show none (the smallest possible p is "
             f"{smallest_p(item.cases):.2g}; {FEWEST} cases are needed)"
         )
     low, high = item.difference.low, item.difference.high
     if math.isnan(item.difference.estimate):
-        return "no difference shown: too few of the cases have a value"
+        return f"{NONE_SHOWN}: too few of the cases have a value"
     if math.isnan(low):  # too many resamples hold only cases without a value, or with the same value in both runs
-        return f"no difference shown: in too few of the {item.cases} cases the runs differ and have a value"
+        return f"{NONE_SHOWN}: in too few of the {item.cases} cases the runs differ and have a value"
     found = f"95 % interval {low:+.4f} to {high:+.4f}, p = {item.adjusted:.2g}"
     if least >= 1 - LEVEL:
         return (
-            f"no difference shown: {count(item.cases, 'case')} and {comparisons} comparisons can show none, however "
+            f"{NONE_SHOWN}: {count(item.cases, 'case')} and {comparisons} comparisons can show none, however "
             f"different the runs are (the smallest possible p is {least:.2g}; compare fewer runs, or "
             f"{_cases_needed(comparisons)} cases) ({found})"
         )
     shown = item.adjusted < 1 - LEVEL and (low > 0 or high < 0)
-    words = ("higher than" if low > 0 else "lower than") + f" {first}" if shown else "no difference shown"
+    words = ("higher than" if low > 0 else "lower than") + f" {first}" if shown else NONE_SHOWN
     return f"{words} ({found})"
 
 
@@ -219,6 +220,8 @@ def about_run(run: Evaluated) -> list[str]:
             f"{run.label} was evaluated with other settings than it was trained with: "
             f"{'; '.join(run.content['changes'])}."
         )
+    if run.decides_otherwise:
+        notes.append(f"{run.label} {scored_before(run.path, run.decides_otherwise)}.")
     return notes
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from gisegkit.types import Executor, Job, JobEnd
 from gisegkit.workflows.epochs import clock
 from gisegkit.workflows.plan_steps import Work
 from gisegkit.workflows.searching import Searcher
-from gisegkit.workflows.steps import FINISHED, TO_DO, State, Step
+from gisegkit.workflows.steps import FINISHED, TO_DO, Step
+from gisegkit.workflows.time_left import at_once, time_left
 
 LOSSES = 3
 """A step whose job is lost so often without any progress has failed."""
@@ -207,7 +207,8 @@ class Coordinator:
             self.say(f"{self._head(step)}: failed after {clock(seconds)}: {cause}")
             return
         states = work.states()
-        left = time_left(work, states)
+        to_come = 0 if self.searcher is None else max(0, self.searcher.limit - len(work.trials))
+        left = time_left(work, states, workers=at_once(work, self.executor), to_come=to_come)
         score = "" if state.score is None else f", score {state.score:.4f}"
         detail = f", {state.detail}" if state.detail else ""
         rest = f"; about {clock(left)} left for the runs" if left else ""
@@ -271,25 +272,3 @@ def cause_of(log: Path, start: int, code: int) -> str:
     if told:
         return " ".join(lines[told[-1] :][:3]).removeprefix("error:").strip()
     return lines[-1] if lines else f"exit status {code}"
-
-
-def time_left(work: Work, states: Mapping[str, State]) -> float | None:
-    """Seconds that the runs which are not done will take, as far as finished ones tell; None if none is finished.
-
-    A run is taken to need as long as the finished ones of the same ``[[run]]``, or as all finished ones. What comes
-    after the runs is not counted.
-    """
-    took: dict[str, list[float]] = {}
-    for step in work.steps:
-        seconds = states[step.name].seconds
-        if step.run and states[step.name].word == "done" and seconds:
-            took.setdefault(step.run, []).append(seconds)
-    if not took:
-        return None
-    every = [seconds for values in took.values() for seconds in values]
-    left = 0.0
-    for step in work.steps:
-        state = states[step.name]
-        if step.run and state.word in ("missing", "interrupted", "running", "failed"):
-            left += statistics.mean(took.get(step.run, every)) * (1 - state.done)
-    return left

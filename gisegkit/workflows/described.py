@@ -13,6 +13,7 @@ from gisegkit.runs.folder import RunDir
 from gisegkit.runs.gates import gate_of
 from gisegkit.runs.members import is_ensemble, members_of
 from gisegkit.runs.outputs import open_run, read_scores
+from gisegkit.runs.scored import decides_otherwise, scored_before, used_recipe
 
 
 def described(path: Path, registries: Registries) -> list[str]:
@@ -82,6 +83,9 @@ def _results(run: RunDir) -> Iterator[str]:
         whole = {name: value for name, value in scores["scores"].items() if "/" not in name and value is not None}
         found = ", ".join(f"{name} {value:.4f}" for name, value in whole.items())
         yield f"scores ({scores['part']}, {count(scores['slices'], 'slice')}): {found}"
+        used = used_recipe(run.evaluation / "recipe.toml", f"run: giseg evaluate {run.path}")
+        if keys := decides_otherwise(run.path, used):
+            yield f"note: the run {scored_before(run.path, keys)}"
     for name, file in (("picture", run.preview), ("report", run.path / "report.html"), ("submission", run.submission)):
         if file.is_file():
             yield f"{name}: {file}"

@@ -87,14 +87,14 @@ def make_ensemble(
     closed = None if gate is None else _gate(session, gate, gate_pixels, decision)
     choice = None
     if greedy:
-        choice = _chosen(session, recipes[0], members, closed, out, decision, rounds)
+        choice = _chosen(session, members, closed, out, decision, rounds)
         counted = zip(members, choice.counts, strict=True)
         members = tuple(replace(member, weight=float(number)) for member, number in counted if number)
     whole = sum(member.weight for member in members)
     members = tuple(replace(member, weight=member.weight / whole) for member in members)
-    recipe = Path(recipes[0].source)
-    environment = describe_environment(session.plugins, device="", recipe=recipe)
-    run = RunDir.create(out, recipe=recipes[0].text(), environment=environment, demo=recipes[0].demo)
+    environment = describe_environment(session.plugins, device="", recipe=Path(recipes[0].source))
+    recipe = _decided(session, runs[0], decision)
+    run = RunDir.create(out, recipe=recipe.text(), environment=environment, demo=recipe.demo)
     run.write_json(ENSEMBLE, as_content(out, members, None if closed is None else as_entry(out, closed.stored)))
     run.write_json(run.decision.name, decision.as_dict())
     return Made(run, members, choice)
@@ -224,9 +224,15 @@ def _decision(session: Session, members: Sequence[Member], recipes: Sequence[Rec
     return replace(own[0], exclusive=all(softmax))
 
 
+def _decided(session: Session, run: RunDir, decision: StoredDecision) -> Recipe:
+    """A run's recipe with a decision: what is scored with that decision is the ensemble's own, as it was made."""
+    registries = session.plugins.registries
+    preset = decision.presets(load_recipe(run.recipe, registries=registries), run.decision)
+    return load_recipe(run.recipe, registries=registries, preset=preset)
+
+
 def _chosen(
     session: Session,
-    recipe: Recipe,
     members: tuple[Member, ...],
     gate: Gate | None,
     out: Path,
@@ -234,8 +240,7 @@ def _chosen(
     rounds: int,
 ) -> Choice:
     """The greedy choice on slices that every member has a network for which has not seen them."""
-    preset = decision.presets(recipe, members[0].run.decision)
-    recipe = load_recipe(members[0].run.recipe, registries=session.plugins.registries, preset=preset)
+    recipe = _decided(session, members[0].run, decision)
     registries = session.plugins.registries
     whole = Ensemble(recipe, registries, console=session, run=RunDir(out), members=members)
     whole.own, whole.gate = True, gate

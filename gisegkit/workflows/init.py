@@ -96,8 +96,9 @@ def choose(layout: Layout, facts: Facts, power: Power) -> tuple[list[Part], tupl
     """The tables of a recipe in their order, and what has to be told about them."""
     inputs = data_rules.choose_input(facts, side=power.side, crop=power.crop, quick=power is CPU)
     split, told = data_rules.choose_split(facts)
-    folds = split.values["folds"]
+    folds = split.values.get("folds", 1)
     slices = round(facts.labelled * (folds - 1) / folds) if folds > 1 else facts.labelled
+    slices = slices if facts.given is None else facts.given[0]
     parts = [
         Part("dataset", layout.dataset, layout.why),
         inputs,

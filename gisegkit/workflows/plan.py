@@ -9,7 +9,7 @@ from pathlib import Path
 from gisegkit.build.dataset import build_component
 from gisegkit.build.demo import SMALL
 from gisegkit.data.atomic_files import make_folder, write_text
-from gisegkit.errors import Mistake, RecipeError, did_you_mean
+from gisegkit.errors import Mistake, RecipeError, RunError, did_you_mean
 from gisegkit.recipe.load import read_document
 from gisegkit.recipe.plan import Cell, Plan
 from gisegkit.recipe.plan_check import as_plan
@@ -18,11 +18,12 @@ from gisegkit.recipe.sections import Recipe
 from gisegkit.recipe.text import Document, value_text
 from gisegkit.registry.kinds import Registries
 from gisegkit.runs.locks import locked
+from gisegkit.runs.plan_record import read_record
 from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import Executor
 from gisegkit.workflows.coordinator import Coordinator
 from gisegkit.workflows.plan_steps import Work
-from gisegkit.workflows.searching import Searcher, goal_of, load_cell, trial_cell
+from gisegkit.workflows.searching import Searcher, goal_of, load_cell, other_aim, trial_cell
 from gisegkit.workflows.steps import FINISHED, State
 
 DEMO = "This plan was run as a demo on synthetic phantoms. Its scores say nothing about real data.\n"
@@ -58,25 +59,30 @@ def open_plan(
     plan.parts, wrong = parts_of(document, registries)
     goal, refused = goal_of(plan, document, registries, demo=demo)
     mistakes, recipes = [*plan.mistakes, *wrong, *refused], {}
+    folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
     for cell in [*plan.cells, *([plan.searched] if plan.searched else [])]:
         try:
             recipes[cell.name] = load_cell(cell, registries, demo=demo)
         except RecipeError as error:
             mistakes += [_placed(mistake, cell) for mistake in error.mistakes]
     if not mistakes:
-        mistakes += _of_tuning(plan, recipes, document)
+        mistakes += [*_of_tuning(plan, recipes, document), *(other_aim(goal, folder, document) if goal else ())]
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
-    folder = out or Path("plans") / (f"{plan.name}-demo" if demo else plan.name)
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
+    _add_trials(work)
+    return work
+
+
+def _add_trials(work: Work) -> None:
+    """The cells of the trials that a search has asked for so far."""
     for trial in work.trials:
-        assert plan.searched is not None  # there is no goal without
-        cell = trial_cell(plan.searched, trial)
+        assert work.plan.searched is not None  # there is no goal without
+        cell = trial_cell(work.plan.searched, trial)
         try:
-            work.add(cell, load_cell(cell, registries, demo=demo))
+            work.add(cell, load_cell(cell, work.registries, demo=work.demo))
         except RecipeError as error:
             work.refused[trial.number] = error.mistakes[0].found
-    return work
 
 
 def _with(cell: Cell, text: str) -> Cell:
@@ -150,10 +156,11 @@ def run_plan(work: Work, executor: Executor | None = None, *, say: Callable[[str
         executor: where the commands run; by default, the one that the plan names.
 
     Raises:
-        RunError: if another process works on the plan, or files cannot be written.
+        RunError: if another process works on the plan, or has since it was opened, or files cannot be written.
         Interrupted: if the user stops it; says how to continue.
     """
     with locked(work.folder, say):
+        _refuse_stale(work)
         make_folder(work.folder)
         if work.demo:
             write_text(work.folder / "DEMO.txt", DEMO)
@@ -164,3 +171,12 @@ def run_plan(work: Work, executor: Executor | None = None, *, say: Callable[[str
         searcher = None if work.goal is None else Searcher(work, work.goal, say=say)
         tried = Coordinator(work, executor, spec.name, searcher, say=say).run()
     return Ran(work.states(), tried, {} if searcher is None else searcher.importance())
+
+
+def _refuse_stale(work: Work) -> None:
+    """What was read before the folder was locked must be what is there now."""
+    trials = read_trials(work.folder) if work.goal else []
+    if read_record(work.folder) != work.record or trials != work.trials:
+        raise RunError(
+            f"another giseg plan has worked in {work.folder} since this one read it; run the same command again"
+        )

@@ -13,7 +13,8 @@ from gisegkit.registry.annotations import show
 from gisegkit.report.curves import curves
 from gisegkit.report.ranking import NONE, render_ranking
 from gisegkit.workflows.plan_steps import EVALUATE, Work
-from gisegkit.workflows.ranking import Ranking, as_csv, as_rows, rank
+from gisegkit.workflows.ranking import Ranking, rank
+from gisegkit.workflows.ranking_table import as_csv, as_rows
 from gisegkit.workflows.steps import FINISHED, State
 
 CSV, PAGE = "ranking.csv", "ranking.html"

@@ -214,11 +214,13 @@ def _spacing(experiment: Experiment) -> Sequence[float]:
     """mm between slices, rows and columns, if all unlabelled slices have the same; says so if they differ."""
     table = experiment.dataset.table
     columns = [name for name in SPACING if name in table.columns]
+    if not columns:
+        return ()
     found = table[columns].iloc[experiment.unlabelled].drop_duplicates()
     if len(found) > 1:
         experiment.console.say(
             "the slices differ in spacing, which a folder of images cannot say of each; dataset.toml leaves it out"
         )
         return ()
-    values = [float(value) for value in found.iloc[0].tolist()] if columns else []
+    values = [float(value) for value in found.iloc[0].tolist()]
     return values if len(values) in (2, 3) and all(np.isfinite(values)) else ()

@@ -6,13 +6,10 @@ and what is paired with the first setting. How far the seeds are apart is said b
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +27,7 @@ from gisegkit.runs.scored import (
     shared_metric,
 )
 from gisegkit.workflows.compare import (
+    NONE_SHOWN,
     RESAMPLES,
     about_run,
     bounds_of,
@@ -70,8 +68,9 @@ class Standing:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """The lowest and the highest score of a seed."""
-        return (min(self.seeds), max(self.seeds))
+        """The lowest and the highest score of a seed; NaN if none is defined."""
+        known = [score for score in self.seeds if not math.isnan(score)]
+        return (min(known, default=math.nan), max(known, default=math.nan))
 
 
 @dataclass(frozen=True)
@@ -133,14 +132,15 @@ def rank(
     first, *others = [_row(label, runs, planned[label], measure) for label, runs in read.items()]
     rows = [first, *_adjusted(first, [_against(first, row, measure) for row in others])]
     higher = bool(every[0].content["higher_is_better"].get(name, True))
+    order = sorted(rows, key=lambda row: _place(row, higher=higher))
     return Ranking(
         name,
         every[0].content["conventions"][name],
         higher,
         bool(every[0].content["demo"]),
         first.name,
-        tuple(sorted(rows, key=lambda row: _place(row, higher=higher))),
-        tuple(_notes(rows)),
+        tuple(order),
+        (*_at_the_top(order, measure), *_notes(rows)),
     )
 
 
@@ -204,10 +204,39 @@ def _adjusted(first: Standing, rows: Sequence[Standing]) -> list[Standing]:
         if row.comparison is not None:
             p, least = next(ready)
             item = replace(row.comparison, adjusted=p)
-            words = verdict(item, first.name, least=least, comparisons=len(made))
+            words = verdict(item, first.name, least=least, comparisons=len(made)) + _of_seeds(first, row)
             row = replace(row, comparison=replace(item, verdict=words))
         found.append(row)
     return found
+
+
+def _of_seeds(first: Standing, row: Standing) -> str:
+    """That the seeds of two settings overlap, where both have several: the intervals know nothing of other seeds."""
+    (low, high), (first_low, first_high) = row.spread, first.spread
+    if min(len(row.seeds), len(first.seeds)) < 2 or not (low <= first_high and first_low <= high):
+        return ""
+    return f"; their seeds overlap ({low:.4f} to {high:.4f}, and {first_low:.4f} to {first_high:.4f})"
+
+
+def _at_the_top(rows: Sequence[Standing], by: _Measure) -> list[str]:
+    """That the best two settings cannot be told apart, if so; a table that is sorted seems to say that they can.
+
+    Args:
+        rows: the best first.
+    """
+    best = [row for row in rows if not math.isnan(row.interval.estimate)][:2]
+    if len(best) < 2:
+        return []
+    one, other = best
+    made = _against(other, one, by).comparison
+    if made is None:
+        return []  # they were scored on different data, which is said elsewhere
+    (least,) = smallest_adjusted([made])
+    words = verdict(made, other.name, least=least, comparisons=1)
+    seeds = _of_seeds(other, one)
+    if not seeds and not words.startswith(NONE_SHOWN):
+        return []
+    return [f"The best two, {one.name} and {other.name}, cannot be told apart: {words}{seeds}."]
 
 
 def _notes(rows: Sequence[Standing]) -> list[str]:
@@ -232,51 +261,3 @@ def _notes(rows: Sequence[Standing]) -> list[str]:
     if any(len(row.runs) == 1 for row in rows):
         notes.append("A setting with one seed may be lucky: interval and test are about other cases, not other seeds.")
     return notes
-
-
-def as_rows(ranking: Ranking) -> list[dict[str, Any]]:
-    """A row a setting, for a table of any kind."""
-    rows = []
-    for place, row in enumerate(ranking.rows, start=1):
-        other = row.comparison
-        none = Interval(math.nan, math.nan, math.nan)
-        difference = none if other is None else other.difference
-        first = row.name == ranking.first
-        said = row.unlike or ("the others are compared with it" if first else "" if other is None else other.verdict)
-        rows.append(
-            {
-                "place": place,
-                "setting": row.name,
-                "metric": ranking.metric,
-                "score": row.interval.estimate,
-                "low": row.interval.low,
-                "high": row.interval.high,
-                "seeds": len(row.runs),
-                "planned_seeds": row.planned,
-                "lowest_seed": row.spread[0],
-                "highest_seed": row.spread[1],
-                "cases": row.cases,
-                "difference": difference.estimate,
-                "difference_low": difference.low,
-                "difference_high": difference.high,
-                "p": math.nan if other is None else other.p,
-                "p_adjusted": math.nan if other is None else other.adjusted,
-                "verdict": said,
-                "differences": "; ".join(row.differences),
-                "runs": " ".join(run.path.name for run in row.runs),
-            }
-        )
-    return rows
-
-
-def as_csv(ranking: Ranking) -> str:
-    """``ranking.csv``: undefined numbers are empty cells."""
-    text = io.StringIO()
-    rows = as_rows(ranking)
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(
-            {key: "" if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
-        )
-    return text.getvalue()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gisegkit.build.demo import load_demo
 from gisegkit.errors import Mistake, RecipeError, RunError, did_you_mean
 from gisegkit.recipe.load import load_recipe
 from gisegkit.recipe.plan import Cell, Plan
+from gisegkit.recipe.plan_keys import replaced, twice
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.recipe.space import ends_of, space_of
 from gisegkit.recipe.text import Document, value_text
@@ -25,7 +27,7 @@ from gisegkit.runs.folder import RunDir
 from gisegkit.runs.members import fold_folder
 from gisegkit.runs.outputs import read_scores
 from gisegkit.runs.scored import case_sums, combiner, read_run
-from gisegkit.runs.trials_record import write_trials
+from gisegkit.runs.trials_record import read_aim, read_trials, write_trials
 from gisegkit.types import Axis, Course, Hunt, Search, Trial, TrialEnd
 from gisegkit.workflows.plan_steps import Work
 from gisegkit.workflows.steps import Goal, State, Step
@@ -44,9 +46,15 @@ def goal_of(plan: Plan, document: Document, registries: Registries, *, demo: boo
         return None, []
     table = spec.common.get("space", {})
     axes, places, mistakes = space_of(document, table)
-    varied = {text.partition("=")[0] for text in base.sets}
-    for key in axes.keys() & varied:
+    varied = [text.partition("=")[0] for text in base.sets]
+    for key, later in replaced([*dict.fromkeys(varied), *axes]):
+        if later in axes and key != later:
+            found = f"{later} replaces {key}, which is given as well"
+            mistakes.append(Mistake(places[later], found, "leave one of the two out"))
+    for key in axes.keys() & set(varied):
         mistakes.append(Mistake(places[key], f"{key} is searched and set", "keep one of the two"))
+    for key in twice(table):
+        mistakes.append(Mistake(document.place(("search", "space")), f"{key} is there twice", "keep one of the two"))
     try:
         recipe = load_cell(base, registries, demo=demo)
     except RecipeError:
@@ -62,7 +70,7 @@ def goal_of(plan: Plan, document: Document, registries: Registries, *, demo: boo
     trials = spec.common.get("trials")
     maximize = _maximize(spec, scored[label], part, registries)
     epochs = max([recipe.train.epochs, *(int(end) for end in _ends(axes, "train.epochs"))])
-    return Goal(axes, metric, maximize, epochs, trials), mistakes
+    return Goal(axes, metric, maximize, epochs, trials, base.run), mistakes
 
 
 def _ends(axes: Mapping[str, Axis], key: str) -> tuple[Any, ...]:
@@ -85,6 +93,24 @@ def _refused(base: Cell, key: str, axis: Axis, place: str, registries: Registrie
             load_cell(replace(base, sets=(*base.sets, text)), registries, demo=demo)
         except RecipeError as error:
             yield from (Mistake(place, mistake.found, mistake.remedy) for mistake in error.mistakes)
+
+
+def other_aim(goal: Goal, folder: Path, document: Document) -> list[Mistake]:
+    """What the trials in a folder looked for that the plan does not look for now: their scores cannot be mixed."""
+    trials, before, now = read_trials(folder), read_aim(folder), goal.aim
+    if trials and not before:  # of an earlier version, which did not write it
+        before = now | {key: "an axis" for key in trials[0].values if key not in now}
+        before = {key: text for key, text in before.items() if key not in goal.space or key in trials[0].values}
+    if not trials or before == now:
+        return []
+    changed = [
+        f"{key} was {before.get(key, 'not there')} and is {now.get(key, 'not there')}"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key)
+    ]
+    found = f"the {len(trials)} trials in {folder} are of another search: {'; '.join(changed)}"
+    remedy = "give this search a folder of its own with --out, or write the plan as it was"
+    return [Mistake(document.place(("search",)), found, remedy)]
 
 
 def load_cell(cell: Cell, registries: Registries, *, demo: bool) -> Recipe:
@@ -155,7 +181,7 @@ class Searcher:
                 self.exhausted = True
                 break
             work.trials.append(trial)
-            write_trials(work.folder, work.trials)
+            write_trials(work.folder, work.trials, self.goal.aim)
             cell = trial_cell(work.plan.searched, trial)
             try:
                 return work.add(cell, load_cell(cell, work.registries, demo=work.demo))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,12 +21,13 @@ from gisegkit.engine.checkpointing import disable, enable
 from gisegkit.engine.fit import fit
 from gisegkit.engine.plan import Plan
 from gisegkit.engine.scoring import Scoreboard, score_scans
-from gisegkit.engine.world import PeerLost, World
+from gisegkit.engine.world import World
 from gisegkit.errors import DataError, TrainingError
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.sections import Recipe
 from gisegkit.report.preview import Panel, pick_rows
 from gisegkit.types import silent
+from gisegkit.workflows.alike import refuse_other_slices
 from gisegkit.workflows.pages import panels_of
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def ask_to_train(experiment: Experiment, state: Mapping[str, Any] | None) -> Non
     split = experiment.split_table
     task = _task(experiment, "train", split=split, state=state, batching=batching, plan=plan)
     experiment.console.world.send(task)
+    refuse_other_slices(experiment, np.concatenate(experiment.split))
 
 
 def score_together(
@@ -124,6 +125,7 @@ def score_together(
     if world.size == 1 or keep is not None or isinstance(experiment, Ensemble):
         return _scored(experiment, rows, (0, 1), keep)
     world.send(_task(experiment, "score", rows=rows))
+    refuse_other_slices(experiment, rows)
     own, panels = _scored(experiment, rows, (world.rank, world.size))
     board = Scoreboard(experiment.metrics, experiment.classes)
     for values in world.collect(own.recorded):
@@ -152,21 +154,17 @@ def help_out(plugins: Plugins, world: World) -> None:
     """What processes other than 0 do: the tasks of process 0, until it has no more or has ended.
 
     Raises:
+        PeerLost: if another process has ended, which tells itself why. This one must not end well then: on another
+            machine, torchrun would take the run for finished, and not start its processes again.
         GisegError: whatever keeps this process from doing a task.
     """
     experiment: Experiment | None = None
-    while True:
-        with suppress(PeerLost):  # process 0 tells itself why it has ended
-            task = world.receive()
-            if task is None:
-                return
-            experiment = _experiment(task, experiment, plugins, world)
-            if task.what == "train":
-                _train(experiment, task)
-            else:
-                _score(experiment, task)
-            continue
-        return
+    while (task := world.receive()) is not None:
+        experiment = _experiment(task, experiment, plugins, world)
+        if task.what == "train":
+            _train(experiment, task)
+        else:
+            _score(experiment, task)
 
 
 def _experiment(task: Task, before: Experiment | None, plugins: Plugins, world: World) -> Experiment:
@@ -192,6 +190,7 @@ def _train(experiment: Experiment, task: Task) -> None:
     experiment.keep_split(task.split[["id", "part"]])
     if experiment.store is not None:
         experiment.store.prepare(np.concatenate(experiment.split), progress=silent)
+    refuse_other_slices(experiment, np.concatenate(experiment.split))
     experiment.__dict__["assembled"] = experiment.assembled._replace(plan=task.plan)
     training = experiment.assembled.training
     one = training.micro_batching
@@ -209,6 +208,7 @@ def _train(experiment: Experiment, task: Task) -> None:
 def _score(experiment: Experiment, task: Task) -> None:
     assert task.rows is not None
     experiment.look_at_store()
+    refuse_other_slices(experiment, task.rows)
     world = experiment.console.world
     own, panels = _scored(experiment, task.rows, (world.rank, world.size))
     world.collect(own.recorded)

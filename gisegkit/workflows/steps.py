@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gisegkit.registry.annotations import show
 from gisegkit.types import Axis
 
 FINISHED = ("done", "pruned")
@@ -64,6 +65,7 @@ class Goal:
         metric: the score, ``dice`` or ``dice/liver``.
         epochs: of a trial, the most that it can have.
         trials: how many there are at most; None if the search has an end of its own.
+        run: the name of the ``[[run]]`` that is searched.
     """
 
     space: Mapping[str, Axis]
@@ -71,3 +73,13 @@ class Goal:
     maximize: bool
     epochs: int
     trials: int | None
+    run: str = ""
+
+    @property
+    def aim(self) -> dict[str, str]:
+        """What is looked for and where, in words: trials of another aim are not of this search."""
+        found = {"metric": self.metric, "direction": "maximize" if self.maximize else "minimize", "run": self.run}
+        for key, axis in self.space.items():
+            ends = show(list(axis.values)) if axis.kind == "choice" else f"[{axis.low:g}, {axis.high:g}]"
+            found[key] = f"{axis.kind} {ends}"
+        return found

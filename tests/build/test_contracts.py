@@ -425,6 +425,7 @@ def test_a_dataset_with_two_cases_in_a_scan_is_refused_whoever_brings_it(check, 
         check()
 
 
+@pytest.mark.slow
 def test_the_built_ins_pass_as_a_plugin_would(check):
     for overrides in (
         ["dataset.count=3", "dataset.channels=3", "loss=[{name='dice'}]", "batch_transform=[{name='mixup'}]"],
@@ -530,6 +531,7 @@ def test_masks_of_0_and_255_are_refused_alike_by_every_verb(verb, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_doubt_is_said_before_training_and_training_goes_on(verb, tmp_path):
     from gisegkit.workflows.train import train
 

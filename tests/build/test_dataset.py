@@ -79,6 +79,7 @@ def test_no_store_where_none_is_wanted(registries, written):
     assert ExperimentData(recipe, registries).store is None
 
 
+@pytest.mark.slow
 def test_preparing_does_without_torch(written, tmp_path):
     code = f"""
 import os, sys

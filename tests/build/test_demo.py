@@ -194,6 +194,7 @@ def run_demo(tmp_path, registries, session):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.slow
 def test_every_kind_of_recipe_has_a_demo_that_runs(run_demo, variant):
     old, new = VARIANTS[variant]
     assert BASE.count(old) == 1

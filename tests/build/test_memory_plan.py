@@ -23,14 +23,15 @@ from gisegkit.registry.kinds import Owner
 from gisegkit.workflows.memory import DeviceSpec, memory_lines
 
 GIB = 2**30
+SHALLOW = ("model.depth=3", "model.decoder_channels=[16,8,8]")
 
 
 @pytest.fixture
 def step(recipe, registries):
-    """The tiny recipe's step, with overrides, and the recipe."""
+    """The tiny recipe's step, with overrides, and the recipe; a network of few layers is simulated sooner."""
 
     def make(*overrides):
-        chosen = recipe("train.activation_checkpointing=auto", *overrides)
+        chosen = recipe("train.activation_checkpointing=auto", *SHALLOW, *overrides)
         return chosen, simulated(registries, chosen)
 
     return make
@@ -74,6 +75,7 @@ def test_on_a_cpu_what_is_free_changes_nothing(step, monkeypatch, free):
     assert len(micro_batching.blocks) > 3
 
 
+@pytest.mark.slow
 def test_beside_a_gpu_it_is_what_is_free_that_counts(step, monkeypatch):
     recipe, simulation = step()
     whole = simulation.estimate(8).total
@@ -99,6 +101,7 @@ def test_slices_on_the_device_leave_activation_checkpointing_as_it_was_asked_for
     assert micro_batching.recomputing is (checkpointing == "on")
 
 
+@pytest.mark.slow
 def test_a_plan_that_recomputes_still_does_beside_slices_on_the_device(step):
     _, simulation = step()
     whole, spared = simulation.estimate(8), simulation.estimate(8, checkpointing=True)
@@ -144,6 +147,7 @@ def test_the_recipe_may_settle_everything(step):
     assert (micro_batching.size, list(micro_batching.blocks)) == (8, [])
 
 
+@pytest.mark.slow
 def test_a_small_memory_is_met_by_recomputing_first(step):
     recipe, simulation = step()
     whole, spared = simulation.estimate(8), simulation.estimate(8, checkpointing=True)
@@ -155,6 +159,7 @@ def test_a_small_memory_is_met_by_recomputing_first(step):
     assert all(map(is_enabled, micro_batching.blocks))
 
 
+@pytest.mark.slow
 def test_where_nothing_fits_the_error_says_by_how_much_and_what_would_help(step):
     recipe, simulation = step("train.memory=1MB", "input.size=[64,64]")
     with pytest.raises(TrainingError) as caught:
@@ -231,6 +236,7 @@ def simulated(registries, recipe, **given):
     return simulate(experiment, model=model, channels=3, classes=3, device=device, resident=0, **given)
 
 
+@pytest.mark.slow
 def test_what_plugins_raise_in_a_trial_is_said_and_training_goes_on(with_plugin):
     registries, recipe = with_plugin("train.memory=64GiB")
     assert needs_prediction(recipe, pick_device("cpu"))

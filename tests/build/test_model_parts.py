@@ -92,6 +92,7 @@ def test_nothing_left_to_train():
 FROZEN = ('train.freeze=["encoder"]', "optimizer.lr_by_part={head = 0.02}", "train.epochs=2", "train.micro_batch=0")
 
 
+@pytest.mark.slow
 def test_a_run_with_a_frozen_encoder_and_a_rate_for_the_head(recipe, session, tmp_path):
     """The encoder of the checkpoint is the one that the run began with; a resumed run equals the other."""
     chosen = recipe(*FROZEN)

@@ -117,4 +117,13 @@ def test_a_setting_that_another_leaves_without_effect_is_told(recipe):
     assert lines("input.mode=crop", "input.resize=fit") == [
         'input.resize = fit has no effect, because input.mode = "crop"'
     ]
+    assert lines("input.slices=1", "input.stride=2", "input.edge=zero") == [
+        "input.stride = 2 has no effect, because input.slices = 1",
+        "input.edge = zero has no effect, because input.slices = 1",
+    ]
+    assert lines("input.slices=3", "input.stride=2", "train.memory=1GiB") == []
+    assert lines("train.micro_batch=4", "train.memory=1GiB") == [
+        "train.memory = 1GiB has no effect, because train.micro_batch = 4"
+    ]
+    assert lines("train.micro_batch=4", "train.memory=1GiB", "input.store=device") == []
     assert len(lines("input.scale=0.5", "input.crops=2", "input.around_class=0.5", "input.overlap=0.1")) == 4

@@ -159,6 +159,7 @@ def test_with_crops_each_window_has_its_views(session, recipe):
     assert chosen.score(rows, silent).scores() == plain.score(rows, silent).scores()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_and_predicted_with_views_which_is_said(finished, session, tmp_path, monkeypatch):
     monkeypatch.setattr(api, "installed", lambda: session.plugins)
     folder = shutil.copytree(finished[0].path, tmp_path / "copied")

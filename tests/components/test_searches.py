@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gisegkit.components.searches import Grid, Median, Random
+from gisegkit.errors import ComponentError
 from gisegkit.testing.searches import SPACE
 from gisegkit.types import Axis, Course, Hunt, Trial
 
@@ -108,8 +109,35 @@ def test_only_trials_that_are_done_count_for_the_median():
     assert search.prune(1, course(0.1)) == ""
     search.tell(0, 0.9, "done")
     assert search.prune(1, course(0.1)) != ""
-    none = Random(hunt=hunt(), startup=1, prune="none")
+    none = Random(hunt=hunt(), prune="none")
     none.prune(0, course(0.9))
     none.tell(0, 0.9, "done")
     assert none.prune(1, course(0.1)) == ""
     assert isinstance(none.ask(), Trial)
+
+
+NO_NUMBERS = {"input.slices": Axis("integer", 1, 3), "augmentation.name": Axis("choice", values=("a", "b"))}
+
+
+@pytest.mark.parametrize(
+    ("search", "space", "params", "found"),
+    [
+        (Grid, SPACE, {"startup": 4}, 'with prune = "none", nothing uses startup = 4: leave it out'),
+        (Random, SPACE, {"prune": "none", "startup": 2, "warmup": 0}, "nothing uses startup = 2 and warmup = 0"),
+        (Grid, NO_NUMBERS, {"points": 5}, "with a space without uniform and log_uniform, nothing uses points = 5"),
+    ],
+)
+def test_what_nothing_would_use_is_refused(search, space, params, found):
+    with pytest.raises(ComponentError, match=found):
+        search(hunt=hunt(space), **params)
+    used = {"prune": "median"} if "startup" in params else {}
+    search(hunt=hunt(SPACE), **{**params, **used})
+
+
+def test_a_grid_does_not_continue_what_is_not_its_own():
+    """It knows its trials by their numbers, so those that another search had would be left out."""
+    trials = every(Grid(hunt=hunt(), points=3))
+    for others in ([Random(hunt=hunt()).ask()], trials[40:41]):
+        with pytest.raises(ComponentError, match="is not of this grid"):
+            Grid(hunt=hunt(trials=others), points=2)
+    assert Random(hunt=hunt(trials=trials[:3])).ask().number == 3

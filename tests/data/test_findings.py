@@ -35,6 +35,12 @@ def test_one_line_a_kind_and_the_worst_first():
     assert list(warning_lines(MANY)) == [f"warning: {groups[1]}"]
 
 
+def test_a_line_names_each_place_once():
+    found = [Finding("bad", "error", place, f"is {what}") for place in "aabb" for what in "xy"]
+    assert str(grouped(found)[0]) == "bad (4): a: is x; also b"
+    assert str(grouped(found[:2])[0]) == "bad (2): a: is x"
+
+
 @pytest.mark.parametrize(
     ("findings", "text"),
     [

@@ -31,6 +31,18 @@ def test_a_view_is_a_dataset_and_says_what_it_lacks(phantom):
     assert inner.left_out == (*gone, phantom.table["id"].iat[0]) and len(inner.dropped) == 2
 
 
+def test_what_a_dataset_says_of_its_split_is_kept():
+    class Given:
+        table = pd.DataFrame({"id": ["a", "b", "c"]})
+        classes, exclusive, dropped = ("x",), False, ()
+        parts = pd.DataFrame({"id": ["a", "b", "c"], "part": ["train", "test", "validation"]})
+
+    view = Without(Without(Given(), {"a": "list"}), {"c": "bad"})
+    assert view.parts is not None and view.parts.to_numpy().tolist() == [["b", "test"]]
+    Given.parts = None
+    assert Without(Given(), {"a": "list"}).parts is None
+
+
 def test_scans_that_lack_nothing_stay_prepared(phantom, tmp_path):
     def store(dataset):
         return Store(dataset, name="p", layout=Layout(), home=tmp_path)

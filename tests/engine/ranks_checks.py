@@ -88,7 +88,7 @@ class Full(nn.Module):
         return images
 
 
-def training(world, *, inside=(), average=None, samples=None, dropout=0.3, **changes):
+def training(world, *, inside=(), average=None, samples=None, dropout=0.3, precision="fp32", **changes):
     torch.manual_seed(0)
     middle = [nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(dropout), nn.BatchNorm2d(4, momentum=None), *inside]
     # Without a bias, whose gradient before a normalization is rounding alone, and which Adam would make something of.
@@ -114,7 +114,7 @@ def training(world, *, inside=(), average=None, samples=None, dropout=0.3, **cha
         average=average(model) if average else Ema(model, decay=0.9),
         optimizer=optimizer,
         validate=lambda: {"dice": 0.5},
-        device=pick_device(DEVICE, "fp32"),
+        device=pick_device(DEVICE, precision),
         seed=0,
         channels_last=False,
         workers=0,
@@ -158,6 +158,12 @@ def uncut(world, folder):
     return trained(training(world, micro_batching=MicroBatching(7, pieces=1), epochs=1))
 
 
+def half(world, folder):
+    """Two pieces in half precision; each weight has two gradients, whose sum does not depend on their order."""
+    result = trained(training(world, micro_batching=MicroBatching(7, pieces=2), precision="bf16"))
+    return result | {"validation": torch.zeros(0)}  # by running statistics, which are put together in another order
+
+
 def swa(world, folder):
     return trained(training(world, average=lambda model: Swa(model, first=1)))
 
@@ -189,6 +195,7 @@ def whole_batch(world, folder):
 
 
 CHECKS = (plain, micro_batches, fewest, uncut, swa, resumed)
+OF_TWO = (plain, resumed, half)
 
 
 def refusals(world):
@@ -236,7 +243,7 @@ def process(rank, folder):
             continue
         store = dist.FileStore(str(folder / f"store{size}"), size)
         world = Ranks(rank=rank, size=size, local_rank=rank, local_size=size, store=store, nccl=False)
-        checks = CHECKS if size == 4 else (plain, resumed)
+        checks = CHECKS if size == 4 else OF_TWO if size == 2 else (plain, resumed)
         found = {check.__name__: check(world, folder) for check in checks}
         found["out_of_memory"] = out_of_memory(world, folder)
         connections(world)
@@ -294,7 +301,7 @@ def main(folder):
     if failed:
         sys.exit(1)
     torch.set_num_threads(1)
-    torch.save({check.__name__: check(ALONE, folder) for check in CHECKS}, Path(folder) / "one.pt")
+    torch.save({check.__name__: check(ALONE, folder) for check in (*CHECKS, half)}, Path(folder) / "one.pt")
 
 
 def run(work):

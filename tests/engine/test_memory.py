@@ -126,7 +126,7 @@ def test_activations_grow_in_a_straight_line_with_the_micro_batch():
 
 @pytest.mark.slow
 def test_half_precision_takes_about_half_and_the_device_need_not_exist():
-    model = unet(in_channels=1, classes=3, encoder="efficientnet-b0", weights="none")
+    model = unet(in_channels=1, classes=3, **TINY)
     full, half = (
         simulation(model, size=(128, 128), device=Device(torch.device("cuda"), dtype)).estimate(8)
         for dtype in (torch.float32, torch.bfloat16)

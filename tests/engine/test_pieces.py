@@ -62,6 +62,29 @@ def test_batch_normalization_sees_a_piece_and_draws_belong_to_it():
     assert torch.equal(again[:2], found[:2]), "a piece does not depend on the others"
 
 
+def test_gradients_of_pieces_are_added_up_in_float32_under_autocast():
+    """As pieces of several processes are: each piece by hand, under an autocast of its own."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 1, 3))
+    images = torch.rand(4, 1, 16, 16)
+
+    def half():
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    expected = [torch.zeros_like(weight) for weight in network.parameters()]
+    for piece in images.split(2):
+        with half():
+            logits = network(piece)
+        logits.float().square().sum().backward()
+        for added, weight in zip(expected, network.parameters(), strict=True):
+            added += weight.grad
+        network.zero_grad()
+    with half():
+        logits = Pieces(network, MicroBatching(4, pieces=2))(network, images)
+    logits.float().square().sum().backward()
+    assert all(torch.equal(weight.grad, one) for weight, one in zip(network.parameters(), expected, strict=True))
+
+
 def test_synchronized_layers_keep_weights_names_and_activations():
     network = nn.Sequential(nn.BatchNorm2d(2), BatchNormAct2d(2), nn.Sequential(nn.BatchNorm2d(2)))
     network.parts = lambda: {"last": network[2]}

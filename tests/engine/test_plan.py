@@ -121,7 +121,8 @@ def test_what_would_help_is_predicted_too():
 @pytest.mark.parametrize("share", [0.15, 0.4, 0.8])
 @pytest.mark.slow
 def test_a_real_network_is_planned_close_to_its_budget(share):
-    model = unet(in_channels=1, classes=2, encoder="tu-test_resnet", weights="none", decoder_channels=(16, 16, 8, 8, 8))
+    shallow = {"depth": 3, "decoder_channels": (16, 8, 8)}  # few layers, which are simulated sooner
+    model = unet(in_channels=1, classes=2, encoder="tu-test_resnet", weights="none", **shallow)
     step = Simulation(**{**vars(straight()), "model": model, "criterion": Criterion([("bce", 1.0, BCE())])})
     step = replace(step, size=(64, 64), classes=2)
     whole, one = step.estimate(64), step.estimate(1)

@@ -175,3 +175,45 @@ def test_a_recipe_is_told_from_a_plan_and_a_plan_from_a_recipe(tmp_path, registr
 def test_what_cannot_be_is_refused(text, found, remedy):
     told = mistakes(text)
     assert any(found in what and remedy in advice for _, what, advice in told), told
+
+
+def test_rows_of_zipped_lists_may_share_values_but_not_be_the_same():
+    lists = '[run.vary]\n"optimizer.lr" = [1e-3, 1e-3]\n"input.slices" = '
+    assert len(plan(f'{HEAD}combine = "zip"\n{lists}[1, 3]\n').cells) == 2
+    (same,) = mistakes(f'{HEAD}combine = "zip"\n{lists}[1, 1]\n')
+    assert same[1] == "two rows of the zipped lists are the same"
+    (seeds,) = mistakes(f'{HEAD}combine = "zip"\nseeds = [0, 0]\nvary = {{"optimizer.lr" = [0.1, 0.2]}}\n')
+    assert seeds[1] == "seed = [0, 0] has a value twice"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('set = {"train.epochs" = 3, train.epochs = 4}', "train.epochs is there twice"),
+        ('vary = {"seed" = [1], "train.epochs" = [3], train = {epochs = [4]}}', "train.epochs is there twice"),
+        ('folds = "all"\nset = {"split.fold" = 1}', "folds is given, and split.fold in set"),
+        ('seeds = [0, 1]\nvary = {"seed" = [2, 3]}', "seeds is given, and seed in vary"),
+        (
+            'set = {"loss.0.weight" = 0.5, "loss" = [{name = "bce"}]}',
+            "loss replaces loss.0.weight, which is given as well",
+        ),
+        (
+            'set = {"loss.0.weight" = 0.5}\nvary = {"loss" = [[{name = "bce"}]]}',
+            "loss replaces loss.0.weight, which is given as well",
+        ),
+    ],
+)
+def test_nothing_that_a_plan_says_is_dropped(text, found):
+    assert found in {told for _, told, _ in mistakes(HEAD + text + "\n")}
+
+
+def test_a_demo_does_not_replace_what_is_varied():
+    text = f'{HEAD}[run.vary]\n"optimizer.lr" = [0.1, 0.2]\n[demo]\n"optimizer.lr" = 0.3\n'
+    (told,) = as_plan(read(text, "p.toml"), demo=True).mistakes
+    assert (told.place, told.found) == ("p.toml:6", "optimizer.lr in [demo] replaces optimizer.lr, which is varied")
+    plan(text)  # without the demo, its table does not count
+
+
+def test_what_is_set_before_and_refined_later_counts_both():
+    text = 'set = {"loss" = [{name = "bce"}]}\nvary = {"loss.0.weight" = [0.5, 1.0]}\n'
+    assert [cell.sets[1] for cell in plan(HEAD + text).cells] == ["loss.0.weight=0.5", "loss.0.weight=1.0"]

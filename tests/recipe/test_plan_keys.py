@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gisegkit.recipe.plan_keys import keys_of
+from gisegkit.recipe.plan_keys import keys_of, replaced, twice
 from gisegkit.recipe.text import read
 
 
@@ -16,3 +16,14 @@ def test_keys_may_be_quoted_dotted_or_indexed_and_have_a_place():
         "evaluate.threshold": ({"a": 0.4}, "p.toml:4"),
         "seed": (4, "p.toml:5"),
     }
+
+
+def test_a_key_that_is_given_quoted_and_dotted_is_there_twice():
+    assert twice({"train.epochs": 3, "train": {"epochs": 4, "batch_size": 2}, "seed": 1}) == ["train.epochs"]
+    assert twice({"loss.0.weight": 1.0, "loss": {"0": {"weight": 2.0}}}) == ["loss.0.weight"]
+
+
+def test_a_later_key_replaces_what_is_inside_it():
+    assert replaced(["loss.0.weight", "loss"]) == [("loss.0.weight", "loss")]
+    assert replaced(["loss", "loss.0.weight", "loss_more", "seed"]) == []
+    assert replaced(["seed", "seed"]) == [("seed", "seed")]

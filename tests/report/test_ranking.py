@@ -59,3 +59,25 @@ def test_what_is_not_done_and_a_search_have_sections_of_their_own():
     text = page([], [], undone=[("n", "failed", "no <disk>")], notes=["a note"], search=search, nothing="nothing yet")
     assert "nothing yet" in text and "no &lt;disk&gt;" in text and "<li>a note</li>" in text
     assert "<svg></svg>" in text and 'width="75.0"' in text and "after epoch 1" in text
+
+
+def test_why_a_trial_ended_stands_below_it_across_all_columns():
+    """In a column of its own it was squeezed to a word a line, out of sight."""
+    trial = {"name": "t", "state": "pruned", "score": None, "settings": [0.1, 2], "detail": "after <epoch> 1"}
+    search = {
+        "about": [],
+        "charts": {},
+        "importance": {},
+        "axes": ["a", "b"],
+        "trials": [trial, {**trial, "detail": ""}],
+    }
+    text = page([], [], search=search)
+    assert text.count('<tr class="why"><td></td><td colspan="4">after &lt;epoch&gt; 1</td></tr>') == 1
+    assert text.count('<tr class="why">') == 1
+
+
+def test_columns_of_seeds_are_there_only_if_a_setting_has_several():
+    alone = {**ROW, "seeds": 1, "planned_seeds": 1}
+    one, two = page([alone], [[0.5]]), page([alone, {**ROW, "setting": "b"}], [[0.5], [0.45, 0.55]])
+    assert "lowest" not in one and "small dots" not in one and '<circle class="s1"' not in one
+    assert "lowest" in two and "small dots" in two and two.count('<circle class="s1"') == 3

@@ -64,6 +64,16 @@ def test_what_differs_is_told_key_by_key(chosen, tmp_path):
     assert [key for key, _, _ in made.presets(elsewhere, file)] == ["evaluate.threshold"]
 
 
+def test_what_differs_from_a_filled_recipe_is_told_too(chosen):
+    made, filled = StoredDecision.of_recipe(chosen, CLASSES, exclusive=False), chosen.as_dict()
+    assert made.differs_in(filled) == ()
+    assert replace(made, threshold=dict.fromkeys(CLASSES, 0.5)).differs_in(filled) == ("evaluate.threshold",)
+    assert replace(made, presence=dict.fromkeys(CLASSES, 0.0), postprocess=()).differs_in(filled) == (
+        "evaluate.presence",
+        "postprocess",
+    )
+
+
 def test_a_recipe_for_other_classes_has_no_decision(chosen):
     with pytest.raises(DataError, match=r"evaluate.threshold.*no class 'stomach'"):
         StoredDecision.of_recipe(chosen, ("liver",), exclusive=False)

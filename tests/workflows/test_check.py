@@ -1,11 +1,16 @@
-"""check --build: every part is built, and one tiny batch goes through it; writes nothing."""
+"""check --build: slices are looked at, every part is built, and one tiny batch goes through it."""
 
 from __future__ import annotations
 
+import shutil
+
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from gisegkit.build.session import Session
+from gisegkit.data.findings import FindingsError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.registry.adder import Adder
@@ -18,6 +23,23 @@ def test_rehearse_writes_nothing(home, session, recipe):
     lines = smoke_test(session.experiment(recipe()))
     assert any("parameters" in line for line in lines) and any("one batch of 2" in line for line in lines)
     assert {path for path in home.iterdir() if path.name != "cache"} == before, "but the phantom, which is made once"
+
+
+@pytest.mark.parametrize("store", ["off", "resized"])
+def test_slices_are_looked_at_as_training_does(several, tmp_path, monkeypatch, store):
+    monkeypatch.setenv("GISEG_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(several.folder / "t", tmp_path / "t")
+    black, doubtful = (tmp_path / "t" / "images" / f"t{case}_0.png" for case in (1, 3))
+    cv2.imwrite(str(black), np.zeros((24, 20), np.uint8))
+    cv2.imwrite(str(doubtful), cv2.imread(str(doubtful), cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 257)
+    sets = ["split.fold=0", f"dataset.root={tmp_path / 't'}", f"input.store={store}", "train.micro_batch=0"]
+    for _ in range(2):  # also of slices that are prepared already
+        with pytest.raises(FindingsError, match=r"mask on a constant image: t1_0: the image is black"):
+            smoke_test(several.experiment(*sets))
+        assert [line for line in several.lines if line.startswith("warning: depth: t3_0: 1 image has uint16")]
+    lines = smoke_test(several.experiment(*sets, "dataset.on_bad=skip"))
+    assert any(line.startswith("left out: mask on a constant image: t1_0") for line in several.lines)
+    assert "7 slices train, 4 validate" in lines
 
 
 class _Half(torch.autograd.Function):

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gisegkit.cli import main
@@ -320,6 +321,21 @@ def test_mistakes_are_answered_in_words(write_run, giseg, tmp_path, monkeypatch,
     write_run("a")
     monkeypatch.chdir(tmp_path)
     assert message in giseg("compare", *arguments, code=2)
+
+
+def test_runs_with_classes_in_another_order_have_each_score_under_its_class(write_run, registries, giseg):
+    first = write_run("first", flipped=0.1)
+    turned = write_run("turned", flipped=0.3, seed=1)
+    for name in ("by_slice.csv", "by_scan.csv"):
+        rows = pd.read_csv(turned / "evaluation" / name, dtype=str, keep_default_na=False)
+        rows.sort_values("class", ascending=False, kind="stable").to_csv(turned / "evaluation" / name, index=False)
+    scores = compare([turned], registries, metric="dice").rows[0].by_class
+    assert list(scores) == ["spleen", "liver"] and scores["spleen"] != scores["liver"]
+    lines = giseg("compare", first, turned, "--metric", "dice").splitlines()
+    (header,) = [line.split() for line in lines if "liver" in line and "spleen" in line and "score" in line]
+    assert header.index("liver") + 1 == header.index("spleen")
+    (row,) = [line for line in lines if line.split()[-1:] == ["turned"]]
+    assert f"{scores['liver']:.4f}  {scores['spleen']:.4f}" in row
 
 
 def test_a_metric_twice_is_compared_under_its_name(write_run, registries, giseg):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import click
 import pytest
 
 from gisegkit.cli import cli
 from gisegkit.errors import RunError
+from gisegkit.workflows.compare import compare
 from gisegkit.workflows.described import described
 from gisegkit.workflows.ensemble import make_ensemble
 from gisegkit.workflows.evaluate import evaluate
@@ -49,6 +53,24 @@ def test_an_ensemble_its_members_decision_and_gate(several, folds_run, tmp_path,
     text = capsys.readouterr().out
     assert "scores (out-of-fold, 12 slices): dice" in text and f"picture: {plain.preview}" in text
     assert "gate" not in text
+
+
+def test_scores_that_are_older_than_the_decision_are_told_as_such(several, folds_run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(folds_run.run.path, path)
+    assert not any(line.startswith("note:") for line in described(path, several.plugins.registries))
+    content = json.loads((path / "decision.json").read_text())
+    (path / "decision.json").write_text(json.dumps({**content, "threshold": {"a": 0.3, "b": 0.5}}))
+    lines = described(path, several.plugins.registries)
+    place = next(number for number, line in enumerate(lines) if line.startswith("scores"))
+    assert lines[place + 1].startswith("note: the run was scored before its decision.json became another")
+    assert "(evaluate.threshold); giseg evaluate" in lines[place + 1]
+    (note,) = [line for line in compare([path], several.plugins.registries).notes if "decision.json" in line]
+    assert note.startswith("run was scored before") and f"giseg evaluate {path} scores the new one" in note
+    evaluated = evaluate(*several.open(path))
+    assert not evaluated.own
+    notes = compare([evaluated.files.folder], several.plugins.registries).notes
+    assert not any("decision.json" in line for line in notes)
 
 
 def test_what_is_no_run_and_options_without_effect(folds_run, tmp_path, several):

@@ -235,6 +235,10 @@ def test_another_decision_of_a_member_is_told_and_the_first_counts(several, fold
     assert StoredDecision.read(run.decision).threshold == {"a": 0.3, "b": 0.4}
     _, whole = several.open(run.path)
     assert whole.thresholds == (0.3, 0.4)
+    evaluated = evaluate(*several.open(run.path))  # is the ensemble's own, which compare finds
+    assert evaluated.own and evaluated.scores["changes"] == []
+    (row,) = compare([run.path], several.plugins.registries).rows
+    assert row.interval.estimate == pytest.approx(evaluated.scores["scores"]["dice"])
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

@@ -143,6 +143,24 @@ def test_files_that_are_passed_over_are_told_once(tmp_path, console):
     assert "2 passed over: more.txt, notes.txt" in line
 
 
+def test_a_table_that_gives_the_split_draws_no_folds(tmp_path, console):
+    files = {f"{case}_{at}": case for case in "pqrst" for at in range(2)}
+    rows = ["image,mask,case,split"]
+    for number, (name, case) in enumerate(files.items()):
+        pixels = np.full((32, 32), 20 + number, np.uint8)
+        pixels[4 : 20 + number, 6:18] = 200
+        for folder, values in (("x", pixels), ("y", (pixels == 200).astype(np.uint8))):
+            (tmp_path / "d" / folder).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / "d" / folder / f"{name}.png"), values)
+        part = {"p": "train", "q": "train", "r": "validation"}.get(case, "test")
+        rows.append(f"x/{name}.png,y/{name}.png,{case},{part}")
+    (tmp_path / "d" / "pairs.csv").write_text("\n".join(rows), encoding="utf-8")
+    made = init(tmp_path / "d", tmp_path / "r.toml", console=console)
+    text = made.path.read_text(encoding="utf-8")
+    assert "4 slices train, 2 validate" in text and "on one side of the split" not in text
+    assert "[split]\n\n" in text and "About 4 slices" in text
+
+
 def test_a_recipe_that_is_there_is_replaced_only_by_force(tmp_path, console):
     root, out = pairs(tmp_path / "data"), tmp_path / "recipe.toml"
     out.write_text("mine")

@@ -18,8 +18,8 @@ from gisegkit.components.executors import Local
 from gisegkit.errors import GisegError, Interrupted, RecipeError, RunError
 from gisegkit.runs.locks import is_locked
 from gisegkit.types import JobEnd
-from gisegkit.workflows.coordinator import time_left
 from gisegkit.workflows.plan import open_plan, run_plan
+from gisegkit.workflows.time_left import time_left
 
 pytestmark = pytest.mark.slow  # whole trainings
 
@@ -262,6 +262,16 @@ def test_two_processes_do_not_work_on_one_plan(toy, hold):
     fails = Inside(lambda words, log: 1)
     assert run_plan(toy(), fails, say=lambda line: None).states["gate"].word == "running"
     assert fails.did == ["net-seed0", "net-seed1"]
+
+
+def test_a_plan_that_another_process_has_worked_on_since_it_was_read_is_refused(toy):
+    """Else its record would be written over, and what the other pruned or asked for would be run again."""
+    late = toy()
+    run_plan(toy(), Inside(lambda words, log: 1), say=lambda line: None)
+    before = (late.folder / "plan.json").read_text()
+    with pytest.raises(RunError, match=r"another giseg plan has worked in .* since this one read it"):
+        run_plan(late, Inside(), say=lambda line: None)
+    assert (late.folder / "plan.json").read_text() == before
 
 
 ONE = '[[run]]\nname = "n"\nrecipe = "{recipe}"\nset = {{"train.epochs" = 10}}\n{more}\n'

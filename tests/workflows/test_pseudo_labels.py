@@ -100,6 +100,14 @@ def test_exclusive_classes_become_label_files(session, recipe, tmp_path):
         np.testing.assert_array_equal(dataset.mask(number), expected)
 
 
+@pytest.mark.slow
+def test_data_without_spacing_are_not_said_to_differ_in_it(several, folds_run, tmp_path):
+    folder, experiment = several.open(folds_run.run.path, command="predict")
+    result = pseudo_labels(folder, experiment, tmp_path / "labels", certain=0.5)
+    assert result.slices == 2 and "spacing =" not in result.table
+    assert not any("spacing" in line for line in several.lines)
+
+
 def test_folders_in_the_way_and_numbers_out_of_range_are_refused(session, finished, tmp_path):
     run, _ = finished
     folder, experiment = session.open_run(run.path)

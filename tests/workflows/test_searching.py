@@ -294,6 +294,16 @@ def test_a_trial_whose_values_the_recipe_refuses_together_is_told_and_counts(clu
         (("trials = 12", "trials = 12\npruned = 3"), "unknown parameter 'pruned' of search 'random'", "prune"),
         (("[search.space]", "[predict]\n[search.space]"), "[predict] of which of the trials?", "into a recipe"),
         (('"train.epochs" = 5', '"optimizer.lr" = 0.1'), "optimizer.lr is searched and set", "keep one"),
+        (
+            ('["bce", "dice"]}}', '["bce", "dice"]}}\n"loss.0" = {{choice = [{{name = "bce"}}]}}'),
+            "loss.0 replaces loss.0.name, which is given as well",
+            "leave one",
+        ),
+        (
+            ("[search.space]", "[search.space]\noptimizer.lr = {{uniform = [0.1, 1.0]}}"),
+            "optimizer.lr is there twice",
+            "keep one",
+        ),
         (('name = "n"', 'name = "n"\nseeds = [0, 1]'), '"n" has 2 cells', "remove vary and seeds"),
         (("[search]", '[[run]]\nname = "m"\nrecipe = "{recipe}"\n[search]'), "of which of the 2 runs?", 'run = "n"'),
     ],
@@ -301,7 +311,8 @@ def test_a_trial_whose_values_the_recipe_refuses_together_is_told_and_counts(clu
 def test_all_mistakes_are_told_before_the_first_run(open_, change, found, remedy):
     with pytest.raises(RecipeError) as told:
         open_(text=SEARCH.replace(*change))
-    (mistake, *_) = (one for one in told.value.mistakes if found in one.found)
+    (mistake, *_) = [one for one in told.value.mistakes if found in one.found] or told.value.mistakes
+    assert found in mistake.found
     assert "plan.toml:" in mistake.place and remedy in mistake.remedy
 
 
@@ -338,3 +349,46 @@ def test_the_course_of_folds_has_the_scores_of_each_case(open_, folds_run, sever
     with (work.folder / name / "fold1" / "metrics.jsonl").open("a") as file:
         file.write('{"epo')  # a line that is being written
     assert len(searcher.course(name).folds) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (("[1e-6, 1.0]", "[1e-5, 1.0]"), "optimizer.lr was log_uniform [1e-06, 1] and is log_uniform [1e-05, 1]"),
+        (('["bce", "dice"]', '["dice"]'), 'loss.0.name was choice ["bce", "dice"] and is choice ["dice"]'),
+        (('"loss.0.name" = {{choice = ["bce", "dice"]}}', ""), "and is not there"),
+        (("trials = 12", 'trials = 12\ndirection = "minimize"'), "direction was maximize and is minimize"),
+        (("trials = 12", 'trials = 12\nmetric = "dice/a"'), "metric was dice and is dice/a"),
+    ],
+)
+def test_trials_of_another_search_are_not_mixed_with_those_of_this_one(cluster, open_, train, change, found):
+    text = SEARCH.replace("trials = 12", "trials = 2")
+    change = tuple(part.replace("trials = 12", "trials = 2") for part in change)
+    assert run_plan(open_(text=text), cluster(train), say=lambda line: None).complete
+    with pytest.raises(RecipeError) as told:
+        open_(text=text.replace(*change))
+    (mistake,) = told.value.mistakes
+    assert "the 2 trials in" in mistake.found and found in mistake.found and "--out" in mistake.remedy
+    assert open_(text=text.replace(*change), out="elsewhere").trials == []
+
+
+def test_more_trials_or_another_way_to_search_continue_it(cluster, open_, train):
+    text = SEARCH.replace("trials = 12", "trials = 2")
+    assert run_plan(open_(text=text), cluster(train), say=lambda line: None).complete
+    more = text.replace("trials = 2", "trials = 3\nseed = 7")
+    executor = cluster(train)
+    assert run_plan(open_(text=more), executor, say=lambda line: None).complete
+    assert executor.submitted == ["n-trial002"]
+
+
+def test_trials_that_were_written_without_their_aim_are_judged_by_their_keys(open_):
+    text = SEARCH.replace("trials = 12", "trials = 2")
+    work = open_(text=text)
+    work.folder.mkdir()
+    entry = {"number": 0, "values": {"optimizer.lr": 0.1, "loss.0.name": "bce"}}
+    (work.folder / "trials.json").write_text(json.dumps({"format": 1, "trials": [entry]}))
+    assert len(open_(text=text).trials) == 1
+    entry["values"]["train.epochs"] = 3
+    (work.folder / "trials.json").write_text(json.dumps({"format": 1, "trials": [entry]}))
+    with pytest.raises(RecipeError, match=r"train\.epochs was an axis and is not there"):
+        open_(text=text)

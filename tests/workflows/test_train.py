@@ -203,7 +203,7 @@ def test_no_global_generator_is_touched(home, session, recipe):
 @pytest.mark.slow
 def test_half_precision_trains_and_resumes_exactly(home, session, recipe, precision):
     """The gradient scaler's state is part of what a run goes on from."""
-    sets = [f"train.precision={precision}", "train.epochs=2"]
+    sets = [f"train.precision={precision}", "train.epochs=2", "model.name=r2unet", "model.width=4", "model.depth=2"]
     whole = train(session.experiment(recipe(*sets)), home / f"whole-{precision}")
     assert all(np.isfinite(entry["loss"]) for entry in whole.metrics())
 

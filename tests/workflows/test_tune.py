@@ -66,6 +66,7 @@ def test_what_each_fold_is_scored_with_is_the_others_choice(session, run):
     assert result.after == pytest.approx(np.nanmean(values), abs=0.02)  # kept probabilities have 8 bits
 
 
+@pytest.mark.slow
 def test_three_cases_show_no_gain_and_the_decision_stays(session, run):
     before = (run / "decision.json").read_bytes()
     result = tune(*opened(session, run), only=("threshold",))
@@ -74,6 +75,7 @@ def test_three_cases_show_no_gain_and_the_decision_stays(session, run):
     assert not result.changes or "3 cases can show no gain (6 are needed)" in result.why
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_no_decision(session, run):
     before = (run / "decision.json").read_bytes()
     assert not tune(*opened(session, run), only=("threshold",), apply=False).applied

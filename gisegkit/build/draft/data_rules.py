@@ -176,7 +176,10 @@ def window(facts: Facts) -> tuple[float, float]:
 
 
 def choose_split(facts: Facts) -> tuple[Part, tuple[str, ...]]:
-    """``[split]`` and what has to be told: as many folds as there are cases, five at most."""
+    """``[split]`` and what has to be told: a fold a case, five at most; no folds where the data give the split."""
+    if facts.given is not None:
+        numbers = "{} slices train, {} validate".format(*facts.given)
+        return Part("split", {}, (f"The table's column split says what each slice does: {numbers}.",)), ()
     if facts.cases >= 2:
         folds = min(FOLDS, facts.cases)
         few = f"; more than {facts.cases} folds are not possible" if folds < FOLDS else ""

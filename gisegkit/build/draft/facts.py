@@ -46,6 +46,7 @@ class Facts:
         present: of each class, the share of labelled slices that have it.
         widths: of each class, the median width of its objects in pixels, see ``width``.
         gap: width of what is between the classes.
+        given: how many slices train and validate where the data say so themselves; None where folds are to be drawn.
     """
 
     slices: int
@@ -69,6 +70,7 @@ class Facts:
     present: Mapping[str, float]
     widths: Mapping[str, float]
     gap: float
+    given: tuple[int, int] | None = None
 
     @property
     def thinnest(self) -> float:
@@ -118,7 +120,15 @@ def look(dataset: Dataset, *, most: int = MOST, progress: Progress = silent) -> 
         **images.facts(),
         exclusive=dataset.exclusive,
         **masks.facts(filled=len(filled), labelled=len(labelled), pixels=pixels),
+        given=_given(dataset),
     )
+
+
+def _given(dataset: Dataset) -> tuple[int, int] | None:
+    parts: pd.DataFrame | None = getattr(dataset, "parts", None)
+    if parts is None:
+        return None
+    return int((parts["part"] == "train").sum()), int((parts["part"] == "validation").sum())
 
 
 def _sizes(table: pd.DataFrame) -> dict[str, Any]:

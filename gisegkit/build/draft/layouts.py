@@ -154,6 +154,8 @@ def _folders(root: Path, images: Path, masks: Path) -> Layout:
         why.append(f"Folders in {images.name}/ are cases, which the split keeps together.")
     else:
         classes = [path.name for path in folders_in(masks) if list_images(path)]
+        empty = [path.name for path in folders_in(masks) if path.name not in classes] if classes else []
+        asks += [f"{masks.name}/{name}/ holds no masks, so {name} is no class of the recipe" for name in empty]
     if not found:
         raise DataError(f"{images}: {none_to_read(images, 'holds no')}")
     if files and classes:

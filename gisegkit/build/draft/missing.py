@@ -22,10 +22,16 @@ def what_is_missing(folder: Path, *, parts: Collection[str], images: Collection[
 
 
 def _scattered(folder: Path) -> str:
-    """What to do with a folder for each image, as in the Data Science Bowl 2018; empty if it is none."""
+    """What to do with a folder for each image, as in the Data Science Bowl 2018, or each case; empty if it is none."""
     own = [path.name for path in folders_in(folder) if list_images(path / "images") and list_images(path / "masks")]
     if not own:
         return ""
+    if any(len(list_images(folder / name / "images")) > 1 for name in own):
+        return (
+            f"holds a folder for each case ({examples(own)}) with images/ and masks/ of its own; name the files in a "
+            "table pairs.csv with the columns image, mask, case and position (docs/files.md), or move them to "
+            "images/CASE/ and masks/CASE/"
+        )
     return (
         f"holds a folder for each image ({examples(own)}) with masks of single objects; merge the masks of an image "
         "into masks/NAME.png and put the image into images/NAME.png (docs/init.md has a script)"

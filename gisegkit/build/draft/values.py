@@ -105,7 +105,8 @@ def label_table(counts: Counter[int], named: dict[int, str]) -> tuple[dict[str, 
     if VOID in classes and VOID not in named and len(classes) > 1 and max(classes[:-1]) == len(classes) - 1:
         classes.remove(VOID)
         table["ignore"] = [VOID]
-        why.append(f"{VOID} beside 1 to {len(classes)} usually marks pixels that nobody has judged, so it is ignored.")
+        others = "1" if len(classes) == 1 else f"1 to {len(classes)}"
+        why.append(f"{VOID} beside {others} usually marks pixels that nobody has judged, so it is ignored.")
         asks.append(f"I take the value {VOID} for pixels to ignore; if it is a class, move it to dataset.labels")
     if 0 not in values:
         asks.append(

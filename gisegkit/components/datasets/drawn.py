@@ -15,9 +15,11 @@ from gisegkit.components.datasets.folder_looks import Looks
 from gisegkit.components.datasets.pairing import Item
 from gisegkit.data.images.look import read_header
 from gisegkit.data.images.read import Alpha, read_image
+from gisegkit.data.looked_at import LookedAt
 from gisegkit.data.names import arrange, case_notes, pattern_of
 from gisegkit.data.shapes import Shape, Size
 from gisegkit.data.spacing import refuse_no_distances
+from gisegkit.data.store.sources import code_of, digest
 from gisegkit.errors import DataError, Finding, count
 from gisegkit.types import IGNORE, SPACING, Dropped
 
@@ -127,9 +129,11 @@ class Drawn:
         self.may_ignore = bool(rule.ignore) or (rule.crowd == "ignore" and any(crowds))
         expression = pattern_of(names) if names else pattern
         arranged = arrange({name: item.image for name, item in annotated.items()}, expression, template=names)
-        looks = Looks(findings, pages="refuse", alpha=alpha)
+        before = LookedAt(lambda: digest(f"{root.resolve()} {alpha} {code_of(Looks)}"), len(annotated))
+        looks = Looks(findings, pages="refuse", alpha=alpha, before=before)
         items = {name: Item(item.image) for name, item in annotated.items()}
         self.table, kept, _, self._sizes = looks.rows(arranged, items)
+        before.save()
         looks.finish()
         by_image = {item.image: item for item in annotated.values()}
         self._annotated = [by_image[item.image] for item in kept]

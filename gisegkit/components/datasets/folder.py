@@ -13,9 +13,11 @@ from gisegkit.components.datasets.folder_looks import Looks
 from gisegkit.components.datasets.pairing import Item, arrange_table, pair_by_name, pair_by_table, without_suffix
 from gisegkit.data.findings import finding_of
 from gisegkit.data.images.read import read_image
+from gisegkit.data.looked_at import LookedAt
 from gisegkit.data.masks import RESERVED, MaskRule, parse_colors
 from gisegkit.data.names import arrange, case_notes, pattern_of
 from gisegkit.data.spacing import refuse_no_distances
+from gisegkit.data.store.sources import code_of, digest
 from gisegkit.errors import DataError, Finding
 from gisegkit.types import SPACING, AtLeast, Between, Dropped
 
@@ -35,7 +37,8 @@ class Folder:
     ones. With ``labels`` or ``colors`` there is one mask an image, ``masks/NAME.png``, and classes exclude one another.
     With ``classes`` there is one mask an image and class, ``masks/CLASS/NAME.png``, in which everything but background
     is the class, and classes may overlap. Without a folder of masks all images are for prediction. Making one reads
-    every mask once; what is wrong with single files is not raised, but told by ``findings()``.
+    every mask, of a large folder only if it has changed since (``LookedAt``); what is wrong with single files is not
+    raised, but told by ``findings()``.
 
     Args:
         root: folder that holds the folders of images and masks.
@@ -194,23 +197,36 @@ class Folder:
 
     def _fill(self, items: dict[str, Item], arranged: pd.DataFrame) -> None:
         """Look at every file; what cannot be read at all is left out of the table, and told."""
-        looks = Looks(self._findings, pages=self._pages, alpha=self._alpha)
+        before = LookedAt(self._key, len(items))
+        looks = Looks(self._findings, pages=self._pages, alpha=self._alpha, before=before)
         self.table, self._items, self._page, self._sizes = looks.rows(arranged, items)
         self.table["height"] = [height for height, _ in self._sizes]
         self.table["width"] = [width for _, width in self._sizes]
         self.table["labelled"] = [bool(item.masks) for item in self._items]
-        self.table["empty"] = [bool(item.masks) and self._is_empty(row) for row, item in enumerate(self._items)]
+        self.table["empty"] = [bool(item.masks) and self._is_empty(row, before) for row, item in enumerate(self._items)]
+        before.save()
         looks.finish()
         self.parts: pd.DataFrame | None = None
         if any(item.split for item in self._items):
             named = [item.split or "unused" if item.masks else "unlabelled" for item in self._items]
             self.parts = pd.DataFrame({"id": self.table["id"], "part": named})
 
-    def _is_empty(self, row: int) -> bool:
+    def _key(self) -> str:
+        """Of what settles what is seen in files, besides them."""
+        here: type = type(self)
+        rule = f"{self._rule} {self._alpha} {self._pages}"
+        return digest("\0".join([str(self.root.resolve()), rule, code_of(here), code_of(Looks)]))
+
+    def _is_empty(self, row: int, before: LookedAt) -> bool:
+        item, page = self._items[row], str(self._page[row])
+        note = before.of(str(item.image))
+        if page in note:
+            return bool(note[page])
         try:
-            return not (self.mask(row) == 1).any()
+            note[page] = not (self.mask(row) == 1).any()
+            return bool(note[page])
         except DataError as error:
-            masks = [file for file in self._items[row].masks if file is not None]
+            masks = [file for file in item.masks if file is not None]
             place = next((file for file in masks if str(error).startswith(str(file))), masks[0])
             self._findings.append(finding_of(error, place, ids=(str(self.table["id"].iat[row]),)))
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gisegkit.data.files import no_data
@@ -39,6 +39,8 @@ class FolderFiles:
         self.root = root
         self.subfolders = subfolders
         self.findings: list[Finding] = []
+        self._taken: set[Path] = set()
+        self._unsuffixed: dict[tuple[Path, str], list[Path]] = {}
         self._real = root.resolve()
 
     def images(self, folder: Path, *, put: str, take: Callable[[str], str | None]) -> dict[str, Path]:
@@ -56,23 +58,31 @@ class FolderFiles:
         self.refuse_escape(folder)
         found: dict[str, Path] = {}
         others: dict[str, list[str]] = {}
+        lonely: dict[tuple[Path, str], list[Path]] = {}
         for path, prefix in self._entries(folder, others):
             name = take(plain(path.stem))
             if name is None:
-                others.setdefault(f"{ending_of(path.name)} without the suffix", []).append(path.name)
+                lonely.setdefault((folder, f"{ending_of(path.name)} without the suffix"), []).append(path)
             elif (key := prefix + name) in found:
                 raise DataError(f"{found[key]} and {path} have the same name; names are ids, rename or remove one")
             else:
                 found[key] = path
         if not found:
-            hint = f"found: {', '.join(sorted(others))}" if others else ""
+            kinds = sorted([*others, *(kind for _, kind in lonely)])
+            hint = f"found: {', '.join(kinds)}" if kinds else ""
             known = sorted({NOT_READ[kind] for kind in others if kind in NOT_READ})
             if known:
                 put = f"{' and '.join(known)} files are not supported yet: export each slice to PNG or TIFF of 16 bits"
                 put += " (e.g. with SimpleITK or 3D Slicer), and put these files here"
             raise no_data(folder, f"holds no {READ} files", put=put, hint=hint)
         self._count(folder, others)
+        self._count_unsuffixed(lonely, found.values())
         return found
+
+    def passed_over(self) -> list[str]:
+        """What was found besides images so far, hidden files apart: the partner of a lonely file may be among it."""
+        told = [(one.place, one.what, one.kind.removeprefix("passed over: ")) for one in self.findings]
+        return [f"{place}: {what} ({kind})" for place, what, kind in told if kind != "hidden"]
 
     def refuse_escape(self, path: Path) -> None:
         """Check that a path, through whatever links, is in the root.
@@ -122,6 +132,16 @@ class FolderFiles:
         except OSError as error:
             what = f"cannot be read ({error.strerror})"
         self.findings.append(Finding("no regular file", "error", str(path), what, "remove it, or copy the file itself"))
+
+    def _count_unsuffixed(self, lonely: dict[tuple[Path, str], list[Path]], taken: Iterable[Path]) -> None:
+        """Files that a suffix passes over, but for those that another listing of the same folder took."""
+        self._unsuffixed |= lonely
+        self._taken.update(taken)
+        told = {(str(folder), f"passed over: {kind}") for folder, kind in self._unsuffixed}
+        self.findings[:] = [one for one in self.findings if (one.place, one.kind) not in told]
+        for (folder, kind), paths in sorted(self._unsuffixed.items()):
+            if names := [path.name for path in paths if path not in self._taken]:
+                self._count(folder, {kind: names})
 
     def _count(self, folder: Path, others: dict[str, list[str]]) -> None:
         for kind, names in sorted(others.items()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import astuple
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ from gisegkit.data.findings import FileError, finding_of
 from gisegkit.data.images.header import ENDINGS, Header
 from gisegkit.data.images.look import read_header
 from gisegkit.data.images.read import Alpha, read_image
+from gisegkit.data.looked_at import LookedAt
 from gisegkit.errors import DataError, Finding, count
 
 Rows = tuple[pd.DataFrame, list[Item], list[int | None], list[tuple[int, int]]]
@@ -23,10 +26,12 @@ class Looks:
     Args:
         findings: the list.
         pages, alpha: as of the dataset ``folder``.
+        before: what was seen at another start, of files in which nothing was found.
     """
 
-    def __init__(self, findings: list[Finding], *, pages: str, alpha: Alpha) -> None:
+    def __init__(self, findings: list[Finding], *, pages: str, alpha: Alpha, before: LookedAt) -> None:
         self._findings = findings
+        self._before = before
         self._slices = pages == "slices"
         self._alpha = alpha
         self._opaque: list[Path] = []
@@ -66,6 +71,10 @@ class Looks:
     def _header(self, name: str, item: Item) -> Header | None:
         """What an image file says of itself; None, and a finding, if it cannot be used."""
         path = item.image
+        note = self._before.begin(str(path), (path, *item.masks))
+        if "header" in note:
+            return Header(*note["header"])
+        told = len(self._findings)
         try:
             header = read_header(path)
             if header.pages > 1 and not (self._slices and header.format == "TIFF"):
@@ -81,16 +90,16 @@ class Looks:
         except DataError as error:
             self._findings.append(finding_of(error, path, ids=(name,)))
             return None
-        for file in (path, *item.masks):
-            if file is not None:
-                self._compare_ending(file, name)
+        self._compare_ending(path, name, header.format)
+        for mask in item.masks:
+            if mask is not None:
+                with contextlib.suppress(DataError):  # told by whoever reads the mask
+                    self._compare_ending(mask, name, read_header(mask).format)
+        if len(self._findings) == told and not header.alpha:
+            note["header"] = astuple(header)
         return header
 
-    def _compare_ending(self, path: Path, name: str) -> None:
-        try:
-            form = read_header(path).format
-        except DataError:  # told by whoever reads the mask
-            return
+    def _compare_ending(self, path: Path, name: str, form: str) -> None:
         promised = ENDINGS.get(ending_of(path.name), "")
         if promised != form:
             what = f"is a {form} file, whatever its name ends with"

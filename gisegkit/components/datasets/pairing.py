@@ -73,13 +73,15 @@ def pair_by_name(
         masks = files.images(
             folder, put="make a folder of masks for each class, or give labels = {NAME = VALUE}", take=take
         )
-        _refuse_lonely(images.keys(), masks.keys(), folder, missing=missing)
+        _refuse_lonely(images.keys(), masks.keys(), folder, missing=missing, passed=files.passed_over())
         for name, paths in found.items():
             paths.append(masks.get(name))
     return {name: Item(images[name], tuple(paths)) for name, paths in found.items()}
 
 
-def _refuse_lonely(images: Collection[str], masks: Collection[str], folder: Path, *, missing: str) -> None:
+def _refuse_lonely(
+    images: Collection[str], masks: Collection[str], folder: Path, *, missing: str, passed: Sequence[str]
+) -> None:
     alone, without = set(images) - set(masks), set(masks) - set(images)
     if missing == "empty" and not without:
         return
@@ -101,7 +103,7 @@ def _refuse_lonely(images: Collection[str], masks: Collection[str], folder: Path
                 f"names of {what} {place} with {rest!r}: rename them, so that an image and its mask have the same "
                 f"name{way}"
             )
-    raise DataError("; ".join([*sides, remedy]))
+    raise DataError("; ".join([*sides, *passed, remedy]))
 
 
 def pair_by_table(file: Path, root: Path, files: FolderFiles, *, columns: Sequence[str]) -> dict[str, Item]:

@@ -41,6 +41,7 @@ class SliceFacts(NamedTuple):
         pixels: of each class; None if the slice is not labelled.
         border: share of the slice's outermost pixels that are of each class.
         twins: pairs of classes, by number, that have the same pixels, and some.
+        truth: a digest of the mask; empty if no pixel of it has a class, or the slice is not labelled.
     """
 
     digest: str
@@ -53,6 +54,7 @@ class SliceFacts(NamedTuple):
     pixels: list[int] | None
     border: list[float]
     twins: list[list[int]]
+    truth: str = ""
 
     @property
     def constant(self) -> bool:
@@ -72,10 +74,8 @@ def facts_of(image: AnyArray, mask: MaskArray | None, *, extremes: tuple[float, 
     look, smooth = "", 1.0
     if low < high and are_finite(low, high):
         smooth, look = _texture(image)
-    pixels, border, twins = (None, [], []) if mask is None else _classes(mask)
-    return SliceFacts(
-        digest_of(image), look, str(image.dtype), image.shape[2], low, high, smooth, pixels, border, twins
-    )
+    about = (None, [], [], "") if mask is None else _classes(mask)
+    return SliceFacts(digest_of(image), look, str(image.dtype), image.shape[2], low, high, smooth, *about)
 
 
 def digest_of(image: AnyArray) -> str:
@@ -135,11 +135,12 @@ def _columns(width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return edges[:-1], np.diff(edges)
 
 
-def _classes(mask: MaskArray) -> tuple[list[int], list[float], list[list[int]]]:
-    classes = mask.shape[2]
-    if not mask.any():
-        return [0] * classes, [0.0] * classes, []
-    belongs = mask == 1
+def _classes(mask: MaskArray) -> tuple[list[int], list[float], list[list[int]], str]:
+    """``pixels``, ``border``, ``twins`` and ``truth``; the digest is of bits where no pixel is ignored."""
+    classes, highest = mask.shape[2], int(mask.max(initial=0))
+    if not highest:
+        return [0] * classes, [0.0] * classes, [], ""
+    belongs = mask.view(bool) if highest == 1 else mask == 1
     edges = np.concatenate([belongs[0], belongs[-1], belongs[1:-1, 0], belongs[1:-1, -1]])
     pixels, outermost = (count(part)[0].tolist() for part in (belongs[None], edges[None, None]))
     border = [round(number / len(edges), 4) for number in outermost]
@@ -149,4 +150,4 @@ def _classes(mask: MaskArray) -> tuple[list[int], list[float], list[list[int]]]:
         for a in range(b)
         if pixels[a] == pixels[b] > 0 and np.array_equal(belongs[:, :, a], belongs[:, :, b])
     ]
-    return pixels, border, twins
+    return pixels, border, twins, digest_of(np.packbits(belongs) if highest == 1 else mask)

@@ -86,12 +86,13 @@ def _mm(values: tuple[float, ...]) -> str:
     return " x ".join(f"{value:g}" for value in values)
 
 
-def split_findings(table: pd.DataFrame, parts: Mapping[int, str]) -> Iterator[Finding]:
+def split_findings(table: pd.DataFrame, parts: Mapping[int, str], *, given: bool = False) -> Iterator[Finding]:
     """Cases that lie on both sides of the split.
 
     Args:
         table: a dataset's.
         parts: ``train``, ``validation`` or ``test`` by row; rows that are on both sides by intent are left out.
+        given: whether the data themselves say what trains.
     """
     sides: dict[str, set[str]] = {}
     cases = table["case"].astype(str).tolist()
@@ -100,5 +101,6 @@ def split_findings(table: pd.DataFrame, parts: Mapping[int, str]) -> Iterator[Fi
     torn = [case for case, found in sides.items() if len(found) > 1]
     if torn:
         what = f"{count(len(torn), 'case is', 'cases are')} on both sides of the split: {listed(torn)}"
-        remedy = 'scores are too good then; split.group = "case" keeps cases together'
+        ways = "give all slices of a case one word in the column split", 'split.group = "case" keeps cases together'
+        remedy = f"scores are too good then; {ways[0] if given else ways[1]}"
         yield Finding("case on both sides", "warning", "split", what, remedy)

@@ -14,9 +14,10 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from gisegkit.errors import RunError
+from gisegkit.errors import ComponentError, RunError
 from gisegkit.types import AtLeast, Axis, Between, Course, Hunt, Trial, TrialEnd
 
 JOURNAL = "optuna.journal"
@@ -43,7 +44,7 @@ class OptunaSearch:
         startup: trials with random values before TPE begins; also those that are never pruned by the median.
         prune: within the first fold: trials worse than the median of the others at the same epoch (median), those that
             lose a round of Hyperband (hyperband), or none.
-        warmup: epochs that every trial may have before the median counts.
+        warmup: epochs that every trial may have before the median counts; 0 if it is not set.
         wilcoxon: across folds: a trial ends after a fold if its cases score worse than those of the best trial with a p
             below this (Wilcoxon's signed-rank test, one-sided); 0 for never.
     """
@@ -57,25 +58,32 @@ class OptunaSearch:
         seed: Annotated[int, AtLeast(0)] = 0,
         startup: Annotated[int, AtLeast(1)] = 5,
         prune: Literal["none", "median", "hyperband"] = "median",
-        warmup: Annotated[int, AtLeast(0)] = 0,
+        warmup: Annotated[int, AtLeast(0)] | None = None,
         wilcoxon: Annotated[float, Between(0, 0.5)] = 0.1,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if warmup is not None and prune != "median":
+            raise ComponentError(f'with prune = "{prune}", nothing uses warmup = {warmup}: leave it out')
         self.hunt, self.wilcoxon = hunt, wilcoxon
         self.direction: Literal["maximize", "minimize"] = "maximize" if hunt.maximize else "minimize"
         self.space = {key: _distribution(axis) for key, axis in hunt.space.items()}
         pruners: dict[str, BasePruner] = {
             "none": NopPruner(),
-            "median": MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup + 1),
+            "median": MedianPruner(n_startup_trials=startup, n_warmup_steps=(warmup or 0) + 1),
             "hyperband": HyperbandPruner(min_resource=1, max_resource=max(hunt.epochs, 1)),
         }
         self.how = prune
         file = Path(hunt.folder) / JOURNAL
         _mend(file)
-        storage = JournalStorage(JournalFileBackend(str(file)))
-        self.study = optuna.create_study(
-            storage=storage, study_name=STUDY, direction=self.direction, pruner=pruners[prune], load_if_exists=True
-        )
+        try:
+            storage = JournalStorage(JournalFileBackend(str(file)))
+            self.study = optuna.create_study(
+                storage=storage, study_name=STUDY, direction=self.direction, pruner=pruners[prune], load_if_exists=True
+            )
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"{file} is damaged ({error}); delete it: Optuna then learns from the trials that the plan still knows"
+            ) from error
         if self.study.direction.name.lower() != self.direction:
             begun = self.study.direction.name.lower()
             raise RunError(f"{file} was begun to {begun}, and the plan says {self.direction}; give it another --out")
@@ -228,6 +236,10 @@ def _param(axis: Axis, value: Any) -> Any:
 
 
 def _mend(file: Path) -> None:
-    """Take away the end of a line that was being written when its process was killed."""
+    """Take away what a process left that was killed: the end of a line that it was writing, and Optuna's lock.
+
+    Nobody else has the journal open, because ``giseg plan`` has locked the folder.
+    """
+    file.with_name(f"{file.name}{LOCK_FILE_SUFFIX}").unlink(missing_ok=True)
     if file.is_file() and not (text := file.read_bytes()).endswith(b"\n"):
         file.write_bytes(text[: text.rfind(b"\n") + 1])

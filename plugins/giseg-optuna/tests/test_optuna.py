@@ -11,7 +11,7 @@ import pytest
 from giseg_optuna.search import JOURNAL, OptunaSearch
 
 from gisegkit.components.searches import Random
-from gisegkit.errors import RunError
+from gisegkit.errors import ComponentError, RunError
 from gisegkit.plugins import load_plugins
 from gisegkit.testing import check_search
 from gisegkit.types import Axis, Course, Hunt
@@ -55,6 +55,7 @@ def test_it_is_registered():
 
 
 @pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.slow
 def test_it_learns_more_than_chance(search, maximize):
     """The last ten of 30 trials score more than ten random ones mostly do, and the rate is what matters.
 
@@ -123,6 +124,31 @@ def test_a_journal_whose_last_line_was_cut_off_is_read(search, tmp_path):
     own = search(trial)
     own.tell(0, 0.5, "done")
     assert states(tmp_path) == ["COMPLETE"] and search(trial).ask().number == 1
+
+
+def test_a_lock_that_a_killed_process_left_is_taken_away(search, tmp_path, monkeypatch):
+    """Optuna itself would wait for 30 seconds."""
+    trial = search().ask()
+    lock = tmp_path / f"{JOURNAL}.lock"
+    lock.symlink_to(tmp_path / JOURNAL)
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits for the lock"))
+    assert search(trial).ask().number == 1 and not lock.is_symlink()
+
+
+def test_a_journal_that_is_damaged_inside_is_refused_with_the_remedy(search, tmp_path):
+    trial = search().ask()
+    file = tmp_path / JOURNAL
+    file.write_bytes(b"\0\0\0\n" + file.read_bytes())
+    with pytest.raises(RunError, match=r"optuna\.journal is damaged .*; delete it"):
+        search(trial)
+    file.unlink()
+    assert search(trial).ask().number == 1
+
+
+@pytest.mark.parametrize("prune", ["none", "hyperband"])
+def test_a_warmup_that_nothing_uses_is_refused(search, prune):
+    with pytest.raises(ComponentError, match=f'with prune = "{prune}", nothing uses warmup = 2'):
+        search(prune=prune, warmup=2)
 
 
 def test_a_lost_journal_is_made_anew_of_the_known_trials(search, tmp_path):

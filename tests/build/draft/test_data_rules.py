@@ -188,3 +188,9 @@ def test_folds_are_as_many_as_there_are_cases(facts, cases, scans, labelled, exp
     part, lines = choose_split(replace(facts, cases=cases, scans=scans, labelled=labelled))
     assert part.values == expected
     assert (told in " ".join(lines)) if told else not lines
+
+
+def test_a_split_that_the_data_give_is_not_drawn_again(facts):
+    part, lines = choose_split(replace(facts, given=(7, 2)))
+    assert part.values == {} and not lines
+    assert part.why == ("The table's column split says what each slice does: 7 slices train, 2 validate.",)

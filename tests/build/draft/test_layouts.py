@@ -192,6 +192,15 @@ def test_a_class_without_a_mask_is_absent_and_that_is_asked(tmp_path, write, who
     assert any("1 image of 2 lack a mask" in line for line in layout.asks) is not whole
 
 
+def test_a_folder_of_a_class_that_holds_no_mask_is_told(tmp_path, write):
+    for name in ("images/a.png", "masks/liver/a.png"):
+        write(name)
+    (tmp_path / "masks" / "spleen").mkdir()
+    layout = find_layout(tmp_path)
+    assert layout.dataset["classes"] == ["liver"]
+    assert "masks/spleen/ holds no masks, so spleen is no class of the recipe" in layout.asks
+
+
 def test_pages_are_slices(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()

@@ -13,6 +13,7 @@ from gisegkit.build.draft.missing import none_to_read, what_is_missing
         (["truth/a.png"], "has truth, but no folder of images beside it; put the images of the masks into images/"),
         (["elsewhere/a.png"], "I find no folders of images and masks (there are 1 .png file); put images into images/"),
         (["x/images/x.png", "x/masks/1.png"], "holds a folder for each image (x)"),
+        (["x/images/1.png", "x/images/2.png", "x/masks/1.png"], "holds a folder for each case (x) with images/ and"),
         ([], "is empty"),
     ],
 )

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from gisegkit.components.datasets.folder import Folder
 from gisegkit.components.normalizations import FileType
+from gisegkit.data import looked_at
 from gisegkit.data.findings import refuse_errors
+from gisegkit.data.images import look, read
 from gisegkit.data.names import natural
 from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
@@ -371,3 +374,56 @@ def test_spacing_is_a_column_an_axis(root):
 def test_spacing_that_is_none_is_refused(root, spacing):
     with pytest.raises(DataError, match=r"dataset.spacing = .*: give mm above 0"):
         load(root=str(root), labels=LABELS, ignore=[9], spacing=spacing)
+
+
+# --- large folders ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """A folder of four slices that counts as large, and a function that opens it and tells which files were opened."""
+    monkeypatch.setenv("GISEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(looked_at, "WORTH", 4)
+    monkeypatch.setattr(looked_at, "SETTLED", 0)
+    opened = []
+    plain = look.open_file
+    for home in (look, read):
+        monkeypatch.setattr(home, "open_file", lambda path: opened.append(path.name) or plain(path))
+    for number in range(4):
+        for kind, value in (("images", 100), ("masks", number % 2)):
+            (tmp_path / "set" / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / "set" / kind / f"{number}.png"), np.full((8, 8), value, np.uint8))
+
+    def start(**options):
+        opened.clear()
+        dataset = Folder(root=str(tmp_path / "set"), labels={"a": 1}, **options)
+        return dataset, [finding.kind for finding in dataset.findings()], sorted(set(opened))
+
+    return tmp_path / "set", start
+
+
+def test_a_large_folder_is_looked_at_once(large):
+    _, start = large
+    first, found, opened = start()
+    assert opened == ["0.png", "1.png", "2.png", "3.png"] and not found
+    again, found, opened = start()
+    assert opened == [] and not found
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert again.table["empty"].tolist() == [True, False, True, False]
+    assert again.table["empty"].dtype == bool and start(alpha="drop")[2]
+
+
+def test_what_changes_in_a_large_folder_is_seen_and_what_is_wrong_is_told_each_time(large):
+    root, start = large
+    start()
+    cv2.imwrite(str(root / "masks" / "0.png"), np.ones((8, 8), np.uint8))
+    cv2.imwrite(str(root / "masks" / "1.png"), np.full((8, 8), 9, np.uint8))
+    cv2.imwrite(str(root / "images" / "2.png"), np.zeros((6, 8), np.uint8))
+    (root / "images" / "3.png").write_bytes(cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1].tobytes())
+    expected = ["content of another kind", "unexplained value", "mask of another size"]
+    for _ in range(3):
+        dataset, found, opened = start()
+        assert sorted(found) == sorted(expected) and dataset.table["empty"].tolist()[0] is False
+    assert opened == ["1.png", "2.png", "3.png"]
+    cv2.imwrite(str(root / "masks" / "1.png"), np.ones((8, 8), np.uint8))
+    assert "unexplained value" not in start()[1]

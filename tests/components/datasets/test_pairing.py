@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 
 import cv2
@@ -42,12 +43,39 @@ def test_suffixes(tmp_path):
     assert without_suffix("_m")("_m") is None
 
 
+def test_the_partner_that_is_no_image_is_named(tmp_path):
+    for name in ("a", "b", "c", "d", "e"):
+        write(tmp_path / "masks" / f"{name}.png", MASK)
+    write(tmp_path / "images" / "a.png", IMAGE)
+    (tmp_path / "images" / "b.jp2").write_bytes(b"jp2")
+    os.mkfifo(tmp_path / "images" / "c.png")
+    (tmp_path / "images" / "d.png").symlink_to(os.__file__)
+    write(tmp_path / "images" / "day" / "e.png", IMAGE)
+    (tmp_path / "images" / ".e.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    message = str(caught.value).replace(str(tmp_path), "")
+    assert message.startswith("4 masks in /masks have no image: b, c, d ...; ")
+    assert "/images/c.png: is a pipe, not a file (no regular file); /images/d.png: leads out of " in message
+    assert "/images: 1 passed over: b.jp2 (.jp2); /images: 1 passed over: day (folder); add what" in message
+
+
 def test_images_and_masks_in_one_folder(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / f"{name}.png", IMAGE)
         write(tmp_path / f"{name}_mask.png", MASK)
     dataset = load(tmp_path, images=".", masks=".", mask_suffix="_mask")
     assert dataset.table["id"].tolist() == ["a", "b"]
+    assert list(dataset.findings()) == [], "each file is an image or a mask"
+    write(tmp_path / "a_old.tif", MASK)
+    write(tmp_path / "a_t1.png", IMAGE)
+    suffixes = {"image_suffix": "_t1", "mask_suffix": "_mask"}
+    write(tmp_path / "b_t1.png", IMAGE)
+    told = {one.kind: one.what for one in load(tmp_path, images=".", masks=".", **suffixes).findings()}
+    assert told == {
+        "passed over: .png without the suffix": "2 passed over: a.png, b.png",
+        "passed over: .tif without the suffix": "1 passed over: a_old.tif",
+    }
     assert np.array_equal(dataset.image(0), IMAGE)
 
 

@@ -40,6 +40,17 @@ def test_the_digest_is_of_pixels_type_and_shape(picture):
     assert digest_of(np.asfortranarray(image)) == digests[0]
 
 
+def test_masks_of_as_many_pixels_are_told_apart_and_those_without_a_pixel_are_alike(picture):
+    image, mask = picture(0)[..., None], np.zeros((48, 48, 2), np.uint8)
+    empty = facts_of(image, mask).truth
+    mask[20, 20, 0] = 1
+    other = np.roll(mask, 1, axis=0)
+    ignored = np.where(mask == 1, IGNORE, mask)
+    found = [facts_of(image, one) for one in (mask, other, ignored)]
+    assert found[0].pixels == found[1].pixels and len({facts.truth for facts in found} | {empty}) == 4
+    assert empty == facts_of(image, None).truth == ""
+
+
 def test_a_look_alike_has_nearly_the_same_hash_and_another_image_has_not(picture):
     image = picture(1)
     look = facts_of(image[..., None], None).look

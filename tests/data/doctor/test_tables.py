@@ -50,3 +50,6 @@ def test_cases_on_both_sides(data, told):
     assert list(split_findings(data.table, apart)) == []
     (finding,) = split_findings(data.table, apart | {0: "validation"})
     assert told([finding]) == [("case on both sides", "warning", "split")] and "1 case is" in finding.what
+    assert 'split.group = "case"' in finding.remedy
+    (given,) = split_findings(data.table, apart | {0: "validation"}, given=True)
+    assert "in the column split" in given.remedy and "split.group" not in given.remedy

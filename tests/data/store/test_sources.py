@@ -225,6 +225,7 @@ def test_new_code_of_gisegkits_readers_makes_stale_and_other_words_do_not(tmp_pa
 DECIDE_NOTHING = {
     "gisegkit.data.doctor.look": "which slices cannot be read; those are not stored",
     "gisegkit.data.findings": "how what was found is told",
+    "gisegkit.data.looked_at": "what is remembered of files, not what is in them",
     "gisegkit.data.tables": "the runs and files of the rows; both are in the key",
     "gisegkit.data.names": "which ids, cases and positions the rows have; the ids are in the key",
     "gisegkit.data.phantom.lesions": "the name of a class; draws files, which are known by their content",
