@@ -35,29 +35,32 @@ class LookedAt:
         self._now: dict[str, dict[str, Any]] = {}
         self._changed = False
         if self._file is not None:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, TypeError):
                 self._before = dict(json.loads(self._file.read_bytes()))
 
-    def begin(self, name: str, files: Sequence[Path | None]) -> dict[str, Any]:
+    def begin(self, files: Sequence[Path | None]) -> dict[str, Any]:
         """What is known of a group, to be filled with what is not. Call it before its files are read.
 
         Args:
-            name: of the group.
-            files: that belong to it; None for one that is not there on purpose.
+            files: that belong to it, by which it is known; None for one that is not there on purpose.
         """
         if self._file is None:
             return {}
         stamps: list[list[Any] | None] = [None if file is None else [str(file), *_stamp(file)] for file in files]
-        found = self._before.get(name)
-        if found is None or found["files"] != stamps:
+        name, found = _name(files), None
+        with contextlib.suppress(KeyError, TypeError):  # none, or a damaged one
+            before = self._before[name]
+            found = before if before["files"] == stamps and isinstance(before["seen"], dict) else None
+        if found is None:
             settled = all(time.time_ns() - stamp[-1] > SETTLED for stamp in stamps if stamp)
             found = {"files": stamps if settled else "just written", "seen": {}}
             self._changed = True
         self._now[name] = found
-        return self.of(name)
+        return self.of(files)
 
-    def of(self, name: str) -> dict[str, Any]:
+    def of(self, files: Sequence[Path | None]) -> dict[str, Any]:
         """As ``begin`` gave it."""
+        name = _name(files)
         seen: dict[str, Any] = self._now[name]["seen"] if name in self._now else {}
         return seen
 
@@ -66,6 +69,11 @@ class LookedAt:
         if self._file is not None and (self._changed or len(self._now) != len(self._before)):
             with contextlib.suppress(RunError):
                 write_text(self._file, json.dumps(self._now, separators=(",", ":")))
+
+
+def _name(files: Sequence[Path | None]) -> str:
+    """Of a group: one image may be in several, with other masks in each."""
+    return "\0".join("" if file is None else str(file) for file in files)
 
 
 def _stamp(file: Path) -> list[int]:

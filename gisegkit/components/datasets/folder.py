@@ -219,7 +219,7 @@ class Folder:
 
     def _is_empty(self, row: int, before: LookedAt) -> bool:
         item, page = self._items[row], str(self._page[row])
-        note = before.of(str(item.image))
+        note = before.of((item.image, *item.masks))
         if page in note:
             return bool(note[page])
         try:

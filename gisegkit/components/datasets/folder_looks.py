@@ -71,7 +71,7 @@ class Looks:
     def _header(self, name: str, item: Item) -> Header | None:
         """What an image file says of itself; None, and a finding, if it cannot be used."""
         path = item.image
-        note = self._before.begin(str(path), (path, *item.masks))
+        note = self._before.begin((path, *item.masks))
         if "header" in note:
             return Header(*note["header"])
         told = len(self._findings)

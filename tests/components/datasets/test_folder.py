@@ -427,3 +427,14 @@ def test_what_changes_in_a_large_folder_is_seen_and_what_is_wrong_is_told_each_t
     assert opened == ["1.png", "2.png", "3.png"]
     cv2.imwrite(str(root / "masks" / "1.png"), np.ones((8, 8), np.uint8))
     assert "unexplained value" not in start()[1]
+
+
+def test_an_image_with_two_masks_is_looked_at_with_each(large):
+    """Under two ids, whose masks are empty and not: what is known of one is not taken for the other."""
+    root, start = large
+    pairs = [("a", 0, 0), ("b", 0, 1), ("c", 1, 1), ("d", 1, 0)]
+    rows = [f"images/{image}.png,masks/{mask}.png,{name}" for name, image, mask in pairs]
+    (root / "pairs.csv").write_text("\n".join(["image,mask,id", *rows]))
+    for _ in range(2):
+        table = start(table="pairs.csv")[0].table
+        assert dict(zip(table["id"], table["empty"], strict=True)) == {"a": True, "b": False, "c": False, "d": True}
