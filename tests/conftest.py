@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gisegkit.engine.world import World
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
 from gisegkit.registry.adder import Adder
@@ -422,3 +423,18 @@ def write_run(tmp_path):
         return run.path
 
     return write
+
+
+class Noting(World):
+    """Process 0, which notes in ``sent`` what the others would be asked for."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, task):
+        self.sent.append(task)
+
+
+@pytest.fixture
+def noting():
+    return Noting()

@@ -290,6 +290,12 @@ def test_check_build(here, capsys):
     assert not Path("runs").exists()
 
 
+def test_a_run_to_start_from_that_is_not_there(here, capsys):
+    for more in (["--no-data"], []):
+        _, err = giseg(capsys, "check", "cli.toml", *more, "--set", "train.init_from=runs/none", code=2)
+        assert "train.init_from: runs/none is not a run folder: it has no recipe.toml" in err and "cli.toml" in err
+
+
 def test_show_says_where_the_picture_is_and_what_it_shows(here, capsys):
     giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
     out, _ = giseg(capsys, "show", "cli.toml")

@@ -13,7 +13,7 @@ import click
 from gisegkit.build.preflight import Found, check_monitor_alone, is_made_on_demand, look, missing_root
 from gisegkit.cli.options import console, demo_option, device_option, read_recipe, recipe_argument, session, set_option
 from gisegkit.cli.output import say
-from gisegkit.errors import DataError, count
+from gisegkit.errors import DataError, RunError, count
 from gisegkit.machine import parse_size
 from gisegkit.plugins import Plugins
 from gisegkit.recipe.sections import ComponentSpec, Recipe
@@ -59,6 +59,7 @@ def command(
         from gisegkit.engine.device import pick_device
 
         pick_device(device, parsed.train.precision)
+    _check_start(parsed)
     missing = missing_root(parsed)
     looks = not (no_data or missing or is_made_on_demand(parsed, plugins.registries))
     whole = build or plans or parsed.input.store == "device"
@@ -75,6 +76,17 @@ def command(
         say(f"{recipe}: the recipe is right; {_not_there(missing)}")
     else:
         say(f"{recipe}: no mistakes{' in the recipe; its data were not looked at' if no_data else ''}")
+
+
+def _check_start(recipe: Recipe) -> None:
+    """That there is a run to start from, if the recipe names one; whether its weights fit is seen by ``--build``."""
+    if place := recipe.train.init_from:
+        from gisegkit.runs.folder import RunDir
+
+        try:
+            RunDir.open(Path(place))
+        except RunError as error:
+            raise RunError(f"{recipe.source}: train.init_from: {error}") from error
 
 
 def _data(recipe: Recipe, plugins: Plugins, device: str, *, whole: bool) -> ExperimentData:

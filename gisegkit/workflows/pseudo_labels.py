@@ -18,7 +18,7 @@ from gisegkit.build.sharing import slices_together
 from gisegkit.data.images.tiff import write_tiff
 from gisegkit.data.output import Output, SliceFacts, file_name
 from gisegkit.data.reading import read_slice
-from gisegkit.errors import DataError, RunError
+from gisegkit.errors import DataError, RunError, count, listed
 from gisegkit.registry.culprit import names_culprits
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.outputs import check_new_folder
@@ -90,6 +90,8 @@ def pseudo_labels(run: RunDir, experiment: Experiment, out: Path, *, certain: fl
     for line in part_of_run(experiment, split, lambda: _unlabelled(experiment, split)).lines():
         experiment.console.say(line)
     rows = experiment.unlabelled
+    if told := _partly_labelled(experiment):
+        experiment.console.say(f"warning: {told}")
     with Output(out) as files:
         writer = _Writer(experiment, files, certain)
         facts = slice_facts(experiment.dataset, rows)
@@ -106,6 +108,21 @@ def pseudo_labels(run: RunDir, experiment: Experiment, out: Path, *, certain: fl
 
 def _unlabelled(experiment: Experiment, split: pd.DataFrame) -> Part:
     return experiment.named_part(split, "unlabelled", experiment.unlabelled)
+
+
+def _partly_labelled(experiment: Experiment) -> str:
+    """What is to be known of unlabelled slices whose case has labelled ones too; empty if there are none."""
+    table = experiment.dataset.table
+    cases, labelled = table["case"].astype(str), table["labelled"].to_numpy(dtype=bool)
+    own = cases.iloc[experiment.unlabelled]
+    torn = own[own.isin(cases[labelled])]
+    if torn.empty:
+        return ""
+    return (
+        f"{count(len(torn), 'slice is', 'slices are')} of cases that have labelled slices too "
+        f"({listed(dict.fromkeys(torn))}): where such a case validates, a run that trains on these labels has seen the "
+        "slices beside it, and its scores are too good; remove their lines from labels.csv"
+    )
 
 
 class _Writer:

@@ -8,21 +8,10 @@ import numpy as np
 import torch
 
 from gisegkit.build.tasks import ask, digest_of_ids
-from gisegkit.engine.world import World
 
 
-class Noting(World):
-    """Notes what the others would be asked for."""
-
-    def __init__(self):
-        self.sent = []
-
-    def send(self, task):
-        self.sent.append(task)
-
-
-def test_a_task_of_one_network_holds_its_weights(session, recipe):
-    world = Noting()
+def test_a_task_of_one_network_holds_its_weights(session, recipe, noting):
+    world = noting
     experiment = replace(session, world=world).experiment(recipe())
     ask(experiment, "slices", rows=np.arange(3), probabilities=True)
     (task,) = world.sent
@@ -41,10 +30,10 @@ def test_slices_are_known_by_their_ids_in_order(session, recipe):
     assert digest_of_ids(experiment) != before
 
 
-def test_the_networks_of_an_ensemble_follow_its_task(ensemble, session, recipe):
+def test_the_networks_of_an_ensemble_follow_its_task(ensemble, noting):
     whole = ensemble()
     whole.take_over(whole.run)
-    world = Noting()
+    world = noting
     whole.console = replace(whole.console, world=world)
     for networks in whole.networks:
         for one in networks:

@@ -18,7 +18,6 @@ import pytest
 from gisegkit.build.alike import REMEDY
 from gisegkit.build.tasks import ask
 from gisegkit.data.probability_file import ProbabilityReader
-from gisegkit.engine.world import World
 from gisegkit.errors import DataError
 from gisegkit.workflows.ensemble import make_ensemble
 from gisegkit.workflows.helping import experiment_of
@@ -174,33 +173,21 @@ def test_processes_that_see_other_slices_or_run_other_versions_end_the_run(sever
     assert "epoch 1/1" in logs["log_none.0"]
 
 
-class Noting(World):
-    """Notes what the others would be asked for."""
-
-    def __init__(self):
-        self.tasks = []
-
-    def send(self, task):
-        self.tasks.append(task)
-
-
-def task_of(session, recipe):
+@pytest.fixture
+def task(session, recipe, noting):
     """What the others are asked for, to score with a new network."""
-    world = Noting()
-    ask(replace(session, world=world).experiment(recipe()), "score")
-    return world.tasks[0]
+    ask(replace(session, world=noting).experiment(recipe()), "score")
+    return noting.sent[0]
 
 
-def test_a_process_that_sees_other_slices_ends_the_run(session, recipe):
-    task = task_of(session, recipe)
+def test_a_process_that_sees_other_slices_ends_the_run(session, task):
     helper = experiment_of(task, None, session.plugins, session.world)
     assert experiment_of(task, helper, session.plugins, session.world) is helper, "data are built once"
     with pytest.raises(DataError, match="process 0 finds other slices than process 0"):
         experiment_of(replace(task, data="other"), helper, session.plugins, session.world)
 
 
-def test_another_fold_has_the_same_data_and_a_network_of_its_own(session, recipe):
-    task = task_of(session, recipe)
+def test_another_fold_has_the_same_data_and_a_network_of_its_own(session, task):
     before = experiment_of(task, None, session.plugins, session.world)
     dataset, model = before.dataset, before.model
     other = replace(task, recipe=replace(task.recipe, split=replace(task.recipe.split, fold=1)))

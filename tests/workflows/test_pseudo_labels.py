@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +56,19 @@ def test_images_are_the_same_and_masks_what_was_decided(session, made):
     sizes = int((own["height"] * own["width"]).sum())
     assert result.ignored == pytest.approx(ignored / sizes)
     assert sum(result.shares.values()) == pytest.approx(inside / (sizes - ignored))
+
+
+def test_slices_of_a_case_that_has_labels_too_are_told(several, folds_run, tmp_path):
+    """The case could validate while its own neighbors train."""
+    shutil.copytree(several.folder / "t", tmp_path / "t")
+    for name in ("t0_2", "t3_2"):
+        shutil.copyfile(tmp_path / "t" / "more" / "t6_0.png", tmp_path / "t" / "more" / f"{name}.png")
+    for root, told in ((tmp_path / "t", True), (several.folder / "t", False)):
+        run, experiment = several.open(folds_run.run.path, f"dataset.root={root}", command="predict")
+        pseudo_labels(run, experiment, tmp_path / f"labels{told}", certain=0.6)
+        found = [line for line in several.lines if "labelled slices too" in line]
+        assert bool(found) is told
+        assert not told or found[0].startswith("warning: 2 slices are of cases that have labelled slices too (t0, t3)")
 
 
 def test_what_is_uncertain():
