@@ -35,6 +35,7 @@ def test_the_set_has_the_competitions_size(script):
     assert {scan.case % 2 for scan in tenth} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_set_is_made_once_and_is_the_competitions(script, tmp_path):
     chosen = [script.Scan(1, 1, 8), script.Scan(2, 0, 9)]
     folder = script.make(tmp_path / "set", chosen, processes=1)

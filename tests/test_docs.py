@@ -260,6 +260,7 @@ def test_a_trained_model_is_used_from_python_as_the_page_says(beside_a_run, caps
     assert lines == ["large_bowel", "small_bowel", "stomach"]
 
 
+@pytest.mark.slow
 def test_arrays_are_predicted_as_the_page_says(beside_a_run, capsys):
     executed("api.md", "masks.py")
     assert capsys.readouterr().out.splitlines() == [
@@ -293,6 +294,7 @@ def test_the_functions_of_the_page_have_its_arguments():
         assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters)[1:]), name
 
 
+@pytest.mark.slow
 def test_a_test_set_is_scored_as_the_page_says(finished, tmp_path, monkeypatch, capsys):
     from gisegkit.data.phantom.writer import write_phantom
 

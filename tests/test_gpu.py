@@ -68,6 +68,7 @@ def call(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_part_that_is_done_is_skipped_until_the_code_changes(call, capfd):
     status, found = call(first=("pass", False))
     assert status == 0

@@ -612,6 +612,7 @@ activation_checkpointing = "off"
 """
 
 
+@pytest.mark.slow
 def test_from_finding_to_training_without_the_bad_slices(files, giseg, tmp_path, capsys):
     """``--fix`` lists them, ``exclusions`` leaves them out, and what trains, scores and predicts are the others."""
     three_bad(files)

@@ -555,6 +555,7 @@ def test_a_reader_that_raises_while_training_names_the_slice_and_the_plugin(verb
         )
 
 
+@pytest.mark.slow
 def test_a_loss_that_raises_while_training_names_its_plugin(verb, tmp_path):
     from gisegkit.workflows.train import train
 

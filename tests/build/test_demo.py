@@ -205,6 +205,7 @@ def test_every_kind_of_recipe_has_a_demo_that_runs(run_demo, variant):
     assert any("--demo: left out, because they belong to dataset 'folder': root" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_another_fold_and_an_exclusive_loss_may_be_set_too(run_demo):
     recipe, lines = run_demo(BASE, "split.fold=3", "loss.0.name=ce")
     assert (recipe.split.fold, recipe.dataset.params["exclusive"]) == (3, True)
@@ -215,6 +216,7 @@ def test_another_fold_and_an_exclusive_loss_may_be_set_too(run_demo):
     ("monitor", "kept"),
     [("dice/liver", "dice"), ("dice/stomach", "dice/stomach"), ("uwmgi_score/hausdorff", "uwmgi_score/hausdorff")],
 )
+@pytest.mark.slow
 def test_a_class_that_phantoms_lack_is_not_monitored_and_that_is_said(run_demo, monitor, kept):
     metrics = '[[metric]]\nname = "dice"\n[[metric]]\nname = "uwmgi_score"\n'
     recipe, lines = run_demo(f'{BASE}\n[train]\nmonitor = "{monitor}"\n{metrics}')
@@ -298,6 +300,7 @@ def test_tables_for_other_classes_become_those_of_the_phantom_which_is_said(sess
     ]
 
 
+@pytest.mark.slow
 def test_a_window_of_hounsfield_units_is_none_of_phantoms(run_demo):
     recipe, lines = run_demo(BASE + '\n[normalization]\nname = "window"\nlevel = 40\nwidth = 400\n')
     assert recipe.normalization.as_dict() == {"name": "maximum", "over": "slice"}

@@ -55,6 +55,7 @@ def test_doubts_are_told_once_and_errors_stop(made):
         tell(data, [Finding("bad", "error", "y", "is bad")])
 
 
+@pytest.mark.slow
 def test_a_clean_phantom_has_no_findings_and_each_slice_is_looked_at_once(made):
     data = made()
     assert known_findings(data) == [] and look(data, quick=False)[1] == []

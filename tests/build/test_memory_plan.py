@@ -45,6 +45,7 @@ def test_a_recipe_becomes_its_step(step):
     assert step("batch_transform=[]")[1].targets == 1
 
 
+@pytest.mark.slow
 def test_a_loss_that_starts_late_is_planned_for(step):
     early, late = (
         step("loss.0.end_epoch=0", f"loss.1.start_epoch={first}")[1].estimate(8).activations for first in (1, 3)
@@ -52,6 +53,7 @@ def test_a_loss_that_starts_late_is_planned_for(step):
     assert early == late
 
 
+@pytest.mark.slow
 def test_auto_takes_what_fits_and_says_so(step):
     recipe, simulation = step("train.memory=64GiB")
     micro_batching, plan, line = choose_micro_batches(recipe.train, simulation, pick_device("cpu"))
@@ -89,6 +91,7 @@ def test_beside_a_gpu_it_is_what_is_free_that_counts(step, monkeypatch):
 @pytest.mark.parametrize("micro_batch", ["4", "0", "auto"])
 @pytest.mark.parametrize("memory", ["auto", "64GiB"])
 @pytest.mark.parametrize("resident", [0, 1000])
+@pytest.mark.slow
 def test_slices_on_the_device_leave_activation_checkpointing_as_it_was_asked_for(
     step, resident, memory, micro_batch, checkpointing
 ):

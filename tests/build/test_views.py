@@ -140,6 +140,7 @@ def test_validation_takes_the_network_alone_and_prediction_the_views(session, re
     np.testing.assert_allclose(found, plain.preprocess.invert(expected, plain.source.native(row)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_crops_each_window_has_its_views(session, recipe):
     crops = ("input.mode=crop", "input.size=[64, 64]", "input.slices=1", "input.store=off")
     chosen = session.experiment(recipe(*crops, 'predict.tta=["rot90", "scale:0.5"]'))

@@ -93,6 +93,7 @@ def test_stop_in_a_signal_handler_while_the_command_is_waited_for(job, tmp_path)
     assert codes == [9]
 
 
+@pytest.mark.slow
 def test_signals_for_the_job_do_not_reach_the_command(job, tmp_path):
     attended = Attended(job("import time; print('ready', flush=True); time.sleep(0.5)"))
     until(lambda: "ready" in (tmp_path / "log").read_text())

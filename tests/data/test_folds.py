@@ -41,6 +41,7 @@ def make_table(cases, slices, *, seed=0, unlabelled=0, empty=0.57):
     st.integers(1, 9), st.integers(1, 7), st.integers(2, 5), st.integers(0, 9), st.floats(0, 1),
     st.sampled_from(["empty", "none"]), st.sampled_from(["case", "scan", "slice"]),
 )  # fmt: skip
+@pytest.mark.slow
 def test_no_group_on_both_sides_and_every_slice_validated_once(cases, slices, folds, seed, empty, stratify, group):
     table = make_table(cases, slices, seed=seed, unlabelled=3, empty=empty)
     column = "id" if group == "slice" else group

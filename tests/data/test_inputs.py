@@ -35,6 +35,7 @@ def labelled(source):
     return np.flatnonzero(source.dataset.table["labelled"]).tolist()
 
 
+@pytest.mark.slow
 def test_a_crop_is_part_of_the_slice_and_its_mask_the_same_part(source):
     crops = source("input.store=off")
     row = labelled(crops)[3]

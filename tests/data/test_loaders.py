@@ -98,6 +98,7 @@ def test_sampler_order_changes_with_the_epoch_and_the_seed():
     assert order(0, 1) != order(0, 2) != order(1, 2)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(samples):
     def batches(workers):
         sampler = EpochSampler(np.arange(8), batch_size=3, seed=0)
@@ -124,6 +125,7 @@ def test_batches_that_are_kept_stay_as_they_were(samples):
     assert len({batch.images.data_ptr() for batch in again}) < len(keys)
 
 
+@pytest.mark.slow
 def test_an_epoch_that_was_left_early_does_not_disturb_the_next(samples):
     sampler = EpochSampler(np.arange(8), batch_size=2, seed=0)
     loader = training_loader(samples, sampler, workers=2, pin=False)

@@ -66,6 +66,7 @@ def test_every_level_comes_back():
 
 
 @given(FLOATS, st.floats(0.002, 0.998), st.sampled_from([0.0, 0.3, 0.7]))
+@pytest.mark.slow
 def test_a_decision_lies_between_those_half_a_step_above_and_below(values, threshold, presence):
     """What is decided of bytes lies between what a threshold half a step higher and lower decides of the floats."""
     half = 0.5 / 255 + 1e-6  # and a rounding of float32

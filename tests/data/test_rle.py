@@ -95,6 +95,7 @@ def test_every_text_is_read_or_refused_after_the_definition(text):
 
 
 @given(few, st.sampled_from([bool, np.int8, np.uint8, np.uint16, np.int64, np.float32]), st.integers(0, 9))
+@pytest.mark.slow
 def test_few_pixels_are_found_wherever_they_lie(pixels, dtype, offset):
     memory = np.zeros(offset + 40 * 60, dtype=dtype)
     memory[[offset + pixel for pixel in pixels]] = 1

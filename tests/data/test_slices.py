@@ -88,6 +88,7 @@ def test_gaps():
     st.lists(st.sets(st.integers(1, 30), min_size=1), min_size=1, max_size=3),
     st.sampled_from([1, 3, 5]), st.integers(1, 6), st.sampled_from(["clamp", "zero"]),
 )  # fmt: skip
+@pytest.mark.slow
 def test_neighbors_against_the_definition(scans, slices, stride, edge):
     dataset = Scans(*map(sorted, scans))
     reader = SliceReader(dataset, slices=slices, stride=stride, edge=edge, preprocess=Preprocess(Unchanged()))

@@ -103,6 +103,7 @@ def test_the_simulation_can_fail(simulation):
     assert held / 600 < 0.91
 
 
+@pytest.mark.slow
 def test_a_mean_of_many_cases_has_the_interval_of_the_textbook():
     values = np.random.default_rng(0).normal(0.8, 0.1, 400)
     interval = bootstrap_interval(mean_of(values), resamples=9999, rng=np.random.default_rng(0))

@@ -296,6 +296,7 @@ def test_an_epoch_reads_no_slice(tmp_path, session, recipe, monkeypatch):
     assert read == sorted(split.train.tolist()), "two epochs, and each mask was read once"
 
 
+@pytest.mark.slow
 def test_a_rehearsal_keeps_only_its_two_slices(session, recipe, monkeypatch):
     loaded = []
     load = Resident.load

@@ -275,6 +275,7 @@ class Scipy(nn.Module):
         return (logits * torch.from_numpy(target.numpy() * 2)).mean()
 
 
+@pytest.mark.slow
 def test_the_loss_that_cannot_be_predicted_is_named():
     mixed = Criterion([("bce", 1.0, BCE()), ("boundary", 1.0, Scipy()), ("tversky", 1.0, Tversky())])
     with pytest.raises(SimulationError, match=r"^loss 'boundary' of giseg-edge 0.1: RuntimeError: \.numpy\(\)"):

@@ -164,6 +164,7 @@ def test_a_class_that_the_data_lack_is_refused_before_anything_is_prepared_or_tr
     assert not (home / "untouched").exists() and not (home / "never").exists()
 
 
+@pytest.mark.slow
 def test_what_the_end_of_a_run_says_of_its_epochs(home, session, recipe):
     said = []
     settings = ("train.epochs=1", "train.micro_batch=0", "optimizer.lr=1e-9", "evaluate.threshold=1.0")

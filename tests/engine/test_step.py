@@ -438,6 +438,7 @@ def test_an_error_of_a_batch_transform_is_not_put_down_to_the_compiler(monkeypat
     assert (len(calls), micro_batching.notes) == (1, [])
 
 
+@pytest.mark.slow
 def test_a_network_that_is_recomputed_trains_without_compilation(monkeypatch):
     plain = torch.compile
     monkeypatch.setattr(torch, "compile", lambda model: plain(model, backend=lambda graph, inputs: graph.forward))

@@ -210,6 +210,7 @@ def test_show(value, text):
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+@pytest.mark.slow
 def test_show_is_short_and_one_line(value):
     assert len(show(value)) <= 80
     assert "\n" not in show(value)

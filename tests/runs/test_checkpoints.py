@@ -42,6 +42,7 @@ def test_what_was_written_is_read(tmp_path):
     assert torch.load(tmp_path / "last.pt", weights_only=True)["format"] == FORMAT, "torch reads it without gisegkit"
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_seen_or_changes_nothing(tmp_path):
     file = tmp_path / "last.pt"
     torch.save(pack(state()), file)

@@ -35,6 +35,7 @@ train = {epochs = 1, batch_size = 4, micro_batch = 0, workers = 0}
     ],
     ids=" ".join,
 )
+@pytest.mark.slow
 def test_a_folder_without_a_format_is_refused_in_one_line(command, tmp_path, capsys):
     old = shutil.copytree(MADE, tmp_path / "old")
     recipe = tmp_path / "today.toml"

@@ -53,6 +53,7 @@ def test_whatever_the_unit(read, metric):
     assert case_sums(run, "m", metric.combine).score() == pytest.approx(run.content["scores"]["m"], abs=1e-14)
 
 
+@pytest.mark.slow
 def test_of_a_real_run_too(finished):
     run, scores = finished
     found = read_run(run.path, "finished")

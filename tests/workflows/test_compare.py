@@ -65,6 +65,7 @@ def test_two_seeds_of_a_tiny_run_show_no_difference(home, session, finished, rec
     assert "nothing but the seed" not in out
 
 
+@pytest.mark.slow
 def test_two_seeds_with_many_cases_show_no_difference(write_run, registries):
     table = compare([write_run("a", cases=30), write_run("b", cases=30, seed=1)], registries)
     other = named(table, "b").comparison
@@ -115,6 +116,7 @@ def test_runs_with_few_cases_in_common(write_run, registries):
     )
 
 
+@pytest.mark.slow
 def test_a_difference_is_taken_on_the_common_cases(write_run, registries):
     table = compare([write_run("a", cases=12), write_run("b", cases=12, first=4, seed=1)], registries)
     same = compare([write_run("c", cases=8, first=4), write_run("d", cases=8, first=4, seed=1)], registries)
@@ -218,6 +220,7 @@ def test_what_makes_numbers_misleading_is_noted(write_run, registries):
         (("[train]\nworkers = 0", "[train]\nworkers = 2"), "", "do not differ, not even in the seed"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_what_differs_is_said_in_words(write_run, registries, recipes, weights, note):
     """``seed = 0`` stands in both."""
     paths = [write_run(name, recipe=text, weights=weights) for name, text in zip("ab", recipes, strict=True)]
@@ -247,6 +250,7 @@ def test_a_run_with_other_evaluations_only_names_them(write_run, giseg):
 # --- bounds and directions ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_interval_leaves_the_bounds_of_its_score(write_run, registries):
     """Almost right and almost wrong predictions, few cases: without the bounds some intervals would leave them."""
     beyond = 0
@@ -300,6 +304,7 @@ def test_runs_of_one_folder_name_are_told_apart(write_run, registries, tmp_path)
     assert sorted(row.run.label for row in compare(paths, registries).rows) == sorted(map(str, paths))
 
 
+@pytest.mark.slow
 def test_the_result_depends_on_nothing_but_runs_and_seed(write_run, registries):
     paths = [write_run("a"), write_run("b", seed=1)]
     once, again = compare(paths, registries).as_dict(), compare(paths, registries).as_dict()

@@ -57,6 +57,7 @@ def test_training_writes_what_the_recipe_says(finished, session):
     assert stored.presets(session.open_run(run.path)[1].recipe, run.decision) == []
 
 
+@pytest.mark.slow
 def test_another_file_counts_is_said_and_gets_a_folder_of_its_own(copied, talking, finished):
     session, lines = talking
     file = decide(copied, **LOW)
@@ -75,6 +76,7 @@ def test_another_file_counts_is_said_and_gets_a_folder_of_its_own(copied, talkin
     assert not predicted.own and predicted.file != run.submission
 
 
+@pytest.mark.slow
 def test_an_override_counts_more_than_the_file(copied, session):
     _, plain = session.open_run(copied)
     expected = masks(plain)
@@ -97,6 +99,7 @@ def test_post_processing_of_the_file_can_be_changed_by_an_override(copied, sessi
     assert not any(map(bool, session.open_run(copied, overrides=["postprocess=[]"])[1].postprocess))
 
 
+@pytest.mark.slow
 def test_a_loaded_run_decides_as_the_file_says(copied, session, monkeypatch):
     monkeypatch.setattr(api, "installed", lambda: session.plugins)
     _, experiment = session.open_run(copied)
@@ -109,6 +112,7 @@ def test_a_loaded_run_decides_as_the_file_says(copied, session, monkeypatch):
     assert np.array_equal(same, plain)
 
 
+@pytest.mark.slow
 def test_without_the_file_the_recipe_decides(copied, talking, finished):
     session, lines = talking
     (copied / "decision.json").unlink()

@@ -263,6 +263,7 @@ def rewrite(file, change):
     run._save(file.name, {key: value for key, value in content.items() if key not in ("format", "digest")})
 
 
+@pytest.mark.slow
 def test_a_split_that_changed_is_refused(copied, session):
     file = copied / "split.csv"
     text = file.read_text()
@@ -362,6 +363,7 @@ def test_the_preview_and_the_report_name_the_folder(finished):
     assert np.frombuffer(run.preview.read_bytes()[:4], np.uint8).tolist() == [137, 80, 78, 71]
 
 
+@pytest.mark.slow
 def test_a_metric_twice_has_both_scores_under_their_names(finished, session, tmp_path):
     """By slice and by scan: the latter is what the metric gives for the scan as a whole."""
     twice = (

@@ -187,6 +187,7 @@ def test_a_process_that_sees_other_slices_ends_the_run(session, task):
         experiment_of(replace(task, data="other"), helper, session.plugins, session.world)
 
 
+@pytest.mark.slow
 def test_another_fold_has_the_same_data_and_a_network_of_its_own(session, task):
     before = experiment_of(task, None, session.plugins, session.world)
     dataset, model = before.dataset, before.model

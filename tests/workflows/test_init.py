@@ -74,6 +74,7 @@ def test_what_is_written_builds_and_trains_a_batch_without_an_edit(
     assert any("one batch of" in line for line in smoke_test(console.experiment(quick)))
 
 
+@pytest.mark.slow
 def test_crops_of_color_images_build_and_train_a_batch(tmp_path, console):
     root = pairs(tmp_path / "data", size=320)
     for file in (root / "images").iterdir():
@@ -89,6 +90,7 @@ def test_crops_of_color_images_build_and_train_a_batch(tmp_path, console):
     assert any("input [B, 3, 32, 32]" in line for line in smoke_test(console.experiment(quick)))
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_competition_keeps_its_cases_and_its_score(tmp_path, console, registries):
     folder = write_phantom(tmp_path / "phantom", cases=2, days=1, slices=8, test_cases=1, seed=0)
     recipe = init(folder, tmp_path / "recipe.toml", console=console).recipe

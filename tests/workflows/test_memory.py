@@ -65,6 +65,7 @@ def test_check_memory_says_what_a_cpu_does_without_a_limit(recipe, registries, m
     assert any(line.startswith("plan: ") for line in lines) and not any("only with" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_predicted_is_said_in_the_words_of_training(recipe, registries, monkeypatch):
     monkeypatch.setattr(Criterion, "terms", lambda self, logits, target: target.sum().item())
     (line,) = list(memory_lines(Experiment(recipe("train.micro_batch=3"), registries), DeviceSpec(GIB)))[1:]

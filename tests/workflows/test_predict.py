@@ -155,6 +155,7 @@ def files_in(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_several_writers_receive_one_prediction(copied, talking):
     """Masks, run lengths and probabilities agree; what is decided again from the probabilities is equal to the byte."""
     session, _ = talking
@@ -188,6 +189,7 @@ def test_the_runs_own_predictions_are_listed(finished):
     assert (content["run"], content["part"], len(content["ids"])) == ("finished", "unlabelled", 10)
 
 
+@pytest.mark.slow
 def test_a_run_without_a_submission(copied, talking):
     session, lines = talking
     path = copied / "recipe.toml"
@@ -206,6 +208,7 @@ def test_a_run_without_a_submission(copied, talking):
     assert any("1 slice of the run's own predictions are not among these: earlier" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_out_takes_the_submission_and_a_folder_beside_it_the_rest(copied, session, tmp_path):
     result = predict(*opened(session, copied, SEVERAL), out=tmp_path / "mine.csv")
     assert sorted(path.name for path in tmp_path.glob("mine*")) == ["mine.csv", "mine.files", "mine.recipe.toml"]

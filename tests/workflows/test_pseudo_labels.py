@@ -58,6 +58,7 @@ def test_images_are_the_same_and_masks_what_was_decided(session, made):
     assert sum(result.shares.values()) == pytest.approx(inside / (sizes - ignored))
 
 
+@pytest.mark.slow
 def test_slices_of_a_case_that_has_labels_too_are_told(several, folds_run, tmp_path):
     """The case could validate while its own neighbors train."""
     shutil.copytree(several.folder / "t", tmp_path / "t")
@@ -95,6 +96,7 @@ def test_a_recipe_trains_on_them_as_well(session, recipe, made, tmp_path):
     assert run.metrics()[-1]["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_exclusive_classes_become_label_files(session, recipe, tmp_path):
     sets = ("dataset.exclusive=true", 'loss=[{name="ce"}]', "batch_transform=[]", "train.epochs=1")
     run = train(session.experiment(recipe(*sets)), tmp_path / "run")

@@ -106,6 +106,7 @@ def pair(cluster, open_, swept):
     return work, evaluated_settings(work, work.states())
 
 
+@pytest.mark.slow
 def test_a_case_counts_with_its_mean_over_the_seeds(pair, several):
     """Against means that pandas makes of the tables, and the paired test of these means."""
     work, (settings, planned) = pair
@@ -130,6 +131,7 @@ def test_a_case_counts_with_its_mean_over_the_seeds(pair, several):
     assert other.comparison.verdict.startswith("no difference shown: 6 cases and 2 comparisons can show none")
 
 
+@pytest.mark.slow
 def test_rows_that_cannot_be_compared_say_why_and_keep_their_score(pair):
     work, (settings, planned) = pair
     for path in settings["n-dice"]:
@@ -143,6 +145,7 @@ def test_rows_that_cannot_be_compared_say_why_and_keep_their_score(pair):
     assert row.interval.estimate > 0
 
 
+@pytest.mark.slow
 def test_a_score_that_its_tables_do_not_give_is_refused(pair):
     work, (settings, planned) = pair
     file = settings["n-bce"][0] / "evaluation" / "scores.json"
@@ -166,6 +169,7 @@ def test_without_a_run_there_is_no_ranking(open_):
         rank({}, work.registries, planned={})
 
 
+@pytest.mark.slow
 def test_a_lower_score_is_better_where_the_metric_says_so(pair):
     work, (settings, planned) = pair
     for paths in settings.values():
@@ -190,6 +194,7 @@ def ranked(open_, cluster, swept, factors, text=TWO):
     return rank_plan(work, work.states())
 
 
+@pytest.mark.slow
 def test_that_seeds_overlap_is_said_where_the_test_over_cases_sees_a_difference(cluster, open_, swept):
     """The mean of 0.7 and 1.0 is higher than that of 0.8 and 0.5 in every case; 0.7 is below 0.8."""
     factors = {"n-bce-seed0": 0.8, "n-bce-seed1": 0.5, "n-dice-seed0": 0.7, "n-dice-seed1": 1.0}
@@ -202,6 +207,7 @@ def test_that_seeds_overlap_is_said_where_the_test_over_cases_sees_a_difference(
     assert note.startswith("The best two, n-dice and n-bce, cannot be told apart: higher than") and "overlap" in note
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_seeds_that_do_not_overlap_and_of_two_that_can_be_told_apart(cluster, open_, swept):
     factors = {"n-bce-seed0": 0.6, "n-bce-seed1": 0.5, "n-dice-seed0": 0.9, "n-dice-seed1": 0.95}
     found = ranked(open_, cluster, swept, factors)
@@ -209,6 +215,7 @@ def test_nothing_is_said_of_seeds_that_do_not_overlap_and_of_two_that_can_be_tol
     assert not any("told apart" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_the_best_two_are_compared_also_where_neither_is_the_first(cluster, open_, swept):
     """Both are equal in every case."""
     factors = {name: 0.5 if "bce" in name else 0.9 for name in EVERY}
@@ -218,6 +225,7 @@ def test_the_best_two_are_compared_also_where_neither_is_the_first(cluster, open
     assert "n-dice" in note and "n-jaccard" in note and "no difference shown" in note and "n-bce" not in note
 
 
+@pytest.mark.slow
 def test_a_setting_whose_score_is_undefined_stands_last_and_says_so(pair, capsys):
     """No case has a value, as where a class is never there."""
     from gisegkit.cli.plan import print_ranking

@@ -81,6 +81,7 @@ def load(tmp_path, data):
     return load
 
 
+@pytest.mark.slow
 def test_each_part_is_built_once_from_training_to_prediction(load, tmp_path, monkeypatch):
     from gisegkit.build import data, datasets
 

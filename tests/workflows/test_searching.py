@@ -167,6 +167,7 @@ def test_a_killed_coordinator_runs_every_trial_once_and_loses_none(cluster, open
     assert read_trials(first.folder) == read_trials(second.folder)
 
 
+@pytest.mark.slow
 def test_killed_between_the_note_and_the_cancel_a_pruned_trial_is_cancelled(cluster, open_, train):
     class Dies(cluster):
         def cancel(self, handle):
@@ -183,6 +184,7 @@ def test_killed_between_the_note_and_the_cancel_a_pruned_trial_is_cancelled(clus
     assert second.cancelled[0] in first.jobs and name not in second.submitted
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_that_ended_meanwhile_is_not_begun_again(cluster, open_, train):
     class Dies(cluster):
         def cancel(self, handle):
@@ -224,6 +226,7 @@ def test_killed_workers_are_continued(cluster, open_, train):
     assert sorted(executor.submitted) == sorted(2 * [f"n-trial{n:03d}" for n in range(3)])
 
 
+@pytest.mark.slow
 def test_a_failed_trial_counts_and_is_tried_again_with_the_next_command(cluster, open_, train):
     text = SEARCH.replace("trials = 12", "trials = 3")
     broken = cluster(lambda job, number: JobEnd(3) if job.name == "n-trial001" else train(job, number))
@@ -236,6 +239,7 @@ def test_a_failed_trial_counts_and_is_tried_again_with_the_next_command(cluster,
     assert run_plan(open_(text=text), again, say=lambda line: None).complete and again.submitted == ["n-trial001"]
 
 
+@pytest.mark.slow
 def test_a_grid_ends_by_itself_and_says_what_it_leaves_out(cluster, open_, train):
     text = SEARCH.replace('"random"', '"grid"').replace("trials = 12\n", "points = 3\n")
     ran = run_plan(open_(text=text), cluster(train), say=lambda line: None)
@@ -330,6 +334,7 @@ def test_the_direction_is_the_metrics_own_unless_the_plan_says_so(open_, text, m
     assert open_(more=text, text=SEARCH).goal.maximize is maximize
 
 
+@pytest.mark.slow
 def test_the_course_of_folds_has_the_scores_of_each_case(open_, folds_run, several):
     """Of a run in three folds, against what the tables of the folds say."""
     import shutil

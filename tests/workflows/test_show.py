@@ -184,6 +184,7 @@ def test_a_batch_that_training_does_not_have_is_refused(session, recipe, epoch, 
     assert message in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_picture_and_replaces_an_older_one(session, recipe, tmp_path):
     out = tmp_path / "new" / "batch.png"
     show_batch(session.experiment(recipe()), out, epoch=1, batch=1, count=2)

@@ -82,6 +82,7 @@ def test_same_recipe_gives_the_same_weights_and_scores(home, session, finished, 
     assert epochs and all(line.endswith(" left for the whole run") for line in epochs), "evaluation and prediction too"
 
 
+@pytest.mark.slow
 def test_a_part_without_slices_is_refused_before_the_training_and_not_after_it(home, session, recipe):
     settings = recipe("dataset.test_cases=0", "predict.part=unlabelled")
     with pytest.raises(DataError, match=r"choose another predict\.part"):
@@ -171,6 +172,7 @@ def test_a_finished_run_is_not_overwritten(home, session, finished, recipe):
     assert (run.path / "last.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_early_stopping(home, session, recipe):
     sets = ["optimizer.name=sgd", "optimizer.lr=1e-12", "train.patience=1", "train.epochs=6", "tracker.0.name=csv"]
     said: list[str] = []
@@ -188,6 +190,7 @@ def test_a_loss_that_is_not_finite_is_named(home, session, recipe):
         )
 
 
+@pytest.mark.slow
 def test_no_global_generator_is_touched(home, session, recipe):
     torch.manual_seed(5)
     np.random.seed(5)

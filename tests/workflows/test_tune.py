@@ -124,6 +124,7 @@ def test_slices_that_were_trained_on_are_refused(session, finished):
         (("--only", "treshold"), "--only treshold: there is no such number of a decision; did you mean 'threshold'"),
     ],
 )
+@pytest.mark.slow
 def test_typos_are_told(run, capsys, words, message):
     with pytest.raises(SystemExit) as stop:
         main(["tune", str(run), *words, "--device", "cpu"])

@@ -191,6 +191,7 @@ def until_file():
     return wait
 
 
+@pytest.mark.slow
 def test_a_checkpoint_ends_the_command_and_runs_the_same_again(tmp_path):
     job = Job("n", (sys.executable, "-c", "import time; time.sleep(60)"), str(tmp_path), str(tmp_path / "log"))
     command, again = Command(job), []

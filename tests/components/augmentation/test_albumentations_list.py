@@ -124,6 +124,7 @@ def test_what_is_wrong_is_named_by_its_place(steps, message):
         albumentations(size=SIZE, steps=steps)
 
 
+@pytest.mark.slow
 def test_every_transform_can_be_used_or_is_refused_in_words():
     usable = 0
     for name in transforms():

@@ -53,6 +53,7 @@ def drawn_from(matrix):
     return shift, np.sqrt(np.linalg.det(linear)), np.degrees(np.arctan2(linear[0, 1], linear[0, 0]))
 
 
+@pytest.mark.slow
 def test_shift_scale_and_angle_are_uniform_within_the_decks_limits_and_independent():
     found = []
     for seed in range(300):
@@ -126,6 +127,7 @@ def three_points(rng):
     return np.linalg.solve(np.column_stack([points, np.ones(3)]), moved).T
 
 
+@pytest.mark.slow
 def test_the_affine_part_moves_three_points_by_up_to_alpha_affine():
     """The recovered matrices have the distribution of the definition: every entry by Kolmogorov-Smirnov."""
     settings = WarpSettings(**ELASTIC, alpha=0)

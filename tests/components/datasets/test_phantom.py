@@ -18,6 +18,7 @@ from gisegkit.data.store.store import Store
 CLASSES = ("large_bowel", "small_bowel", "stomach")
 
 
+@pytest.mark.slow
 def test_the_cache_is_made_once_even_by_two_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GISEG_CACHE", str(tmp_path))
     both_began = threading.Barrier(2, timeout=60)

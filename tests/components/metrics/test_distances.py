@@ -42,6 +42,7 @@ def pairs(draw):
     st.fixed_dictionaries({"BLOCK": st.integers(2, 5), "CELL": st.integers(1, 3), "FIRST_BLOCKS": st.integers(1, 3)}),
     st.sampled_from([0, 1000]),
 )
+@pytest.mark.slow
 def test_equals_brute_force_by_every_method(pair, limits, sieves, few):
     a, b, spacing = pair
     with pytest.MonkeyPatch.context() as patch:  # the transform at once, the transform after all, the tree

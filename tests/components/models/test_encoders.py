@@ -51,6 +51,7 @@ def resnet18_in_cache(cache: Path, weights: str = "imagenet") -> dict[str, torch
     return state
 
 
+@pytest.mark.slow
 def test_weights_come_from_the_cache_without_a_network(cache):
     state = resnet18_in_cache(cache)
     model = unet(in_channels=3, classes=1, encoder="resnet18")
@@ -64,6 +65,7 @@ def test_weights_come_from_the_cache_without_a_network(cache):
     )
 
 
+@pytest.mark.slow
 def test_another_set_of_weights_is_chosen_by_its_name(cache):
     state = resnet18_in_cache(cache, "ssl")
     model = unetplusplus(in_channels=3, classes=1, encoder="resnet18", weights="ssl")
@@ -71,6 +73,7 @@ def test_another_set_of_weights_is_chosen_by_its_name(cache):
 
 
 @pytest.mark.parametrize("build", [pspnet, r2unet])
+@pytest.mark.slow
 def test_every_kind_of_network_takes_them(cache, build):
     state = resnet18_in_cache(cache)
     options = {"width": 2} if build is r2unet else {}
@@ -165,6 +168,7 @@ def test_a_hub_that_does_not_answer_is_given_up_at_the_first_attempt(cache, monk
     assert_explains(str(error.value), cache, "swsl")
 
 
+@pytest.mark.slow
 def test_a_name_server_that_swallows_packets_is_not_waited_for(cache, monkeypatch):
     released, asked, answered = threading.Event(), threading.Event(), threading.Event()
 

@@ -130,6 +130,7 @@ def test_momentum_is_torchs_with_random_weights_and_as_given_with_any():
     assert momenta(r2unet(in_channels=1, classes=1, width=2, batchnorm_momentum=0.5)) == {0.5}
 
 
+@pytest.mark.slow
 def test_momentum_is_the_encoders_own_with_weights_of_a_file(tmp_path):
     options = {"in_channels": 1, "classes": 1, "encoder": "efficientnet-b0"}
     own = smp.Unet("efficientnet-b0", encoder_weights=None, in_channels=1)
@@ -201,11 +202,13 @@ def test_the_step_of_an_encoder_is_found():
         assert model(torch.rand(1, 1, 50, 72)).shape == (1, 1, 50, 72)
 
 
+@pytest.mark.slow
 def test_windows_that_fit_some_sizes_only_are_one_size():
     model = pspnet(in_channels=1, classes=1, encoder="tu-maxvit_pico_rw_256", weights="none")
     assert model.fixed_size == (256, 256)
 
 
+@pytest.mark.slow
 def test_window_transformers_take_any_size():
     model = unet(in_channels=1, classes=1, encoder="tu-swin_tiny_patch4_window7_224", weights="none").eval()
     assert model.fixed_size is None
@@ -238,6 +241,7 @@ def test_an_encoder_that_cannot_be_dilated_says_so(encoder):
         deeplabv3plus(in_channels=1, classes=1, encoder=encoder, weights="none")
 
 
+@pytest.mark.slow
 def test_deprecated_names_of_encoders_are_taken_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

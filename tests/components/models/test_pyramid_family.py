@@ -74,6 +74,7 @@ def test_dpt_takes_one_entry_a_layer_and_transformers_only():
 
 
 @pytest.mark.parametrize("encoder", ["tu-test_resnet", "tu-swin_tiny_patch4_window7_224"])
+@pytest.mark.slow
 def test_dpt_reads_plain_transformers(encoder):
     with pytest.raises(ComponentError, match=r"is no plain vision transformer: its layers have strides \[\d+, \d+"):
         dpt(**VIT | {"encoder": encoder})

@@ -161,6 +161,7 @@ def test_weights_and_depth_must_fit_the_encoder():
         r2unet(in_channels=1, classes=1, encoder="resnet18", depth=6)
 
 
+@pytest.mark.slow
 def test_its_own_weights_come_out_of_a_file(tmp_path):
     model = r2unet(in_channels=1, classes=1, width=2)
     torch.save(model.state_dict(), tmp_path / "r2.pth")

@@ -79,6 +79,7 @@ def test_an_encoder_alone(tmp_path, prefix):
     assert "random weights" in model.loading_report
 
 
+@pytest.mark.slow
 def test_an_encoder_of_the_library_alone(tmp_path):
     state = smp.encoders.get_encoder("resnet18", weights=None).state_dict()
     safetensors.torch.save_file(state, tmp_path / "resnet18.safetensors")

@@ -59,6 +59,7 @@ def test_nearly_the_same_image(data, told):
     assert list(copy_findings(data.seen())) == [], "neighbors of one case look alike"
 
 
+@pytest.mark.slow
 def test_near_pairs_are_those_that_comparing_all_finds():
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 256, (600, 32), dtype=np.uint8)

@@ -79,6 +79,7 @@ def test_same_parameters_give_the_same_bytes_and_another_seed_others(tmp_path: P
     assert all(before != after for before, after in zip(*middles, strict=True))
 
 
+@pytest.mark.slow
 def test_a_scan_depends_neither_on_the_number_of_cases_nor_of_days(small: Path, tmp_path: Path) -> None:
     one = contents(write_phantom(tmp_path / "one", cases=1, days=1, slices=16, seed=3) / "train")
     many = contents(small / "train")
@@ -241,6 +242,7 @@ def test_numbers_out_of_range_are_named(tmp_path: Path, wrong: dict[str, int]) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_dataset_reads_what_the_generator_drew(tmp_path: Path) -> None:
     dataset = Phantom(cases=2, days=1, slices=8, seed=5, test_cases=1, cache=str(tmp_path))
     (root,) = tmp_path.iterdir()

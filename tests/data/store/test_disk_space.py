@@ -26,6 +26,7 @@ from gisegkit.errors import DataError
     ignored=st.booleans(),
     labelled=st.lists(st.booleans(), min_size=1, max_size=5),
 )
+@pytest.mark.slow
 def test_slices_never_take_more_than_is_asked_for(tmp_path_factory, pixels, size, classes, ignored, labelled):
     shapes = {"native": pixels} | ({} if size is None else {"sized": size})
     value = 255 if ignored else 1

@@ -32,6 +32,7 @@ def contents(*masks):
         max_size=3,
     )
 )
+@pytest.mark.slow
 def test_masks_come_back(tmp_path_factory, masks):
     folder = tmp_path_factory.mktemp("shard")
     write_shard(folder, "a", contents(*masks), [])

@@ -144,6 +144,7 @@ def change(folder, row, values):
     return path
 
 
+@pytest.mark.slow
 def test_a_changed_file_makes_its_own_scan_stale(make, folder):
     everything(make())
     change(folder, 20, lambda image: image // 2)
@@ -160,6 +161,7 @@ def test_a_touched_file_makes_nothing_stale(make, folder, monkeypatch):
     assert everything(make()).made == 0
 
 
+@pytest.mark.slow
 def test_changed_runs_make_their_scan_stale(make, folder):
     everything(make())
     table = folder / "train.csv"
@@ -293,6 +295,7 @@ def test_no_room_and_a_limit_are_refused_before_anything_is_written(make, monkey
     assert list(store.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_need_is_estimated_well(make):
     size = everything(make()).size
     shutil.rmtree(make().folder)
@@ -301,6 +304,7 @@ def test_the_need_is_estimated_well(make):
     assert everything(make(limit=int(size * 1.1))).made == 51
 
 
+@pytest.mark.slow
 def test_the_limit_is_of_all_that_is_prepared_of_a_dataset(make, folder):
     size = everything(make()).size
     other = Layout((40, 48), "fit", "nearest")
@@ -366,6 +370,7 @@ def test_so_is_one_that_cannot_be_written(make, monkeypatch, method):
     assert not list(store.folder.glob(".*.part"))
 
 
+@pytest.mark.slow
 def test_touched_files_are_no_matter_where_nothing_can_be_written(make, folder, read_only):
     everything(make())
     os.utime(sorted((folder / "train").rglob("*.png"))[3], (1, 1))
@@ -383,6 +388,7 @@ def flip(store, row):
 
 
 @pytest.mark.parametrize("problem", ["read-only", "another slice"])
+@pytest.mark.slow
 def test_what_is_damaged_and_cannot_be_made_again_is_decoded(make, folder, read_only, monkeypatch, problem):
     layout = Layout((48, 40), "fit", "area")
     everything(make(layout))
@@ -403,6 +409,7 @@ def test_what_is_damaged_and_cannot_be_made_again_is_decoded(make, folder, read_
         monkeypatch.setattr(module, "write_shard", None)  # it is tried once
 
 
+@pytest.mark.slow
 def test_the_cache_may_be_removed_during_a_run(make, tmp_path):
     store = make()
     everything(store)
@@ -411,6 +418,7 @@ def test_the_cache_may_be_removed_during_a_run(make, tmp_path):
     assert make().prepare(range(51), build=False).slices == 34, "the slice's scan, and that of the dataset's first"
 
 
+@pytest.mark.slow
 def test_what_a_killed_build_left_is_removed(make):
     store = make()
     everything(store)
@@ -432,6 +440,7 @@ def test_what_a_killed_build_left_is_removed(make):
 # --- roots and sources ---
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_store_by_whatever_name(make, folder, tmp_path, monkeypatch):
     everything(make())
     (tmp_path / "link").symlink_to(folder)
@@ -541,6 +550,7 @@ def test_it_travels_to_other_processes(make):
     assert len(pickle.dumps(store)) < 1e6, "no map and no pixels travel with it"
 
 
+@pytest.mark.slow
 def test_two_that_build_at_once_do_not_disturb_each_other(make):
     stores = [make(), make()]
     threads = [threading.Thread(target=everything, args=[store]) for store in stores]
