@@ -48,7 +48,14 @@ class Item:
 
 def blank(height: int, width: int) -> Picture:
     """An empty area, ``[height, width, 3]``."""
-    return np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
+    return _filled(height, width, BACKGROUND)
+
+
+def _filled(height: int, width: int, color: Color) -> Picture:
+    area = np.empty((height, width, 3), dtype=np.uint8)
+    for channel, value in enumerate(color):  # np.full with a color takes 5 times as long
+        area[..., channel] = value
+    return area
 
 
 def text_width(text: str, scale: float) -> int:
@@ -75,13 +82,18 @@ def put_text(
     at = (origin[0] * _FINER, origin[1] * _FINER)
     thickness = _FINER + (3 if bold else 1)
     cv2.putText(large, _plain(text), at, _FONT, scale * _FINER, 255, thickness, cv2.LINE_AA)
-    share = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)[..., None] / 255
-    picture[:] = np.rint(picture * (1 - share) + np.array(color) * share).astype(np.uint8)
+    share = cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)[..., None]
+    touched = np.flatnonzero(share.any(axis=(0, 2)))
+    if touched.size:
+        columns = slice(touched[0], touched[-1] + 1)
+        covered = share[:, columns] / 255
+        mixed = picture[:, columns] * (1 - covered) + np.array(color) * covered
+        picture[:, columns] = np.rint(mixed).astype(np.uint8)
 
 
 def banner(text: str, width: int) -> Picture:
     """A bar across the full width that nobody overlooks."""
-    bar = np.full((40, width, 3), AMBER, dtype=np.uint8)
+    bar = _filled(40, width, AMBER)
     scale = 0.75 if text_width(text, 0.75) < width - 2 * MARGIN else 0.5
     put_text(bar, text, (max(MARGIN, (width - text_width(text, scale)) // 2), 27), scale, BACKGROUND, bold=True)
     return bar
@@ -129,7 +141,7 @@ def paragraph(
 def tile(picture: Picture, width: int, *captions: Picture) -> Picture:
     """A picture in the middle of ``width``, with captions of this width below."""
     left = (width - picture.shape[1]) // 2
-    padded = np.full((len(picture), width, 3), PADDING, dtype=np.uint8)
+    padded = _filled(len(picture), width, PADDING)
     padded[:, left : left + picture.shape[1]] = picture
     return np.concatenate([padded, blank(4, width), *captions])
 

@@ -99,7 +99,7 @@ def enlarge(mask: AnyArray, size: tuple[int, int]) -> AnyArray:
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, mask.shape[:2], strict=True)
     )
-    enlarged: AnyArray = mask[rows[:, None], columns[None, :]]
+    enlarged: AnyArray = mask.take(rows, axis=0).take(columns, axis=1)
     return enlarged
 
 
@@ -144,12 +144,13 @@ def outlined(
     """
     way = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_CUBIC
     picture = cv2.resize(stretch(image, limits), size[::-1], interpolation=way).astype(np.uint8)
-    shown = [(line, enlarge(mask, size)) for line, mask in layers]
-    ignored = np.zeros(size, dtype=bool)
-    for _, mask in shown:
-        ignored |= (mask == IGNORE).any(axis=-1)
-    hatch(picture, ignored)
-    draw_lines(picture, [(line, borders(mask == 1)) for line, mask in shown])
+    ignored = np.zeros(image.shape[:2], dtype=bool)
+    for _, mask in layers:
+        if mask.dtype != bool:
+            ignored |= (mask == IGNORE).any(axis=-1)
+    if ignored.any():
+        hatch(picture, enlarge(ignored, size))
+    draw_lines(picture, [(line, borders(enlarge(mask == 1, size))) for line, mask in layers])
     return picture
 
 
@@ -161,12 +162,14 @@ def draw_lines(
     for line, border in layers:
         for paths in border:
             line.draw(rim, paths, (line.strength,), rim=True)
-    picture[:] = picture * (1 - rim[..., None] / 2)
+    dark = rim > 0
+    picture[dark] = picture[dark] * (1 - rim[dark][:, None] / 2)
     for line, border in layers:
-        drawn = picture.copy()
+        below = picture.copy()
         for index, paths in enumerate(border):
-            line.draw(drawn, paths, colors[index % len(colors)])
-        picture[:] = np.rint(line.strength * drawn + (1 - line.strength) * picture.astype(np.float64))
+            line.draw(picture, paths, colors[index % len(colors)])
+        if line.strength < 1:
+            picture[:] = np.rint(line.strength * picture + (1 - line.strength) * below)
 
 
 def legend(lines: Sequence[tuple[str, Line]], classes: Sequence[str], *, ignored: bool) -> list[Item]:
