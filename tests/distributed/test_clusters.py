@@ -70,7 +70,9 @@ def test_a_sweep_with_a_cell_that_fails_and_a_coordinator_that_is_killed(plan, t
     assert "still runs as job" in printed
     assert f"{bad}: failed after" in printed
     assert f"{bad} cannot be made: File exists" in printed
-    assert {cell: plan.submissions(cell) for cell in cells} == dict.fromkeys(cells, 1)
+    assert {cell: plan.submissions(cell) for cell in good} == dict.fromkeys(good, 1)
+    tries = plan.submissions(bad)
+    assert tries in (1, 2)  # 2 if the first coordinator still saw it fail: the next command tries what failed again
     assert all(plan.is_scored(cell) for cell in good)
     ranked = (plan.out / "ranking.csv").read_text()
     assert all(loss in ranked for loss in ("bce", "dice"))
@@ -79,7 +81,7 @@ def test_a_sweep_with_a_cell_that_fails_and_a_coordinator_that_is_killed(plan, t
     code, printed = plan.run()
     assert code == 0, printed
     assert re.findall(r"\] (\S+): giseg run", printed) == [bad]
-    assert {cell: plan.submissions(cell) for cell in cells} == {cell: 1 + (cell == bad) for cell in cells}
+    assert {cell: plan.submissions(cell) for cell in cells} == dict.fromkeys(cells, 1) | {bad: tries + 1}
 
 
 def test_a_run_whose_process_is_killed_loses_nothing(plan, table, reference):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import shutil
@@ -32,9 +33,24 @@ SIZED = Layout((48, 40), "fit", "nearest")
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory):
+def written(tmp_path_factory, half_size):
     """Three scans of 17 slices, a shard each: rows 0 to 16 have no labels, those of case1 and case2 follow."""
-    return write_phantom(tmp_path_factory.mktemp("store") / "p", cases=2, days=1, slices=17, seed=1, test_cases=1)
+    with half_size():
+        return write_phantom(tmp_path_factory.mktemp("store") / "p", cases=2, days=1, slices=17, seed=1, test_cases=1)
+
+
+@pytest.fixture(scope="module")
+def built(written, tmp_path_factory):
+    """Whole stores by layout, for tests that only read; they do not depend on the normalization."""
+
+    @functools.cache
+    def built(layout):
+        data = UWMGI(root=str(written), exclude="none")
+        store = Store(data, name="uwmgi", layout=layout, home=tmp_path_factory.mktemp("built"))
+        everything(store)
+        return store
+
+    return built
 
 
 @pytest.fixture
@@ -76,9 +92,8 @@ def source(dataset, layout, store=None, **options):
 @pytest.mark.parametrize("name", [name for name, item in NORMALIZATIONS.items() if keeps_zero(item)])
 @pytest.mark.parametrize("layout", [SIZED, Layout((48, 40), "stretch", "linear"), Layout((300, 280), "fit", "area")])
 @pytest.mark.slow
-def test_sized_slices_equal_those_of_the_files(make, layout, name):
-    store = make(layout)
-    everything(store)
+def test_sized_slices_equal_those_of_the_files(built, layout, name):
+    store = built(layout)
     prepared = source(store.dataset, layout, store, normalization=NORMALIZATIONS[name])
     direct = source(store.dataset, layout, normalization=NORMALIZATIONS[name])
     for row in (0, 16, 17, 33, 40):
@@ -93,9 +108,8 @@ def test_sized_slices_equal_those_of_the_files(make, layout, name):
 
 @pytest.mark.parametrize("name", NORMALIZATIONS)
 @pytest.mark.slow
-def test_native_slices_equal_those_of_the_files_to_the_bit(make, name):
-    store = make(Layout())
-    everything(store)
+def test_native_slices_equal_those_of_the_files_to_the_bit(built, name):
+    store = built(Layout())
     chosen = NORMALIZATIONS[name]
     prepared, direct = (source(store.dataset, Layout(), held, normalization=chosen) for held in (store, None))
     for row in (0, 20, 40, 50):
@@ -105,8 +119,8 @@ def test_native_slices_equal_those_of_the_files_to_the_bit(make, name):
 
 def test_ignored_pixels_and_floats_survive(make):
     store = make(Layout())
-    mask = np.random.default_rng(0).choice(np.array([0, 1, 255], dtype=np.uint8), (266, 266, 3))
-    image = np.random.default_rng(1).normal(size=(266, 266, 2)).astype(np.float32)
+    mask = np.random.default_rng(0).choice(np.array([0, 1, 255], dtype=np.uint8), (133, 133, 3))
+    image = np.random.default_rng(1).normal(size=(133, 133, 2)).astype(np.float32)
     store.dataset.mask = lambda row: mask
     store.dataset.image = lambda row: image
     store.prepare([20])
@@ -323,10 +337,10 @@ def test_the_limit_is_of_all_that_is_prepared_of_a_dataset(make, folder):
 
 def test_masks_with_ignored_pixels_do_not_pass_the_limit(make):
     store = make(Layout())
-    shape = (266, 266, 3)
+    shape = (133, 133, 3)
     store.dataset.mask = lambda row: np.full(shape, 255, dtype=np.uint8) * (row > 17)  # the first tells nothing
     store.dataset.may_ignore = True
-    store.limit = 17 * (266 * 266 * 2 + 2 * 3 * 266 * 266 // 8)
+    store.limit = 17 * (133 * 133 * 2 + 2 * 3 * 133 * 133 // 8)
     with pytest.raises(DataError, match="store_limit"):
         store.prepare([17])
     store.limit = int(store.limit * 1.1)
@@ -506,8 +520,9 @@ def test_a_folder_is_no_source(tmp_path):
 
 
 @pytest.mark.slow
-def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path):
-    data = write_phantom(tmp_path / "p", cases=12, days=1, slices=8, seed=0)
+def test_small_scans_share_shards_that_do_not_depend_on_the_others(tmp_path, half_size):
+    with half_size():
+        data = write_phantom(tmp_path / "p", cases=12, days=1, slices=8, seed=0)
     whole = Store(UWMGI(root=str(data), exclude="none"), name="u", layout=SIZED, home=tmp_path / "cache")
     made = everything(whole)
     assert made.made == 96 and len(whole._blocks) <= 12
