@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from gisegkit.components.models.networks import AnySize
+from gisegkit.components.models.any_size import AnySize
 from gisegkit.components.models.weights import continue_from
 from gisegkit.data.inputs import Input
 from gisegkit.data.intensities import Normalization

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gisegkit.components.models.any_size import AnySize
 from gisegkit.components.models.encoders import make_encoder
-from gisegkit.components.models.networks import AnySize, build, finish
+from gisegkit.components.models.networks import build, finish
 from gisegkit.components.models.weights import is_file
 from gisegkit.errors import ComponentError
 from gisegkit.types import AtLeast, Between

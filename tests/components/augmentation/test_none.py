@@ -33,7 +33,7 @@ for name in registries["augmentation"]:
 for name in registries["batch_transform"]:
     registries["batch_transform"].get(name).load()()
     print("made", name)
-print("albumentations" in sys.modules)
+print(sorted({"albumentations", "segmentation_models_pytorch"} & set(sys.modules)))
 """
 
 
@@ -54,4 +54,4 @@ def test_policies_that_are_not_albumentations_own_work_without_it():
     assert done.returncode == 0, done.stderr
     *made, imported = done.stdout.splitlines()
     assert {"made none", "made baseline", "made initial", "made final", "made final_device", "made mixup"} <= set(made)
-    assert imported == "False"
+    assert imported == "[]", "nor are networks imported that nobody asked for, which takes 2 seconds"

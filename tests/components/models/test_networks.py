@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gisegkit.components.models.context_family import deeplabv3, deeplabv3plus, pan, pspnet
-from gisegkit.components.models.networks import AnySize
 from gisegkit.components.models.pyramid_family import dpt, fpn, segformer, upernet
 from gisegkit.components.models.r2unet import r2unet
 from gisegkit.components.models.unet_family import linknet, manet, unet, unetplusplus
@@ -162,19 +161,6 @@ def test_the_page_has_every_network_with_its_numbers():
             model = models.get(name).load()(in_channels=1, classes=3, weights="none")
         count = sum(parameter.numel() for parameter in model.parameters())
         assert (f"{count / 1e6:.1f}", str(model.min_train_batch)) == (millions, least), name
-
-
-class OneSize(AnySize):
-    """Takes images of one size only."""
-
-    fixed_size = (32, 48)
-
-
-def test_a_network_of_one_size_says_so():
-    with pytest.raises(
-        ComponentError, match=r"\(32, 48\) pixels only, these have \(32, 40\); --set input.size=\[32, 48\]"
-    ):
-        OneSize()(torch.zeros(1, 1, 32, 40))
 
 
 @pytest.mark.slow
