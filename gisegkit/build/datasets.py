@@ -86,7 +86,9 @@ def assemble(made: Sequence[Made], skipped: Collection[str]) -> tuple[Dataset, t
 def _nothing_left(one: Made) -> FindingsError:
     found = findings_of(one.dataset)
     lines = [str(group) for group in grouped(errors_of(found))]
-    return FindingsError("\n".join([f"{one.name}: {SKIPPED} leaves out all slices, so that none is left", *lines]), found)
+    return FindingsError(
+        "\n".join([f"{one.name}: {SKIPPED} leaves out all slices, so that none is left", *lines]), found
+    )
 
 
 def bad_ids(findings: Collection[Finding]) -> Iterator[tuple[str, str]]:

@@ -65,7 +65,10 @@ def test_a_gray_that_is_transparent_makes_a_channel_of_transparency(tmp_path, bi
                 with pytest.raises(DataError, match=r"alpha channel that is not opaque"):
                     read(path)
             seen = read_image(path, alpha="channel")[:, :, 1]
-            assert np.array_equal(seen == 0, values == clear) and set(np.unique(seen)) == {0, 255 if bits < 16 else 65535}
+            assert np.array_equal(seen == 0, values == clear) and set(np.unique(seen)) == {
+                0,
+                255 if bits < 16 else 65535,
+            }
         else:
             assert np.array_equal(read_image(path), values * scale) and np.array_equal(read_values(path), values)
 
