@@ -61,13 +61,14 @@ def missing_numbers(numbers: list[int]) -> list[int]:
 
 
 def _similar_cases(table: pd.DataFrame) -> Iterator[Finding]:
-    """Cases whose names differ in capitals, blanks or leading zeros alone."""
+    """Cases whose names differ in capitals, blanks or leading zeros alone, unless all of them are single slices."""
     alike: dict[str, list[str]] = {}
-    for case in table["case"].astype(str).unique().tolist():
+    slices = Counter(table["case"].astype(str))
+    for case in slices:
         key = re.sub(r"0*(\d+)", r"\1", "".join(case.casefold().split()))
         alike.setdefault(key, []).append(case)
     for cases in alike.values():
-        if len(cases) > 1:
+        if len(cases) > 1 and any(slices[case] > 1 for case in cases):
             what = "these cases differ in capitals, blanks or leading zeros alone"
             remedy = "give a patient one name, or it may be on both sides of the split"
             yield Finding("cases that may be one", "warning", " and ".join(map(repr, cases)), what, remedy)
