@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gisegkit.build.dataset import build_component, verify_dataset
-from gisegkit.data.findings import errors_of, findings_of
+from gisegkit.data.findings import FindingsError, errors_of, findings_of, grouped
 from gisegkit.data.joined import JoinedDataset
 from gisegkit.data.left_out import Without, absent_ids, read_exclusions
 from gisegkit.errors import Finding, count, listed
@@ -63,6 +63,9 @@ def assemble(made: Sequence[Made], skipped: Collection[str]) -> tuple[Dataset, t
 
     Args:
         skipped: ids whose slices were found to be bad when they were read.
+
+    Raises:
+        FindingsError: if no slice of a dataset is left.
     """
     parts, gone = [], []
     for one in made:
@@ -74,8 +77,18 @@ def assemble(made: Sequence[Made], skipped: Collection[str]) -> tuple[Dataset, t
             before = getattr(dataset, "left_out", ())
             gone += [name for name in view.left_out if name not in before]
             dataset = view if len(view.left_out) > len(before) else dataset
+            if not len(dataset.table):
+                raise _nothing_left(one)
         parts.append((one.name, str(one.spec.of_kind("role")), dataset))
     return JoinedDataset(parts) if len(parts) > 1 else parts[0][2], tuple(gone)
+
+
+def _nothing_left(one: Made) -> FindingsError:
+    found = findings_of(one.dataset)
+    lines = [str(group) for group in grouped(errors_of(found))]
+    return FindingsError(
+        "\n".join([f"{one.name}: {SKIPPED} leaves out all slices, so that none is left", *lines]), found
+    )
 
 
 def bad_ids(findings: Collection[Finding]) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ or read for the first time.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -169,13 +170,10 @@ def leave_out(data: ExperimentData, findings: Collection[Finding]) -> bool:
         FindingsError: if there are errors that are not left out.
     """
     errors = errors_of(findings)
-    names = {name for name, _ in bad_ids(errors)}
     if not errors:
         tell(data, findings)
         return False
-    skippable = {
-        name for one in data.made if one.skips for name in one.dataset.table["id"].astype(str) if name in names
-    }
+    skippable = _skippable(data, errors)
     kept = [error for error in errors if not error.ids or not skippable.issuperset(error.ids)]
     if kept:
         tell(data, findings)
@@ -190,9 +188,38 @@ def leave_out(data: ExperimentData, findings: Collection[Finding]) -> bool:
 def look(data: ExperimentData, *, quick: bool) -> tuple[Survey | None, list[Finding]]:
     """Everything that is found in the data of a recipe, read as they are; stops at nothing.
 
+    Where the recipe leaves slices with errors out, they are told as notes, and the others are looked at again.
+
     Args:
         quick: whether no slice is read.
+
+    Raises:
+        FindingsError: if no slice is left.
     """
+    gone: list[Finding] = []
+    while True:
+        found, findings = _look_once(data, quick=quick)
+        errors = errors_of(findings)
+        skipped = _skippable(data, errors)
+        skipped -= set(data.skipped)  # should any stay, it is told as it is
+        explained = [error for error in errors if error.ids and skipped.issuperset(error.ids)]
+        if not explained:
+            return found, [*findings, *gone]
+        gone += [replace(error, kind=f"left out: {error.kind}", severity="note") for error in explained]
+        data.skip({name for error in explained for name in error.ids})
+        try:
+            _ = data.dataset
+        except FindingsError as nothing:
+            raise FindingsError(str(nothing), findings) from nothing
+
+
+def _skippable(data: ExperimentData, errors: Collection[Finding]) -> set[str]:
+    """The slices of errors that the recipe leaves out."""
+    names = {name for name, _ in bad_ids(errors)}
+    return {name for one in data.made if one.skips for name in one.dataset.table["id"].astype(str) if name in names}
+
+
+def _look_once(data: ExperimentData, *, quick: bool) -> tuple[Survey | None, list[Finding]]:
     parts: dict[int, str] = {}
     findings: list[Finding] = []
     try:

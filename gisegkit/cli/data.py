@@ -48,11 +48,11 @@ def command(
         raise RunError(f"--fix {fix}: exists already; give the name of a new file")
     experiment = session(plugins, "cpu").experiment(parsed)
     try:
-        dataset = experiment.dataset
+        found, findings = look(experiment, quick=quick)
     except FindingsError as error:  # no slice is left
         _end(error.findings, f"the slices of {parsed.dataset.name}, of which none can be used", fix)
         return
-    found, findings = look(experiment, quick=quick)
+    dataset = experiment.dataset
     for line in describe(dataset, found):
         say(line)
     _say_split(experiment)

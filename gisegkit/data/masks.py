@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 
 from gisegkit.data.findings import FileError
@@ -16,13 +17,20 @@ from gisegkit.errors import DataError, listed
 from gisegkit.types import IGNORE
 
 if TYPE_CHECKING:
-    from gisegkit.types import AnyArray, MaskArray
+    from gisegkit.types import AnyArray, BoolArray, MaskArray
 
 RESERVED = ("background", "ignore")
 """Names in a table of colors that are no classes."""
 
 MANY = 8
 """Distinct values between background and a largest value, from which on they look like the edges of a drawing."""
+
+FADED = 0.7
+"""Mean value at the edges over that further inside, below which a mask looks smoothed. Numbers of objects have 0.83
+or more, even if small objects have the small numbers."""
+
+ALIKE = 0.7
+"""Share of neighbors of one value, from which on a mask holds numbers of objects; those of 4 x 4 pixels have 0.75."""
 
 Shape = tuple[int, int]
 
@@ -83,10 +91,11 @@ class MaskRule:
     def _refuse_lossy(self, file: Path) -> None:
         header = read_header(file)
         if header.lossy and not self.threshold and not (self.colors and self.tolerance):
+            lossy = "compression in a TIFF file" if header.format == "TIFF" else header.format
             way = "dataset.tolerance" if self.colors else "dataset.threshold, with dataset.classes,"
             raise FileError(
                 "lossy mask",
-                f"{file}: {header.format} changes the values of a mask; save masks as PNG, or let {way} say where "
+                f"{file}: {lossy} changes the values of a mask; save masks as PNG, or let {way} say where "
                 "a class begins",
             )
 
@@ -101,7 +110,9 @@ class MaskRule:
         largest = foreground.max()
         between = np.unique(foreground[foreground != largest])
         full = int(np.iinfo(values.dtype).max) if values.dtype.kind == "u" else -1
-        looks_drawn = len(between) >= MANY and 2 * (foreground == largest).sum() > len(foreground)
+        looks_drawn = len(between) >= MANY and (
+            2 * (foreground == largest).sum() > len(foreground) or _fades(values, inside, int(largest))
+        )
         if len(between) and (largest == full or looks_drawn):
             number = int((foreground != largest).sum())
             middle = max(1, (int(largest) + 1) // 2)
@@ -161,6 +172,28 @@ class MaskRule:
             mask[:, :, k] = chosen == name
         mask[chosen == "ignore"] = IGNORE
         return mask
+
+
+def _fades(values: AnyArray, inside: BoolArray, largest: int) -> bool:
+    """Whether values fall toward the edges of what is inside, pixel by pixel, as smoothed ones do.
+
+    Numbers of objects do not, unless objects touch that are numbered from without; but most of their pixels have
+    neighbors of their own number.
+    """
+    inner = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    if not inner.any():
+        return False
+    if values[inside & ~inner].mean() >= FADED * values[inner].mean():
+        return False
+    lesser = inside & (values != largest)
+    pairs = [
+        (one == other)[both]
+        for one, other, both in (
+            (values[1:], values[:-1], lesser[1:] & lesser[:-1]),
+            (values[:, 1:], values[:, :-1], lesser[:, 1:] & lesser[:, :-1]),
+        )
+    ]
+    return bool(np.concatenate(pairs).mean() < ALIKE)
 
 
 def hexadecimal(color: AnyArray) -> str:

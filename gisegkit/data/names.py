@@ -46,10 +46,13 @@ def likely_cases(names: Sequence[str]) -> Cases | None:
     """The cases of names such as ``p00_0, p00_1, p01_0`` or ``case3_day0_slice012``; None if they look like none.
 
     The last part must be a number, maybe after a word that is the same in all names. The case is what comes first, up
-    to the first part that holds a digit; at least two must have two names each, on average.
+    to the first part that holds a digit; at least two must have two names each, on average. Names may do without
+    separators: ``p01s003``.
     """
     if not names:
         return None
+    if not any(re.search(SEPARATORS, name) for name in names):
+        return _glued(names)
     parts = [re.split(f"({SEPARATORS})", name) for name in names]  # part, separator, part ...
     shapes = {tuple(split[1::2]) for split in parts}
     if len(shapes) != 1 or len(parts[0]) < 3:
@@ -70,6 +73,19 @@ def likely_cases(names: Sequence[str]) -> Cases | None:
     return Cases(cases, pattern) if _tells_apart(pattern, names) else None
 
 
+def _glued(names: Sequence[str]) -> Cases | None:
+    """The same for names that are a number, a word and a number, maybe after another word."""
+    found = [re.fullmatch(r"(\D*\d+)(\D+)(\d+)", name) for name in names]
+    words = {match[2] for match in found if match is not None}
+    if None in found or len(words) != 1:
+        return None
+    cases = sorted({match[1] for match in found if match is not None}, key=natural)
+    if len(cases) < 2 or len(names) < 2 * len(cases):
+        return None
+    pattern = rf"(?P<case>\D*\d+){re.escape(words.pop())}(?P<position>\d+)"
+    return Cases(cases, pattern) if _tells_apart(pattern, names) else None
+
+
 def _pattern(head: list[str], place: int) -> str:
     """The expression for everything but the position: case, and scan where more parts follow."""
     described = [re.escape(part) if index % 2 else r"[^ _.\-]+" for index, part in enumerate(head)]
@@ -86,16 +102,20 @@ def _tells_apart(pattern: str, names: Sequence[str]) -> bool:
     return len(keys) == len(names)
 
 
-def case_notes(names: list[str]) -> tuple[str, ...]:
-    """What there is to say where no pattern is given, so that each image is a case of its own."""
+def case_notes(names: list[str], *, table: bool = False) -> tuple[str, ...]:
+    """What there is to say where no pattern is given, so that each image is a case of its own.
+
+    Args:
+        table: whether the names are of a table, which has no column for the case.
+    """
     likely = likely_cases(names)
     if likely is None:
         return ()
     cases = f"{len(likely.names)} cases ({likely.names[0]} ... {likely.names[-1]})"
+    way = "add a column case to the table" if table else f"set dataset.pattern = '{likely.pattern}'"
     return (
         f"the names look like {cases}, but each image is a case and a scan of its own, so that images of one case may "
-        f'lie on both sides of the split. If they are cases, leave split.group at "case" and set '
-        f"dataset.pattern = '{likely.pattern}'",
+        f'lie on both sides of the split. If they are cases, leave split.group at "case" and {way}',
     )
 
 
@@ -221,6 +241,25 @@ def misfit(plain: Collection[str], longer: Collection[str]) -> tuple[str, str]:
             if joined >= whole or joined <= whole:
                 return place, rest
     return "", ""
+
+
+def two_endings(some: Collection[str], others: Collection[str]) -> tuple[str, str]:
+    """What the names of each side end with, such as ("_img", "_seg"), if without it they pair; empty if they do not."""
+    ends = [_ending(names) for names in (some, others)]
+    if not all(ends):
+        return "", ""
+    plain = [{name.removesuffix(end) for name in names} for names, end in zip((some, others), ends, strict=True)]
+    return (ends[0], ends[1]) if plain[0] <= plain[1] or plain[1] <= plain[0] else ("", "")
+
+
+def _ending(names: Collection[str]) -> str:
+    """What all names end with, from a separator on; empty for nothing, and for a single name."""
+    if len(names) < 2:
+        return ""
+    first, last = min(backward := [name[::-1] for name in names]), max(backward)
+    alike = next((place for place, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), None)
+    found = re.search(r"[ _.\-].*[^\W\d].*", first[:alike][::-1])
+    return found[0] if found else ""
 
 
 # --- templates ---

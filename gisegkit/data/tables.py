@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +27,8 @@ def read_rows(
 ) -> pd.DataFrame:
     """A CSV file as text, with the number of each line as its index; a column may have any name.
 
-    A byte order mark, blank lines at the end, and a column without name and values (a comma at the end of every line)
-    are passed over.
+    A byte order mark, blanks around the names of columns, blank lines at the start and the end, and a column without
+    name and values (a comma at the end of every line) are passed over.
 
     Args:
         path: the file.
@@ -45,11 +46,25 @@ def read_rows(
         raise error(f"{path} cannot be read: {cause.strerror or cause}") from cause
     except UnicodeDecodeError as cause:
         raise error(f"{path} is no table in CSV: {cause}; save it as UTF-8") from cause
-    head = text.partition("\n")[0]
-    table = _parse(path, text, max(separators, key=head.count), columns, error)
-    table.index = pd.RangeIndex(2, len(table) + 2)
+    blank = re.match(r"(?:[ \t]*(?:\r\n|\r|\n))*", text)
+    assert blank is not None
+    before, text = blank[0].splitlines(), text[blank.end() :]
+    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    separator = max(separators, key=head.count)
+    _refuse_twice(path, head, separator, len(before) + 1, error)
+    table = _parse(path, text, separator, columns, error)
+    table.index = pd.RangeIndex(len(before) + 2, len(before) + len(table) + 2)
+    table.columns = table.columns.str.strip()
     _refuse_lack(path, table, columns, head, error)
     return _without_blanks(table, skip_blanks=skip_blanks)
+
+
+def _refuse_twice(path: Path, head: str, separator: str, line: int, error: type[DataError]) -> None:
+    """Check that no two columns have one name."""
+    names = [name.strip() for name in next(csv.reader([head], delimiter=separator), []) if name.strip()]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise error(f"{path}: line {line}: the column {twice[0]!r} is there twice; remove one, or give it another name")
 
 
 def _parse(path: Path, text: str, separator: str, columns: Sequence[str], error: type[DataError]) -> pd.DataFrame:

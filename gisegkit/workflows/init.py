@@ -16,10 +16,10 @@ from gisegkit.build.draft.facts import Facts, look
 from gisegkit.build.draft.layouts import Layout, find_layout
 from gisegkit.build.draft.text import recipe_text
 from gisegkit.build.draft.training_rules import CPU, GPU, Power
-from gisegkit.build.draft.values import name_classes
+from gisegkit.build.draft.values import name_classes, without_alpha
 from gisegkit.build.preflight import look as look_at_recipe
 from gisegkit.data.atomic_files import write_text
-from gisegkit.data.findings import findings_of, grouped, refuse_errors
+from gisegkit.data.findings import FindingsError, findings_of, grouped, refuse_errors
 from gisegkit.engine.device import pick_device
 from gisegkit.errors import GisegError, RunError, count
 from gisegkit.recipe.load import load_recipe
@@ -76,9 +76,15 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
         raise RunError(f"{out} is there already; choose another --out, or replace it with --force")
     power = CPU if pick_device(console.device).device.type == "cpu" else GPU
     layout = name_classes(find_layout(folder), progress=console.progress)
-    enough = recipe_text("draft", (), [Part("dataset", layout.dataset)]) + ENOUGH
-    data = ExperimentData(_parse(enough, out, console), console.plugins.registries, console=console)
-    refuse_errors(getattr(data.dataset, "findings", tuple)())
+    data = _enough(layout, out, console)
+    try:
+        findings = findings_of(data.dataset)
+    except FindingsError as error:  # no image can be used as it is
+        findings = list(error.findings)
+    if clear := [found for found in findings if found.kind == "alpha channel"]:
+        layout = without_alpha(layout, len(clear))
+        data = _enough(layout, out, console)
+    refuse_errors(findings_of(data.dataset))
     facts = look(data.dataset, progress=console.progress)
     parts, told = choose(layout, facts, power)
     text = recipe_text(_name(folder), _header(folder, facts, power), parts)
@@ -90,6 +96,12 @@ def init(folder: Path, out: Path, *, console: Console, force: bool = False) -> D
     written = load_recipe(out, registries=console.plugins.registries)
     warnings = (line.removeprefix("warning: ") for line in found.warnings)
     return Drafted(out, written, facts, (*layout.asks, *told, *_notes(data.dataset), *warnings))
+
+
+def _enough(layout: Layout, out: Path, console: Console) -> ExperimentData:
+    """The data of a layout, with as much of a recipe as they need."""
+    text = recipe_text("draft", (), [Part("dataset", layout.dataset)]) + ENOUGH
+    return ExperimentData(_parse(text, out, console), console.plugins.registries, console=console)
 
 
 def choose(layout: Layout, facts: Facts, power: Power) -> tuple[list[Part], tuple[str, ...]]:

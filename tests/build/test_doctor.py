@@ -88,3 +88,30 @@ def test_looking_stops_at_nothing(made):
     found, findings = look(data, quick=True)
     assert found is None and [finding.kind for finding in findings] == ["split", "setting without effect"]
     assert "7 folds need" in findings[0].what and findings[0].severity == "error"
+
+
+def spoil(data, ids):
+    """Images of these slices hold NaN."""
+    inner = data.made[0].dataset
+    rows, read = set(np.flatnonzero(inner.table["id"].isin(list(ids)).to_numpy()).tolist()), inner.image
+    inner.image = lambda row: np.full((4, 4), np.nan, np.float32) if row in rows else read(row)
+    inner.table.loc[sorted(rows), ["height", "width"]] = 4
+
+
+def test_looking_goes_on_without_what_is_skipped(made):
+    data = made("dataset.on_bad=skip")
+    bad = data.dataset.table["id"].tolist()[2:4]
+    spoil(data, bad)
+    found, findings = look(data, quick=False)
+    notes = [finding.ids for finding in findings if finding.kind == "left out: values that are not finite"]
+    assert notes == [(name,) for name in bad]
+    assert not [finding for finding in findings if finding.severity == "error"]
+    assert len(found.facts) == len(data.dataset.table) == 30
+
+
+def test_if_all_is_skipped_the_reasons_stay_errors(made):
+    data = made("dataset.on_bad=skip")
+    spoil(data, data.dataset.table["id"])
+    with pytest.raises(FindingsError, match=r'on_bad = "skip" leaves out all slices') as caught:
+        look(data, quick=False)
+    assert "values that are not finite" in {finding.kind for finding in caught.value.findings}

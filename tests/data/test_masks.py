@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from gisegkit.data.masks import MaskRule, hexadecimal, parse_colors
@@ -45,6 +46,20 @@ def test_smoothed_edges_below_the_full_scale(tmp_path, top):
         read(MaskRule(classes=("x",)), save(tmp_path / "a.png", (SOFT.astype(int) * top // 255).astype(np.uint8)))
 
 
+@pytest.mark.parametrize("peak", [255, 230, 60])
+def test_smoothed_edges_of_small_things_that_have_no_flat_middle(tmp_path, peak):
+    soft = (peak * np.exp(-((ROWS - 12) ** 2 + (COLUMNS - 16) ** 2) / 8)).astype(np.uint8)
+    with pytest.raises(DataError, match=f"between background and {soft.max()} "):
+        read(MaskRule(classes=("x",)), save(tmp_path / "a.png", soft))
+
+
+def test_objects_that_touch_and_are_numbered_from_without_are_no_smoothed_edges(tmp_path):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[:, :] = (ROWS // 4) * 8 + COLUMNS // 4
+    labels[:2] = 0
+    assert np.array_equal(read(MaskRule(classes=("x",)), save(tmp_path / "a.png", labels))[:, :, 0], labels > 0)
+
+
 @pytest.mark.parametrize("values", [[1], [255], [1, 2], [1, 2, 3, 9], list(range(1, 20)), [7]])
 def test_numbers_of_objects_are_no_smoothed_edges(tmp_path, values):
     labels = np.zeros(SHAPE, np.uint8)
@@ -69,6 +84,17 @@ def test_lossy_masks_need_a_threshold_whatever_their_name(tmp_path, form):
     if form == "JPEG":
         found = read(MaskRule(classes=("x",), threshold=128), path)[:, :, 0]
         assert abs(int(found.sum()) - int(DISK.sum())) <= 0.05 * DISK.sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_fractions_that_are_whole_numbers_are_labels_and_others_are_refused(tmp_path, dtype):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, (DISK * 2).astype(dtype))
+    assert np.array_equal(read(MaskRule(labels={"x": 2}), path)[:, :, 0], DISK)
+    for odd in (0.5, np.nan, np.inf):
+        tifffile.imwrite(path, np.where(DISK, odd, 0).astype(dtype))
+        with pytest.raises(DataError, match=r"a\.tif: has values of type float"):
+            read(MaskRule(labels={"x": 1}), path)
 
 
 def color_mask():
@@ -99,6 +125,14 @@ def test_colors_that_nothing_explains(tmp_path):
     assert not read(MaskRule(colors=rule | {"background": (1, 2, 3)}), path)[23, :4].any()
     with pytest.raises(DataError, match=r"is a color image; tell what its colors mean with dataset\.colors"):
         read(MaskRule(labels={"x": 1}), path)
+
+
+def test_colors_with_transparency_are_refused_by_what_masks_can_do(tmp_path):
+    path = save(tmp_path / "a.png", np.dstack([color_mask(), DISK * np.uint8(255)]))
+    with pytest.raises(DataError, match=r"is a mask with an alpha channel.*save the mask without transparency"):
+        read(MaskRule(colors={"liver": RED, "spleen": GREEN}), path)
+    save(path, np.dstack([color_mask(), np.full(SHAPE, 255, np.uint8)]))
+    assert read(MaskRule(colors={"liver": RED, "spleen": GREEN}), path).any()
 
 
 def test_a_jpeg_of_colors_with_a_tolerance(tmp_path):

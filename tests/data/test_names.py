@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gisegkit.data.names import arrange, case_notes, examples, likely_cases, misfit, pattern_of
+from gisegkit.data.names import arrange, case_notes, examples, likely_cases, misfit, pattern_of, two_endings
 from gisegkit.errors import DataError
 
 
@@ -28,6 +28,7 @@ def grid(form, *counts):
         (grid("case_{:03}_{:04}", 3, 2), ("case_000", "case_002"), 3),
         (grid("case{}_day{}_slice_{:02}", 12, 2, 3), ("case0", "case11"), 24),
         (grid("MR {}.{}-{}", 2, 2, 2), ("MR 0", "MR 1"), 4),
+        (grid("patient{}slice{:03}", 4, 4), ("patient0", "patient3"), 4),
         (grid("1{}(a)+$_{}", 3, 3), ("10(a)+$", "12(a)+$"), 3),
     ],
 )
@@ -52,6 +53,7 @@ def test_names_that_look_like_cases_get_a_pattern_that_fits(names, cases, scans)
         grid("image_{:04}", 30),  # one series, which may be anything
         [*grid("benign ({})", 5), *grid("malignant ({})", 5)],  # kinds, not cases
         grid("case_{:03}_0000", 10),  # one image each
+        ["a1b2", "a1c3", "a2b1", "a2c1"],
         ["p0_1", "p0_2", "p1_1", "p1_2", "overview"],
         ["p0_a", "p0_b", "p1_a", "p1_b"],
         ["p0_1", "p0_01", "p1_1", "p1_2"],  # a position twice
@@ -104,6 +106,21 @@ def test_what_would_be_one_is_refused_with_the_remedy(names, pattern, message):
 
 
 # --- pairs ---
+
+
+@pytest.mark.parametrize(
+    ("some", "others", "ends"),
+    [
+        (["1_img", "2_img"], ["1_seg", "2_seg"], ("_img", "_seg")),
+        (["10 image", "20 image", "30 image"], ["10 mask", "20 mask"], (" image", " mask")),
+        (["1_img", "2_img"], ["3_seg", "4_seg"], ("", "")),
+        (["1_img", "2_img"], ["1", "2"], ("", "")),
+        (["1_img"], ["1_seg"], ("", "")),
+        (["a_1", "b_1"], ["a_2", "b_2"], ("", "")),
+    ],
+)
+def test_both_sides_have_an_ending(some, others, ends):
+    assert two_endings(some, others) == ends
 
 
 @pytest.mark.parametrize(

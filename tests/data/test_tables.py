@@ -22,6 +22,7 @@ def rows(tmp_path, text, **options):
         "a,b\n1,2\n3,\n\n\n",
         "a,b\n1,2\n3,\n,\n",
         "a,b,\n1,2,\n3,,\n",
+        " a , b\n1,2\n3,\n",
         '"a","b"\n"1","2"\n"3",""',
     ],
 )
@@ -33,6 +34,10 @@ def test_blank_lines_between(tmp_path):
     assert rows(tmp_path, "a,b\n1,2\n\n3,4\n")[3] == ("", "")
     assert rows(tmp_path, "a,b\n1,2\n\n3,4\n", skip_blanks=True) == {2: ("1", "2"), 4: ("3", "4")}
     assert rows(tmp_path, "a,b\n,2\n", skip_blanks=True) == {2: ("", "2")}
+
+
+def test_blank_lines_at_the_start_count(tmp_path):
+    assert rows(tmp_path, "\r\n\r\na,b\r\n1,2\r\n") == {4: ("1", "2")}
 
 
 def test_other_separators_where_they_are_allowed(tmp_path):
@@ -47,6 +52,7 @@ def test_other_separators_where_they_are_allowed(tmp_path):
         ("a\tb\n", "separated by tabs"),
         ("a,b\n1,2\n3,4,\n", "line 3 ends with a separator too many: 3 fields, and the first line has 2 columns"),
         ("a,b\n1,2,3\n", "line 2 has 3 fields, and the first line has 2 columns"),
+        ("\n\na,b,b\n1,2,3\n", "line 3: the column 'b' is there twice"),
         ("a,c\n", "no column 'b'; found 'a', 'c'"),
         ("", "is empty; its first line must be a,b"),
         ("a,b\nä,b\n".encode("latin-1"), "save it as UTF-8"),

@@ -196,6 +196,30 @@ def test_a_file_that_cannot_be_read_or_has_another_size_is_named(tmp_path, conso
     assert not (tmp_path / "recipe.toml").exists()
 
 
+@pytest.mark.parametrize("kind", ["image", "mask", "jpeg"])
+def test_what_the_folder_asks_for_is_written_into_the_recipe(tmp_path, console, kind):
+    root = pairs(tmp_path / "data", values=(0, 255))
+    for name in "abcd":
+        image, mask = root / "images" / f"{name}.png", root / "masks" / f"{name}.png"
+        gray, shape = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE), cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)
+        if kind == "image":
+            cv2.imwrite(str(image), np.dstack([gray] * 3 + [np.where(np.arange(64) < 5, 0, 255) + 0 * gray]))
+        elif kind == "mask":
+            cv2.imwrite(str(mask), np.dstack([shape * 0] * 3 + [shape]))
+        else:
+            mask.write_bytes(cv2.imencode(".jpg", shape)[1].tobytes())
+    drafted = init(root, tmp_path / "recipe.toml", console=console)
+    said = {
+        "image": ({"alpha": "drop", "labels": {"class_255": 255}}, "4 images are partly transparent"),
+        "mask": ({"mask_from": "alpha", "labels": {"class_255": 255}}, "I take their shapes from the alpha channel"),
+        "jpeg": ({"classes": ["masks"], "masks": ".", "threshold": 128}, "I take values of 128 or more for one class"),
+    }[kind]
+    assert drafted.recipe.dataset.params.items() >= said[0].items()
+    assert any(said[1] in ask for ask in drafted.asks)
+    dataset = console.experiment(drafted.recipe).dataset
+    assert [dataset.mask(row).sum() for row in range(4)] == [20 * (20 - row) for row in range(4)]
+
+
 def test_mixed_sizes_are_padded_to_the_median(tmp_path, console):
     root = pairs(tmp_path / "data")
     pairs(root, names=("e",), size=96)

@@ -11,6 +11,8 @@ from gisegkit.build.draft.annotations import Annotations, find_annotations
 from gisegkit.build.draft.listing import folders_in, list_cases, list_images
 from gisegkit.build.draft.missing import none_to_read, what_is_missing
 from gisegkit.build.draft.naming import cases_of, suffix_beside, suffixes_of
+from gisegkit.components.datasets.folder_files import ending_of
+from gisegkit.data.images.header import ENDINGS
 from gisegkit.data.images.look import read_header
 from gisegkit.data.names import examples
 from gisegkit.data.tables import read_rows
@@ -202,8 +204,8 @@ def _beside(root: Path, folder: Path, suffix: str) -> Layout:
 
 def _finish(dataset: dict[str, Any], root: Path, images: Path, names: list[str], why: list[str]) -> list[str]:
     """Pages, images for prediction and cases, which follow from the images alone."""
-    first = next(iter((list_images(images) or list_cases(images)).values()))
-    several = read_header(first).pages > 1
+    files = (list_images(images) or list_cases(images)).values()
+    several = any(read_header(file).pages > 1 for file in files if ENDINGS[ending_of(file.name)] == "TIFF")
     if several:
         dataset["pages"] = "slices"
         why.append("Each file is a scan, and its pages are the slices.")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gisegkit.data.names import arrange, examples, likely_cases, misfit, pattern_of
+from gisegkit.data.names import arrange, examples, likely_cases, misfit, pattern_of, two_endings
 from gisegkit.errors import DataError
 
 BESIDE = ("_mask", "-mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "_manual1")
@@ -26,7 +26,7 @@ def suffix_beside(names: Collection[str]) -> str:
 
 
 def suffixes_of(images: Collection[str], masks: Collection[str], folder: Path) -> dict[str, str]:
-    """The keys ``image_suffix`` or ``mask_suffix`` where names of images and masks differ by one.
+    """The keys ``image_suffix`` and ``mask_suffix`` where names of images and masks differ by one, or by two.
 
     Args:
         folder: of the masks.
@@ -48,7 +48,8 @@ def suffixes_of(images: Collection[str], masks: Collection[str], folder: Path) -
                 f"{folder}: names of images and masks differ ({examples(images)}; {examples(masks)}): some {place} "
                 f"with {rest!r}; rename them, so that an image and its mask have the same name"
             )
-    return {}
+    ends = two_endings(images, masks)
+    return {"image_suffix": ends[0], "mask_suffix": ends[1]} if all(ends) else {}
 
 
 def cases_of(names: Sequence[str]) -> tuple[str, str, str] | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from gisegkit.build.draft.layouts import Layout
+from gisegkit.build.draft.smoothed import smoothed
+from gisegkit.data.findings import FileError
 from gisegkit.data.images.look import read_header
-from gisegkit.data.images.read import colors_of, read_values
+from gisegkit.data.images.read import colors_of, read_image, read_values
 from gisegkit.data.masks import hexadecimal
-from gisegkit.errors import DataError, listed
+from gisegkit.errors import DataError, count, listed
 from gisegkit.types import Progress, silent
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ VOID = 255
 """The value that Pascal VOC and many after it give to pixels which nobody has judged."""
 
 
+Source = Literal["values", "alpha"]
+
+
 class Seen(NamedTuple):
     """What label files hold.
 
@@ -41,7 +46,7 @@ class Seen(NamedTuple):
     colors: Counter[str]
 
 
-def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Seen:
+def values_of(files: Sequence[Path], *, source: Source = "values", progress: Progress = silent) -> Seen:
     """The values and colors in label files; every file is read, because a value that is missed is an error.
 
     Raises:
@@ -51,15 +56,15 @@ def values_of(files: Sequence[Path], *, progress: Progress = silent) -> Seen:
     colors: Counter[str] = Counter()
     for file in progress(files, "masks", len(files)):
         for page in range(read_header(file).pages):
-            _count(file, page, counts, colors)
+            _count(file, page, counts, colors, source)
     if colors:
         for value, number in counts.items():
             colors[hexadecimal(np.array([value] * 3))] += number
     return Seen(counts, colors)
 
 
-def _count(file: Path, page: int, counts: Counter[int], colors: Counter[str]) -> None:
-    mask = read_values(file, page=page)
+def _count(file: Path, page: int, counts: Counter[int], colors: Counter[str], source: Source) -> None:
+    mask = read_values(file, source=source, page=page)
     if mask.dtype.kind not in "iu":
         raise DataError(f"{file}: has values of type {mask.dtype}; save masks with whole numbers")
     if mask.ndim == 3 and (mask == mask[:, :, :1]).all():
@@ -148,7 +153,33 @@ def name_classes(layout: Layout, *, progress: Progress = silent) -> Layout:
     """
     if not layout.files:
         return layout
-    seen = values_of(layout.files, progress=progress)
+    if smooth := smoothed(layout):
+        return smooth
+    try:
+        seen = values_of(layout.files, progress=progress)
+    except FileError as error:
+        if error.kind != "alpha channel of a mask" or not all(map(_one_color, layout.files)):
+            raise
+        seen = values_of(layout.files, source="alpha", progress=progress)
+        ask = "masks are transparent and of one color; I take their shapes from the alpha channel"
+        layout = layout._replace(dataset={**layout.dataset, "mask_from": "alpha"}, asks=(*layout.asks, ask))
     table, why, asks = color_table(seen.colors) if seen.colors else label_table(seen.values, layout.named)
     dataset = {**layout.dataset, **table}
     return layout._replace(dataset=dataset, why=(*layout.why, *why), asks=(*layout.asks, *asks))
+
+
+def _one_color(file: Path) -> bool:
+    """Whether all pixels that can be seen have one color, so that only the transparency of a file tells anything."""
+    pixels = read_image(file, alpha="channel")
+    if pixels.ndim < 3:
+        return False
+    return len(np.unique(pixels[pixels[:, :, -1] > 0][:, :-1], axis=0)) <= 1
+
+
+def without_alpha(layout: Layout, images: int) -> Layout:
+    """The layout without the transparency of images, of which so many are not opaque."""
+    ask = (
+        f"{count(images, 'image is', 'images are')} partly transparent; I leave the transparency out; if it is a "
+        'band, set dataset.alpha = "channel"'
+    )
+    return layout._replace(dataset={**layout.dataset, "alpha": "drop"}, asks=(*layout.asks, ask))

@@ -90,17 +90,20 @@ def _by_file(coco: CocoFile, folder: Path, files: FolderFiles, missing: str) -> 
     """The images that a COCO file lists, by name."""
     annotated: dict[str, Annotated] = {}
     names: dict[str, str] = {}
-    absent = []
+    absent, moved = [], []
     for number, entry in coco.images.items():
-        path = folder / coco.name(number)
-        if not path.exists():
-            path = folder / plain(coco.name(number))
-        if not path.is_file():
+        path = _find(folder, coco.name(number))
+        if path is None:
             absent.append(coco.name(number))
             continue
         files.refuse_escape(path)
-        name = plain(str(Path(coco.name(number)).with_suffix(""))).replace("/", "_")
+        own = path.relative_to(folder)
+        if plain(str(own)) != plain(coco.name(number)) and path != files.root / coco.name(number):
+            moved.append(coco.name(number))
+        name = plain(str(own.with_suffix(""))).replace("/", "_")
         names[coco.name(number)] = name
+        if name in annotated and annotated[name].image == path:
+            raise DataError(f"{coco.path}: lists the image {path} twice; leave one entry, with all annotations")
         if name in annotated:
             raise DataError(f"{annotated[name].image} and {path} have the same name; names are ids, rename one")
         shapes = coco.shapes.get(number)
@@ -111,6 +114,10 @@ def _by_file(coco: CocoFile, folder: Path, files: FolderFiles, missing: str) -> 
             files.findings.append(Finding("image without annotation", "error", str(path), what, remedy, (name,)))
         size = size_of(entry, "height", "width")
         annotated[name] = Annotated(path, tuple(shapes or ()) if labelled else None, coco.path, size)
+    if moved:
+        what = f"{len(moved)} of {len(coco.images)} file names name folders that are not in {folder}: {examples(moved)}"
+        remedy = "the files there of the same name without these folders are taken; see whether they are these images"
+        files.findings.append(Finding("image elsewhere", "warning", str(coco.path), what, remedy))
     if absent:
         what = f"lists {len(absent)} of {len(coco.images)} images that are not in {folder}: {examples(absent)}"
         remedy = "put them there, name their folder with dataset.images, or remove them from the file"
@@ -120,6 +127,17 @@ def _by_file(coco: CocoFile, folder: Path, files: FolderFiles, missing: str) -> 
         ids = tuple(names[image] for image in finding.ids if image in names)
         files.findings.append(replace(finding, ids=ids))
     return annotated
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The file of a name, without as many of its outer folders as needed; None if there is none."""
+    parts = name.split("/")
+    for start in range(len(parts)):
+        inner = "/".join(parts[start:])
+        for path in (folder / inner, folder / plain(inner)):
+            if inner and path.is_file():
+                return path if start == 0 or ".." not in parts[start:] else None
+    return None
 
 
 def _tell_others(files: FolderFiles, folder: Path, used: set[Path], file: Path) -> None:

@@ -63,8 +63,13 @@ class DrawRule:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise DataError(f"dataset.classes and dataset.ignore have {twice[0]!r} twice; a name has one meaning")
 
-    def mask(self, shapes: Sequence[Shape], size: Size) -> tuple[MaskArray, int]:
+    def mask(self, shapes: Sequence[Shape], size: Size, *, unseen: list[Shape] | None = None) -> tuple[MaskArray, int]:
         """``[H, W, K]`` uint8 (0, 1, or IGNORE), and how many pixels lost all but the first of their classes.
+
+        Args:
+            shapes: what is drawn.
+            size: height and width of the image.
+            unseen: takes the shapes that no pixel belongs to.
 
         Raises:
             DataError: if a shape is damaged; names it.
@@ -77,6 +82,8 @@ class DrawRule:
                 pixels = shape.pixels(size)
             except DataError as error:
                 raise DataError(f"{shape.place} ({shape.label}): {error}") from error
+            if unseen is not None and not pixels.any():
+                unseen.append(shape)
             if shape.label in self.ignore:
                 ignored |= pixels
             elif not shape.crowd or self.crowd == "class":
@@ -171,18 +178,18 @@ class Drawn:
         """What was found in the files: what cannot be used (errors), what is doubtful, what is passed over."""
         yield from self._findings
 
-    def _drawn(self, row: int) -> tuple[MaskArray, int]:
+    def _drawn(self, row: int, unseen: list[Shape] | None = None) -> tuple[MaskArray, int]:
         item = self._annotated[row]
         if item.shapes is None:
             raise DataError(f"{self.table['id'].iat[row]}: has no annotation; it is for prediction")
         try:
-            return self._rule.mask(item.shapes, self._sizes[row])
+            return self._rule.mask(item.shapes, self._sizes[row], unseen=unseen)
         except DataError as error:
             raise DataError(f"{item.file}, {item.image.name}: {error}") from error
 
     def _empty(self) -> list[bool]:
         """Which slices have no pixel of a class; every mask is drawn once, and what is odd is told."""
-        empty, lost = [], {}
+        empty, lost, small = [], {}, list[str]()
         for row, item in enumerate(self._annotated):
             empty.append(False)
             if item.shapes is None:
@@ -191,9 +198,11 @@ class Drawn:
             if problems := list(self._size_problems(row, place, name)):
                 self._findings += problems
                 continue
-            problems = list(self._outside(row, place, name))
+            problems, unseen = list(self._outside(row, place, name)), list[Shape]()
             try:
-                mask, number = self._drawn(row)
+                mask, number = self._drawn(row, unseen)
+                if not problems:
+                    small += [f"{place}, {shape.place} ({shape.label})" for shape in unseen]
                 empty[-1] = not (mask == 1).any()
                 if number:
                     lost[place] = number
@@ -201,6 +210,10 @@ class Drawn:
                 text = str(error).removeprefix(f"{place}: ")
                 problems.append(Finding("damaged shape", "error", place, text, "draw it again, or remove it", (name,)))
             self._findings += problems
+        if small:
+            what = f"{count(len(small), 'shape has', 'shapes have')} no pixel"
+            remedy = "remove what is so small; if coordinates are shares of the image, 0 to 1, write them in pixels"
+            self._findings.append(Finding("shape without a pixel", "warning", small[0], what, remedy))
         if lost:
             what = f"{sum(lost.values()):,} pixels in {count(len(lost), 'image')} are in several classes"
             remedy = "each goes to the first of them in dataset.classes; dataset.exclusive = false keeps all"

@@ -10,7 +10,14 @@ import pandas as pd
 
 from gisegkit.components.datasets.folder_files import FolderFiles
 from gisegkit.components.datasets.folder_looks import Looks
-from gisegkit.components.datasets.pairing import Item, arrange_table, pair_by_name, pair_by_table, without_suffix
+from gisegkit.components.datasets.pairing import (
+    Item,
+    arrange_table,
+    pair_by_name,
+    pair_by_table,
+    shared_masks,
+    without_suffix,
+)
 from gisegkit.data.findings import finding_of
 from gisegkit.data.images.read import read_image
 from gisegkit.data.looked_at import LookedAt
@@ -129,7 +136,7 @@ class Folder:
         self._fill(items, arranged)
         for column, distance in zip(reversed(SPACING), reversed(spacing), strict=False):
             self.table[column] = distance
-        self._note(list(paths) if not (expression or table or where) else [])
+        self._doubt(items, named=bool(expression or where), table=bool(table))
 
     def image(self, row: int) -> AnyArray:
         """``[H, W]``, or ``[H, W, C]`` (colors in the order red, green, blue), upright, in the file's own depth.
@@ -190,9 +197,13 @@ class Folder:
             raise DataError(f"{first} and {more[twice[0]]} have the same name; names are ids, rename one")
         return {name: Item(path) for name, path in more.items()}
 
-    def _note(self, names: list[str]) -> None:
-        """Doubts about the names of files whose cases nobody has named."""
-        notes = case_notes(names)
+    def _doubt(self, items: dict[str, Item], *, named: bool, table: bool) -> None:
+        """Doubts about the pairs of a table, and about names whose cases nobody has named."""
+        if table:
+            filled = zip(self._items, self.table["empty"], strict=True)
+            self._findings += shared_masks(item for item, empty in filled if not empty)
+        named = named or any(item.case or item.scan for item in items.values())
+        notes = () if named else case_notes(list(items), table=table)
         self._findings += [Finding("names look like cases", "warning", str(self.root), note) for note in notes]
 
     def _fill(self, items: dict[str, Item], arranged: pd.DataFrame) -> None:

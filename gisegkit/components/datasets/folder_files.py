@@ -54,7 +54,13 @@ class FolderFiles:
             DataError: if the folder is not there or leads out of the root, holds no image, or two files have one name.
         """
         if not folder.is_dir():
-            raise no_data(folder, "there is no such folder", put=put)
+            beside = (
+                [path.name for path in sorted(folder.parent.iterdir()) if path.is_dir()]
+                if folder.parent.is_dir()
+                else []
+            )
+            hint = f"beside it are: {listed(beside)}" if beside else ""
+            raise no_data(folder, "there is no such folder", put=put, hint=hint)
         self.refuse_escape(folder)
         found: dict[str, Path] = {}
         others: dict[str, list[str]] = {}
@@ -70,6 +76,10 @@ class FolderFiles:
         if not found:
             kinds = sorted([*others, *(kind for _, kind in lonely)])
             hint = f"found: {', '.join(kinds)}" if kinds else ""
+            if lonely:
+                names = [path.name for paths in lonely.values() for path in paths]
+                hint += f" ({listed(names, shown=3)})"
+                put = "correct dataset.image_suffix or dataset.mask_suffix; capital letters count"
             known = sorted({NOT_READ[kind] for kind in others if kind in NOT_READ})
             if known:
                 put = f"{' and '.join(known)} files are not supported yet: export each slice to PNG or TIFF of 16 bits"

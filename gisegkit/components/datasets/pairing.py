@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from gisegkit.components.datasets.folder_files import FolderFiles, plain
-from gisegkit.data.names import NAMED, examples, misfit
+from gisegkit.data.names import NAMED, examples, misfit, two_endings
 from gisegkit.data.tables import read_rows
-from gisegkit.errors import DataError, did_you_mean
+from gisegkit.errors import DataError, Finding, did_you_mean
 
 SPLITS = {
     "": "",
@@ -70,9 +70,8 @@ def pair_by_name(
     found: dict[str, list[Path | None]] = {name: [] for name in images}
     take = without_suffix(suffix)
     for folder in folders:
-        masks = files.images(
-            folder, put="make a folder of masks for each class, or give labels = {NAME = VALUE}", take=take
-        )
+        put = "make a folder of masks for each class, or give labels = {NAME = VALUE}"
+        masks = files.images(folder, put=put, take=take)
         _refuse_lonely(images.keys(), masks.keys(), folder, missing=missing, passed=files.passed_over())
         for name, paths in found.items():
             paths.append(masks.get(name))
@@ -103,6 +102,9 @@ def _refuse_lonely(
                 f"names of {what} {place} with {rest!r}: rename them, so that an image and its mask have the same "
                 f"name{way}"
             )
+    ends = two_endings(alone, without)
+    if all(ends):
+        remedy = f'set dataset.image_suffix = "{ends[0]}" and dataset.mask_suffix = "{ends[1]}"'
     raise DataError("; ".join([*sides, *passed, remedy]))
 
 
@@ -178,6 +180,20 @@ def _path(text: str, column: str, root: Path, files: FolderFiles) -> Path:
         raise DataError(f"{column} {text!r} is not a file in {root}; paths are relative to it")
     files.refuse_escape(path)
     return path
+
+
+def shared_masks(items: Iterable[Item]) -> Iterator[Finding]:
+    """Masks that several images have, a finding each."""
+    images: dict[Path, list[str]] = {}
+    for item in items:
+        for mask in set(item.masks) - {None}:
+            images.setdefault(mask, []).append(item.image.name)  # type: ignore[arg-type]
+    for mask, names in images.items():
+        if len(set(names)) > 1:
+            what = f"is the mask of {len(set(names))} images: {examples(set(names))}"
+            yield Finding(
+                "one mask of several images", "warning", str(mask), what, "see whether the table pairs them right"
+            )
 
 
 def arrange_table(items: dict[str, Item]) -> pd.DataFrame:

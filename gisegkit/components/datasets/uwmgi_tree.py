@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gisegkit.components.datasets.exclusions import SCAN
-from gisegkit.errors import DataError
+from gisegkit.errors import DataError, listed
 from gisegkit.types import SPACING
 
 SLICE = re.compile(r"slice_(\d+)_(\d+)_(\d+)_(\d+(?:\.\d+)?)_(\d+(?:\.\d+)?)\.png", re.IGNORECASE)
@@ -30,6 +30,7 @@ def subfolders(root: Path) -> list[Path]:
 def list_slices(root: Path, part: str) -> list[SliceRow]:
     """One row a slice of ``train`` or ``test``, from folder and file names alone."""
     rows: list[SliceRow] = []
+    odd: list[Path] = []
     base = root / part
     for case in subfolders(base) if base.is_dir() else []:
         for scan in subfolders(case):
@@ -41,15 +42,18 @@ def list_slices(root: Path, part: str) -> list[SliceRow]:
                     continue
                 found = SLICE.fullmatch(file)
                 if found is None:
-                    raise DataError(
-                        f"{scan / 'scans' / file}: is not named slice_NUMBER_WIDTH_HEIGHT_SPACING_SPACING.png; "
-                        "rename or remove it"
-                    )
+                    odd.append(scan / "scans" / file)
+                    continue
                 number, width, height, spacing_x, spacing_y = found.groups()
                 name = f"{scan.name}_slice_{number}"
                 place = f"{part}/{case.name}/{scan.name}/scans/{file}"
                 mm = float(spacing_y), float(spacing_x)
                 rows.append((name, scan.name, int(number), parts[1], int(height), int(width), *mm, place))
+    if odd:
+        more = f" (and {len(odd) - 1} more: {listed(map(str, odd[1:]), shown=3)})" if len(odd) > 1 else ""
+        raise DataError(
+            f"{odd[0]}: is not named slice_NUMBER_WIDTH_HEIGHT_SPACING_SPACING.png{more}; rename or remove it"
+        )
     return rows
 
 

@@ -33,7 +33,11 @@ LEAST_BITS = 16
 BESIDE = 48
 """Entries that are looked at after each one in a sorted list of hashes, which bounds the time."""
 
-REMEDY = "leave one out (giseg data --fix), or put both into one case"
+REMEDIES = {
+    "error": "leave one out (giseg data --fix), or put both into one case",
+    "warning": "leave one out ([dataset] exclusions), or put both into one case",
+}
+"""By severity; ``--fix`` writes a list of errors."""
 
 
 def copy_findings(seen: Seen) -> Iterator[Finding]:
@@ -107,7 +111,7 @@ def _copy(seen: Seen, first: int, row: int, *, masks: bool) -> Finding:
     if torn:
         between += f", {' and '.join(sorted(sides))}"
     told = f"; {_compared(seen, first, row)}" if masks and seen.labelled[first] and seen.labelled[row] else ""
-    return Finding(kind, severity, f"{a} and {b}", f"the same pixels{between}{told}", REMEDY, (b,))
+    return Finding(kind, severity, f"{a} and {b}", f"the same pixels{between}{told}", REMEDIES[severity], (b,))
 
 
 def _compared(seen: Seen, first: int, second: int) -> str:
@@ -151,7 +155,7 @@ def _near_copies(seen: Seen) -> Iterator[Finding]:
         place = f"{seen.ids[first]} and {seen.ids[second]}"
         many = f"; {len(pairs)} such pairs in the scans {first_scan} and {second_scan}" if len(pairs) > 1 else ""
         what = f"they look alike ({bits} of 256 bits differ), and are of two cases{many}"
-        yield Finding("nearly the same image in two cases", "warning", place, what, REMEDY)
+        yield Finding("nearly the same image in two cases", "warning", place, what, REMEDIES["warning"])
 
 
 def near_pairs(hashes: NDArray[np.uint8], cases: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -22,13 +23,14 @@ FAR = 5.0
 
 
 def table_findings(table: pd.DataFrame, *, left_out: Mapping[str, set[int]] | None = None) -> Iterator[Finding]:
-    """Gaps in the numbers of scans, and spacing that differs.
+    """Gaps in the numbers of scans, cases that may be one, and spacing that differs.
 
     Args:
         table: a dataset's.
         left_out: by scan, numbers of slices that are left out on purpose.
     """
     yield from _gaps(table, left_out or {})
+    yield from _similar_cases(table)
     yield from _spacing(table)
 
 
@@ -56,6 +58,20 @@ def missing_numbers(numbers: list[int]) -> list[int]:
         return []
     there = set(numbers)
     return [number for number in range(numbers[0], numbers[-1], step) if number not in there]
+
+
+def _similar_cases(table: pd.DataFrame) -> Iterator[Finding]:
+    """Cases whose names differ in capitals, blanks or leading zeros alone, unless all of them are single slices."""
+    alike: dict[str, list[str]] = {}
+    slices = Counter(table["case"].astype(str))
+    for case in slices:
+        key = re.sub(r"0*(\d+)", r"\1", "".join(case.casefold().split()))
+        alike.setdefault(key, []).append(case)
+    for cases in alike.values():
+        if len(cases) > 1 and any(slices[case] > 1 for case in cases):
+            what = "these cases differ in capitals, blanks or leading zeros alone"
+            remedy = "give a patient one name, or it may be on both sides of the split"
+            yield Finding("cases that may be one", "warning", " and ".join(map(repr, cases)), what, remedy)
 
 
 def _spacing(table: pd.DataFrame) -> Iterator[Finding]:

@@ -57,6 +57,9 @@ class Header:
         lossy: whether the compression changes values.
         inverted: whether 0 is white.
         ordinary: whether OpenCV decodes it as it is: gray or RGB, 8 or 16 bits, nothing besides.
+        clear: of a gray PNG file, the value that is transparent; -1 for none. It makes a channel of transparency.
+        by_tifffile: of a file of 1 bit in which 0 is white, whether tifffile wrote it: it writes an array of True and
+            False like that, as 1 and 0.
     """
 
     format: str
@@ -72,6 +75,8 @@ class Header:
     lossy: bool = False
     inverted: bool = False
     ordinary: bool = False
+    clear: int = -1
+    by_tifffile: bool = False
 
     @property
     def size(self) -> tuple[int, int]:

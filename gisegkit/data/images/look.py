@@ -63,6 +63,8 @@ def header_of(file: BinaryIO, path: Path) -> Header:
     file.seek(0)
     form = sniff(start)
     if not form:
+        if start.startswith(b"version https://git-lfs"):
+            raise DataError(f"{path}: is not the image but Git's pointer to it; git lfs pull brings the file itself")
         other = foreign(start)
         if other:
             raise DataError(f"{path}: is {other}, which is not read; export it to PNG or TIFF")
@@ -94,16 +96,28 @@ def _refuse_size(header: Header, path: Path) -> None:
         )
 
 
+FOREIGN = (
+    (128, b"DICM", "DICOM"),
+    (4, b"ftypheic", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"jP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (4, b"JXL ", "JPEG XL"),
+    (0, b"\x1f\x8b", "gzip (NIfTI?)"),
+    (0, b"\x93NUMPY", "NumPy"),
+    (0, b"\x89HDF", "HDF5"),
+    (0, b"MATLAB", "MATLAB"),
+    (0, b"%PDF", "PDF"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+)
+"""Where files that are not read have what bytes, and what they are."""
+
+
 def foreign(start: bytes) -> str:
     """What a file is that is not read, as far as its first 256 bytes tell; empty if unknown."""
-    if start[128:132] == b"DICM":
-        return "DICOM"
-    if start[4:12] in (b"ftypheic", b"ftypmif1"):
-        return "HEIC"
-    if start[4:12] == b"ftypavif":
-        return "AVIF"
-    if start[4:8] == b"jP  " or start[:4] == b"\xff\x4f\xff\x51":
-        return "JPEG 2000"
-    if start.startswith(b"\x1f\x8b"):
-        return "gzip (NIfTI?)"
+    for place, mark, name in FOREIGN:
+        if start[place:].startswith(mark):
+            return name
     return "a web page" if start.lstrip()[:5].lower() in (b"<html", b"<!doc") else ""

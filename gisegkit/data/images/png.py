@@ -39,8 +39,14 @@ def png_facts(file: BinaryIO, form: str, path: Path) -> Header:
         orientation=orientation,
         palette=color == 3,
         alpha=transparent,
+        clear=_clear_gray(chunks["tRNS"], bits) if color == 0 and "tRNS" in chunks else -1,
         ordinary=color in (0, 2) and bits >= 8 and not transparent and pages == 1,
     )
+
+
+def _clear_gray(chunk: bytes, bits: int) -> int:
+    """The gray value that is transparent: the low bits of two bytes."""
+    return int.from_bytes(chunk[:2], "big") % (1 << bits)
 
 
 def _chunks(file: BinaryIO, path: Path) -> dict[str, bytes]:

@@ -21,6 +21,10 @@ Alpha = Literal["refuse", "channel", "drop"]
 """What is done with the transparency of an image: refused unless it is opaque, kept as a channel, dropped."""
 
 
+LARGEST_WHOLE = 2**53
+"""Above it, not every whole number is a float64."""
+
+
 class Pixels(NamedTuple):
     """What a file holds, upright.
 
@@ -54,7 +58,8 @@ def read_image(path: Path, *, alpha: Alpha = "refuse", page: int | None = None) 
     if pixels.palette is not None:
         image = _colors(pixels, path)
     elif header.bits < 8 and image.dtype == np.uint8:
-        image = image * np.uint8(255 // (2**header.bits - 1))
+        largest = np.uint8(2**header.bits - 1)
+        image = np.minimum(image, largest) * np.uint8(255 // largest)  # what is opaque has 255 already
     if image.dtype.kind == "f" and image.dtype != np.float32:
         image = _single_precision(image, path)
     image = _without_alpha(image, path, alpha) if header.alpha else image
@@ -80,7 +85,7 @@ def _single_precision(image: AnyArray, path: Path) -> AnyArray:
 def read_values(path: Path, *, source: Literal["values", "alpha"] = "values", page: int | None = None) -> AnyArray:
     """The values of a mask, upright: whole numbers as they are stored, ``[H, W]``, or colors ``[H, W, 3]``.
 
-    A palette gives its indices, and a file of 1 bit 0 and 1.
+    A palette gives its indices, and a file of 1 bit 0 and 1. Fractions that are whole numbers become such.
 
     Args:
         source: the values, or the alpha channel of a file that has one.
@@ -99,6 +104,8 @@ def read_values(path: Path, *, source: Literal["values", "alpha"] = "values", pa
         return values[:, :, -1]
     if pixels.palette is not None:
         return values
+    if header.by_tifffile:
+        return 1 - values
     if header.inverted and header.bits > 1:
         raise FileError(
             "white is 0 in a mask",
@@ -106,15 +113,27 @@ def read_values(path: Path, *, source: Literal["values", "alpha"] = "values", pa
             "mask so that 0 is black (in ImageJ: Image > Lookup Tables > Invert LUT, twice Edit > Invert)",
         )
     if header.alpha and values.ndim == 3:
-        seen = values[:, :, -1]
-        if (seen != _opaque(seen)).any():
-            raise FileError(
-                "alpha channel of a mask",
-                f"{path}: is a mask with an alpha channel that is not opaque; if the shape is in that channel, set "
-                'dataset.mask_from = "alpha"; if it is in the colors, save the mask without transparency',
-            )
+        _refuse_alpha_of_mask(values, path)
         values = values[:, :, 0] if values.shape[2] == 2 else values[:, :, :-1]
-    return values
+    return _whole(values) if values.dtype.kind == "f" else values
+
+
+def _refuse_alpha_of_mask(values: AnyArray, path: Path) -> None:
+    seen = values[:, :, -1]
+    if (seen != _opaque(seen)).any():
+        raise FileError(
+            "alpha channel of a mask",
+            f"{path}: is a mask with an alpha channel that is not opaque; if the shape is in that channel, set "
+            'dataset.mask_from = "alpha"; if it is in the colors, save the mask without transparency',
+        )
+
+
+def _whole(values: AnyArray) -> AnyArray:
+    """Fractions as whole numbers, if all of them are such; else as they are."""
+    if not (np.abs(values.astype(np.float64)) < LARGEST_WHOLE).all():  # neither is NaN
+        return values
+    whole: AnyArray = values.astype(np.int64)
+    return whole if (whole == values).all() else values
 
 
 def colors_of(path: Path, *, page: int | None = None) -> AnyArray:
@@ -123,7 +142,10 @@ def colors_of(path: Path, *, page: int | None = None) -> AnyArray:
     Raises:
         DataError: as of ``read_image``, and if the values have more than 8 bits.
     """
-    image = read_image(path, page=page)
+    image = read_image(path, alpha="channel", page=page)
+    if read_header(path).alpha:
+        _refuse_alpha_of_mask(image, path)
+        image = image[:, :, 0] if image.shape[2] == 2 else image[:, :, :-1]
     if image.dtype != np.uint8 or (image.ndim == 3 and image.shape[2] != 3):
         raise DataError(f"{path}: has no colors of 8 bits, which dataset.colors needs; save the mask as RGB")
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
@@ -166,6 +188,9 @@ def decode(path: Path, *, page: int | None = None) -> Pixels:
             values, palette = pillow_pixels(file, header.format, path)
             if header.format == "PNG" and palette is None and 1 < header.bits < 8:
                 values = values // np.uint8(255 // (2**header.bits - 1))  # Pillow spreads them over 0 to 255
+    if header.clear >= 0 and values.ndim == 2:
+        seen = np.where(values == header.clear, 0, np.iinfo(values.dtype).max).astype(values.dtype)
+        values = np.dstack([values, seen])
     if header.inverted and (header.bits == 1 or values.dtype.kind == "u"):
         values = (2**header.bits - 1 - values).astype(values.dtype)
     _compare(values, header, path)

@@ -18,8 +18,11 @@ from gisegkit.errors import DataError
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray
 
-LOSSY = {6, 7, 33003, 33004, 33005, 34712, 34892, 50001, 50002}
-"""Compressions that may change values: JPEG, JPEG 2000, WebP, JPEG XL."""
+LOSSY = {6, 7, 22610, 33003, 33004, 33005, 34712, 34892, 34934, 50001, 50002, 52546}
+"""Compressions that may change values: JPEG, JPEG 2000, JPEG XR, WebP, JPEG XL."""
+
+COLORS = {5, 8, 9, 10, 32803, 32844, 32845}
+"""Photometric interpretations that are not read: CMYK, kinds of L*a*b*, the mosaic of a camera's sensor, LogLuv."""
 
 BANDS = "SC"
 """Axes that are channels of a pixel: samples, and channels of a microscope."""
@@ -66,7 +69,7 @@ def tiff_facts(file: BinaryIO, form: str, path: Path) -> Header:
         alpha = any(int(sample) in (1, 2) for sample in page.extrasamples[-1:])
         orientation = page.tags.valueof(274, default=1)
         bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
-        if (page.photometric == 6 and int(page.compression) not in LOSSY) or page.photometric in (5, 8):
+        if (page.photometric == 6 and int(page.compression) not in LOSSY) or page.photometric in COLORS:
             name = getattr(page.photometric, "name", page.photometric)
             raise DataError(f"{path}: is a TIFF file of colors {name}, which is not read; save it as gray or RGB")
         if stack.series.dtype is None or np.dtype(stack.series.dtype).kind not in "uifb":
@@ -84,6 +87,7 @@ def tiff_facts(file: BinaryIO, form: str, path: Path) -> Header:
             alpha=alpha,
             lossy=int(page.compression) in LOSSY,
             inverted=page.photometric == 0,
+            by_tifffile=page.photometric == 0 and bits == 1 and str(page.software).startswith("tifffile"),
         )
 
 

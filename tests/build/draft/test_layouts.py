@@ -206,6 +206,7 @@ def test_pages_are_slices(tmp_path):
         (tmp_path / folder).mkdir()
         for name in ("p1", "p2"):
             tifffile.imwrite(tmp_path / folder / f"{name}.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
+        tifffile.imwrite(tmp_path / folder / "a.tif", np.zeros((8, 8), np.uint8))
     layout = find_layout(tmp_path)
     assert layout.dataset["pages"] == "slices" and len(layout.asks) == 1
 

@@ -31,6 +31,7 @@ def test_masks_beside_their_images_have_a_suffix(names, suffix):
         (("a_0000", "b_0000"), ("a", "b"), {"image_suffix": "_0000"}),
         (("a_0000", "a_0001", "b_0000", "b_0001"), ("a", "b"), {"image_suffix": "_0000"}),
         (("a_img", "b_img"), ("a", "b"), {"image_suffix": "_img"}),
+        (("a_img", "b_img"), ("a_seg", "b_seg"), {"image_suffix": "_img", "mask_suffix": "_seg"}),
         (("a", "b"), ("a",), {}),
         (("x", "y"), ("a", "b"), {}),
     ],

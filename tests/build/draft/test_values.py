@@ -67,7 +67,7 @@ def test_black_masks_are_refused():
 
 def test_fractions_and_damage_are_refused_by_file(tmp_path, write):
     with pytest.raises(DataError, match="float32"):
-        values_of([write("a.tif", np.zeros((8, 8), dtype=np.float32))])
+        values_of([write("a.tif", np.full((8, 8), 0.5, dtype=np.float32))])
     (tmp_path / "b.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"b\.png"):
         values_of([tmp_path / "b.png"])

@@ -226,7 +226,7 @@ def test_files_that_are_no_coco_file_and_paths_that_lead_out(make, tmp_path):
         make([], images=[image(1, "../../out.png")])
     with pytest.raises(DataError, match=r"image id 1 is there twice \(1.png, 2.png\)"):
         make([], images=[image(1), image(1, "2.png")])
-    with pytest.raises(DataError, match="have the same name"):
+    with pytest.raises(DataError, match=r"lists the image .*1\.png twice"):
         make([], images=[image(1), image(2, "1.png")])
     (tmp_path / "annotations.json").write_text("[]")
     with pytest.raises(DataError, match="holds a list"):
@@ -290,3 +290,19 @@ def test_a_changed_shape_is_another_source(make):
     after = [make([drawn(1, 1, [[1, 1, 5, 1, 5, 4, 1, 4]]), drawn(2, 2, [SQUARE])]).sources(row) for row in (0, 1)]
     assert before[0] != after[0]
     assert before[1] == after[1]  # the other slice need not be prepared again
+
+
+@pytest.mark.parametrize("front", ["images/", "D:\\data\\images\\", "../"])
+def test_folders_in_front_of_file_names_that_are_not_there(make, front):
+    dataset = make([drawn(1, 1, [SQUARE])], images=[image(1, f"{front}1.png"), image(2)])
+    assert dataset.table["id"].tolist() == ["1", "2"] and dataset.mask(0)[:, :, 0].sum() == 9
+    kinds = {finding.kind for finding in dataset.findings()}
+    assert ("image elsewhere" in kinds) == (front != "images/")
+    with pytest.raises(DataError, match=r"lists the image .*1\.png twice; leave one entry"):
+        make([], images=[image(1), image(7, f"{front}1.png")])
+
+
+def test_shapes_so_small_that_they_have_no_pixel_are_told(make):
+    dataset = make([drawn(1, 1, [[share / 8 for share in SQUARE]]), drawn(2, 2, [SQUARE])])
+    (finding,) = [finding for finding in dataset.findings() if finding.kind == "shape without a pixel"]
+    assert finding.place.endswith("1.png, annotation 1 (liver)") and finding.what == "1 shape has no pixel"

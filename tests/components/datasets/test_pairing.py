@@ -94,6 +94,20 @@ def test_a_pairing_that_fails_names_the_option_which_then_pairs(tmp_path, image,
     assert len(load(tmp_path, **{key: value.strip('"')}).table) == 2
 
 
+def test_two_suffixes_and_a_suffix_in_other_letters(tmp_path):
+    for name in ("s1", "s2"):
+        write(tmp_path / "images" / f"{name}_img.png", IMAGE)
+        write(tmp_path / "masks" / f"{name}_Seg.png", MASK)
+    with pytest.raises(DataError, match=r'set dataset\.image_suffix = "_img" and dataset.mask_suffix = "_Seg"'):
+        load(tmp_path)
+    with pytest.raises(
+        DataError, match=r"s1_Seg\.png, s2_Seg\.png\)\s+1\. correct .*mask_suffix; capital letters count"
+    ):
+        load(tmp_path, image_suffix="_img", mask_suffix="_seg")
+    with pytest.raises(DataError, match="there is no such folder; beside it are: images, masks"):
+        load(tmp_path, masks="mask", image_suffix="_img", images="imgs")
+
+
 def test_composed_and_decomposed_names_pair(tmp_path):
     write(tmp_path / "images" / (unicodedata.normalize("NFD", "Müller") + ".png"), IMAGE)
     write(tmp_path / "masks" / (unicodedata.normalize("NFC", "Müller") + ".png"), MASK)
@@ -234,3 +248,17 @@ def test_subfolders_are_cases(tmp_path, template):
     assert dataset.table["position"].tolist() == ([2, 10, 2, 10] if template else [0, 1, 0, 1])
     with pytest.raises(DataError, match="found: folder"):
         load(tmp_path)
+
+
+def test_one_mask_of_several_images_and_names_like_cases_are_doubted(tmp_path):
+    lines = ["image,mask"]
+    for name in ("p0_0", "p0_1", "p1_0", "p1_1"):
+        write(tmp_path / "images" / f"{name}.png", IMAGE)
+        lines.append(f"images/{name}.png,masks/{'x' if name < 'p1' else 'empty'}.png")
+    write(tmp_path / "masks" / "x.png", MASK)
+    write(tmp_path / "masks" / "empty.png", MASK * 0)
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    found = {finding.kind: finding for finding in load(tmp_path, table="pairs.csv").findings()}
+    assert set(found) == {"one mask of several images", "names look like cases"}
+    assert found["one mask of several images"].what == "is the mask of 2 images: p0_0.png, p0_1.png"
+    assert found["names look like cases"].what.endswith("add a column case to the table")

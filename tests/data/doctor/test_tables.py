@@ -34,6 +34,14 @@ def test_a_gap_is_told_unless_the_slice_is_left_out(data, told):
     assert list(table_findings(table, left_out={"s1": {3}})) == []
 
 
+@pytest.mark.parametrize("pair", [("P1", "p1"), ("p1", "p01"), ("p1", "p 1")])
+def test_cases_that_may_be_one(data, told, pair):
+    cases = sorted(set(data.table["case"]))[:2]
+    table = data.table.assign(case=data.table["case"].replace(dict(zip(cases, pair, strict=True))))
+    place = " and ".join(map(repr, pair))
+    assert told(table_findings(table)) == [("cases that may be one", "warning", place)]
+
+
 def test_spacing_that_differs(data, told):
     table = data.table.assign(spacing_y=1.5, spacing_x=1.5)
     assert list(table_findings(table)) == []

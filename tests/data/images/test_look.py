@@ -64,9 +64,11 @@ def test_what_is_no_image(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "page.png").write_bytes(b"<html><body>404</body></html>")
     (tmp_path / "scan.png").write_bytes(bytes(128) + b"DICM" + bytes(200))
+    (tmp_path / "git.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     for name, words in (
         ("pipe", "is a pipe"), ("folder", "is a folder"), ("empty", "is empty"), ("page", "is a web page"),
         ("scan", "is DICOM, which is not read; export it"),
+        ("git", "is not the image but Git's pointer to it; git lfs pull"),
     ):  # fmt: skip
         with pytest.raises(DataError, match=rf"{name}\.png: {words}"):
             read_image(tmp_path / f"{name}.png")

@@ -45,6 +45,34 @@ def test_a_transparent_color(tmp_path):
     assert np.array_equal(read_image(path, alpha="drop"), RGB)
 
 
+@pytest.mark.parametrize("bits", [2, 8, 16])
+def test_a_gray_that_is_transparent_makes_a_channel_of_transparency(tmp_path, bits):
+    values = np.clip(GRAY.astype(np.uint16), 1, 2**bits - 1)
+    if bits == 2:
+        rows = [np.packbits((row[:, None] & np.array([2, 1])) > 0).tobytes() for row in values]
+    else:
+        rows = [row.astype(">u2" if bits == 16 else np.uint8).tobytes() for row in values]
+    head = struct.pack(">IIBBBBB", 20, 12, bits, 0, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + row for row in rows))
+    scale = 85 if bits == 2 else 1
+    for clear in (int(values[0, 0]), 0):  # 0 is not there
+        path = tmp_path / f"{clear}.png"
+        tag = struct.pack(">H", clear)
+        path.write_bytes(png_of([(b"IHDR", head), (b"tRNS", tag), (b"IDAT", body), (b"IEND", b"")]))
+        assert np.array_equal(read_image(path, alpha="drop"), values * scale)
+        if clear:
+            for read in (read_image, read_values):
+                with pytest.raises(DataError, match=r"alpha channel that is not opaque"):
+                    read(path)
+            seen = read_image(path, alpha="channel")[:, :, 1]
+            assert np.array_equal(seen == 0, values == clear) and set(np.unique(seen)) == {
+                0,
+                255 if bits < 16 else 65535,
+            }
+        else:
+            assert np.array_equal(read_image(path), values * scale) and np.array_equal(read_values(path), values)
+
+
 @pytest.mark.parametrize("bits", [2, 4])
 def test_few_bits(tmp_path, bits):
     values = GRAY % 2**bits

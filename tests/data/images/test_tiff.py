@@ -66,8 +66,16 @@ def test_white_is_zero(tmp_path):
     assert np.array_equal(read_image(path), 255 - GRAY)
     with pytest.raises(DataError, match=r"a\.tif: says that 0 is white"):
         read_values(path)
-    path = tiff(tmp_path / "b.tif", GRAY > 99, photometric="miniswhite")
+    path = tiff(tmp_path / "b.tif", GRAY > 99, photometric="miniswhite", software="scanner")
     assert np.array_equal(read_values(path), GRAY <= 99) and set(np.unique(read_image(path))) == {0, 255}
+    path = tiff(tmp_path / "c.tif", GRAY > 99)  # tifffile says that 0 is white, and means True and False
+    assert read_header(path).inverted and np.array_equal(read_values(path), GRAY > 99)
+
+
+@pytest.mark.parametrize("photometric", ["cfa", "logl", "icclab"])
+def test_colors_that_are_no_gray_or_rgb_are_refused(tmp_path, photometric):
+    with pytest.raises(DataError, match=r"a\.tif: is a TIFF file of colors"):
+        read_image(tiff(tmp_path / "a.tif", RGB if photometric == "icclab" else DEEP, photometric=photometric))
 
 
 @pytest.mark.parametrize(
