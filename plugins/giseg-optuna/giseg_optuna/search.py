@@ -32,6 +32,9 @@ FEWEST_FOR_IMPORTANCE = 4
 """Finished trials below which the importance of a key means nothing."""
 
 
+P_OF_WILCOXON = 0.1
+
+
 class OptunaSearch:
     """Optuna's TPE, which learns from the trials that have ended which values promise more.
 
@@ -46,7 +49,7 @@ class OptunaSearch:
             lose a round of Hyperband (hyperband), or none.
         warmup: epochs that every trial may have before the median counts; 0 if it is not set.
         wilcoxon: across folds: a trial ends after a fold if its cases score worse than those of the best trial with a p
-            below this (Wilcoxon's signed-rank test, one-sided); 0 for never.
+            below this (Wilcoxon's signed-rank test, one-sided); 0 for never, 0.1 if it is not set.
     """
 
     size: int | None = None
@@ -59,12 +62,17 @@ class OptunaSearch:
         startup: Annotated[int, AtLeast(1)] = 5,
         prune: Literal["none", "median", "hyperband"] = "median",
         warmup: Annotated[int, AtLeast(0)] | None = None,
-        wilcoxon: Annotated[float, Between(0, 0.5)] = 0.1,
+        wilcoxon: Annotated[float, Between(0, 0.5)] | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if warmup is not None and prune != "median":
             raise ComponentError(f'with prune = "{prune}", nothing uses warmup = {warmup}: leave it out')
-        self.hunt, self.wilcoxon = hunt, wilcoxon
+        if wilcoxon and hunt.folds == 1:
+            raise ComponentError(
+                f"wilcoxon = {wilcoxon:g} ends trials after a fold, and these have one fold: leave it out, or write "
+                'folds = "all" in the [[run]]'
+            )
+        self.hunt, self.wilcoxon = hunt, P_OF_WILCOXON if wilcoxon is None else wilcoxon
         self.direction: Literal["maximize", "minimize"] = "maximize" if hunt.maximize else "minimize"
         self.space = {key: _distribution(axis) for key, axis in hunt.space.items()}
         pruners: dict[str, BasePruner] = {

@@ -23,8 +23,8 @@ SPACE = {"optimizer.lr": Axis("log_uniform", 1e-6, 1.0), "augmentation.name": Ax
 def search(tmp_path):
     """Searches in one folder; trials are those that an earlier one gave."""
 
-    def make(*trials, space=SPACE, maximize=True, epochs=9, **params):
-        return OptunaSearch(hunt=Hunt(space, maximize, epochs, str(tmp_path), trials), **params)
+    def make(*trials, space=SPACE, maximize=True, epochs=9, folds=5, **params):
+        return OptunaSearch(hunt=Hunt(space, maximize, epochs, str(tmp_path), trials, folds), **params)
 
     return make
 
@@ -76,6 +76,12 @@ def test_it_learns_more_than_chance(search, maximize):
         importance = own.importance()
         assert set(importance) == set(SPACE) and sum(importance.values()) == pytest.approx(1)
         assert importance["optimizer.lr"] > 0.9
+
+
+def test_what_prunes_across_folds_is_refused_with_one_fold(search):
+    with pytest.raises(ComponentError, match=r"wilcoxon = 0.2 .* have one fold: leave it out"):
+        search(folds=1, wilcoxon=0.2)
+    assert search(folds=1).ask().number == 0  # the default is no wish
 
 
 def test_importance_needs_some_trials(search):
