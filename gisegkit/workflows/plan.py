@@ -73,6 +73,7 @@ def open_plan(
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
     _add_trials(work)
+    _refuse_other_settings(work, document)
     return work
 
 
@@ -94,6 +95,18 @@ def _add_trials(work: Work) -> None:
             work.add(cell, load_cell(cell, work.registries, demo=work.demo))
         except RecipeError as error:
             work.refused[trial.number] = error.mistakes[0].found
+
+
+def _refuse_other_settings(work: Work, document: Document) -> None:
+    """Check that the trials so far had the settings that the next ones will have: their scores are told together."""
+    trials = [cell.name for cell in work.plan.cells if cell.trial is not None]
+    states = work.states() if trials else {}
+    changed = [name for name in trials if states[name].word == "changed"]
+    if changed:
+        what = states[changed[0]].detail.partition(" (the plan")[0]
+        found = f"{len(changed)} of the {len(trials)} trials in {work.folder} had other settings: {what}"
+        remedy = "give this search a folder of its own with --out, or write the plan and its recipe as they were"
+        raise RecipeError(work.plan.source, [Mistake(document.place(("search",)), found, remedy)])
 
 
 def _with(cell: Cell, text: str) -> Cell:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from gisegkit.cli import cli
 from gisegkit.errors import RecipeError, RunError
-from gisegkit.runs.plan_record import read_record
+from gisegkit.runs.plan_record import read_record, write_record
 from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import JobEnd
 from gisegkit.workflows.plan import open_plan, run_plan
@@ -403,6 +403,22 @@ def test_trials_of_another_search_are_not_mixed_with_those_of_this_one(cluster, 
     (mistake,) = told.value.mistakes
     assert "the 2 trials in" in mistake.found and found in mistake.found and "--out" in mistake.remedy
     assert open_(text=text.replace(*change), out="elsewhere").trials == []
+
+
+def test_trials_of_other_settings_are_not_mixed_with_those_of_this_one(cluster, open_, train):
+    """Also if all of them were pruned."""
+    text = SEARCH.replace("trials = 12", "trials = 2")
+    work = open_(text=text)
+    assert run_plan(work, cluster(train), say=lambda line: None).complete
+    (work.folder / "n-trial001" / "evaluation" / "scores.json").unlink()
+    work.record["n-trial001"] = replace(work.record["n-trial001"], pruned="it was far behind")
+    write_record(work.folder, work.record)
+    file = work.folder / "n-trial001" / "recipe.toml"
+    file.write_text(work.recipes["n-trial001"].text())
+    assert words_of(open_(text=text).states()) == ["done", "pruned"]
+    told = r"2 of the 2 trials in .* had other settings: train.epochs: 5 -> 6\n +give this search .* --out"
+    with pytest.raises(RecipeError, match=told):
+        open_(text=text.replace('"train.epochs" = 5', '"train.epochs" = 6'))
 
 
 def test_more_trials_or_another_way_to_search_continue_it(cluster, open_, train):

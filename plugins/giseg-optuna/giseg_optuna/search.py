@@ -35,6 +35,23 @@ FEWEST_FOR_IMPORTANCE = 4
 P_OF_WILCOXON = 0.1
 
 
+class _Journal(JournalFileBackend):
+    """Optuna's journal, whose file may be on a disk that is full."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write to the end of the file.
+
+        Raises:
+            RunError: if it cannot be written; what was written before is read again.
+        """
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise RunError(
+                f"{self._file_path} cannot be written: {error.strerror or error}; make room, and run the same command again"
+            ) from error
+
+
 class OptunaSearch:
     """Optuna's TPE, which learns from the trials that have ended which values promise more.
 
@@ -84,7 +101,7 @@ class OptunaSearch:
         file = Path(hunt.folder) / JOURNAL
         _mend(file)
         try:
-            storage = JournalStorage(JournalFileBackend(str(file)))
+            storage = JournalStorage(_Journal(str(file)))
             self.study = optuna.create_study(
                 storage=storage, study_name=STUDY, direction=self.direction, pruner=pruners[prune], load_if_exists=True
             )
@@ -104,9 +121,13 @@ class OptunaSearch:
 
     def ask(self) -> Trial | None:
         """The next trial. One that was asked for by a search that was killed before anybody knew of it comes first."""
-        found = next(
-            (one for one in self._trials(TrialState.RUNNING) if one.user_attrs.get(NUMBER) not in self.known), None
-        )
+        found = None
+        for one in self._trials(TrialState.RUNNING):
+            if one.user_attrs.get(NUMBER) not in self.known and found is None:
+                if one.params.keys() == self.space.keys():
+                    found = one
+                else:  # killed before it had all its values
+                    self.study.tell(one.number, state=TrialState.FAIL)
         frozen = self._frozen(self.study.ask(self.space).number) if found is None else found
         number = 1 + max(self.known, default=-1)
         self.known.add(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 from giseg_optuna.search import JOURNAL, OptunaSearch
+from optuna.storages.journal import JournalFileBackend
 
 from gisegkit.components.searches import Random
 from gisegkit.errors import ComponentError, RunError
@@ -99,6 +101,24 @@ def test_a_trial_that_nobody_knew_of_is_given_again(search, tmp_path):
     second = search(known)
     assert second.ask() == lost
     assert second.ask().number == 2 and states(tmp_path) == ["RUNNING"] * 3
+
+
+def test_a_trial_that_was_killed_before_it_had_all_its_values_is_left_out(search, tmp_path):
+    first = search()
+    own = first.study.ask()
+    own.suggest_float("optimizer.lr", 1e-6, 1.0, log=True)
+    again = search()
+    assert [again.ask().number, again.ask().number] == [0, 1] and states(tmp_path) == ["FAIL", "RUNNING", "RUNNING"]
+
+
+def test_a_journal_on_a_full_disk_is_no_traceback(search, monkeypatch):
+    def full(self, logs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    own = search()
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    with pytest.raises(RunError, match=r"optuna.journal cannot be written: No space left on device"):
+        own.ask()
 
 
 def test_an_interrupted_search_does_not_draw_the_same_again(search):
