@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gisegkit.cli import main, output
+from gisegkit.cli import main, output, several
+from gisegkit.engine.world import PeerLost
 from gisegkit.plugins import load_plugins
 
 pytestmark = pytest.mark.slow  # whole trainings or processes
@@ -519,3 +520,11 @@ def test_data_of_which_no_slice_can_be_used_are_told_like_others(here, capsys):
     assert lines[0].startswith("error: unreadable file") and "d/images/a.png" in lines[0]
     assert lines[-1].endswith("in the slices of folder, of which none can be used: training would be wrong")
     assert {line.split(",")[0] for line in (here / "list.csv").read_text().splitlines()[1:]} == {"a", "b"}
+
+
+def test_what_a_lost_process_costs_depends_on_the_command(capsys):
+    lost = PeerLost("another process of this run has ended")
+    several.tell(lost, ["predict", "runs/run"])
+    assert "Start the command again" in capsys.readouterr().err
+    several.tell(lost, ["--debug", "train", "predict.toml"])
+    assert "kept in last.pt, and --resume continues" in capsys.readouterr().err

@@ -30,7 +30,8 @@ from gisegkit.data.slices import SliceReader
 from gisegkit.errors import GisegError
 from gisegkit.plugins import load_plugins
 from gisegkit.recipe.load import load_recipe
-from gisegkit.recipe.plan_check import TABLES, as_plan
+from gisegkit.recipe.plan_check import as_plan
+from gisegkit.recipe.plan_tables import TABLES
 from gisegkit.recipe.sections import SECTIONS
 from gisegkit.recipe.text import read
 from gisegkit.registry import hookspecs

@@ -62,6 +62,7 @@ COMMANDS: tuple[click.Command, ...] = (
 KEPT = {
     "run": "interrupted before the first epoch; no epoch was begun, and what a run had before is as it was",
     "train": "interrupted before the first epoch; no epoch was begun, and what a run had before is as it was",
+    "plan": "interrupted; what is finished is kept: run the same command again to continue",
     "prepare": "interrupted; the scans that were prepared are kept; run the same command again to continue",
 }
 """What is true of a command that was interrupted; of the others, that nothing was written."""
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None) -> Any:
         except GisegError as error:
             if "--debug" in arguments:
                 raise
-            several.tell(error)
+            several.tell(error, arguments)
             sys.exit(2)
         except Exception as error:
             name_culprit(error, installed().registries)

@@ -82,9 +82,18 @@ def finish() -> None:
         world().close()
 
 
-def tell(error: GisegError) -> None:
+def go_on(arguments: Sequence[str]) -> str:
+    """What to do once the cause that ended another process is mended."""
+    if next((word for word in arguments if word in SHARED), "") in ("run", "train"):
+        return "Finished epochs are kept in last.pt, and --resume continues with any number of processes"
+    return "Start the command again, with any number of processes"
+
+
+def tell(error: GisegError, arguments: Sequence[str] = ()) -> None:
     """Print an error, once if several processes have the same; process 0 does, unless it is not among them."""
     text, prefix = str(error), ""
+    if isinstance(error, PeerLost):
+        text += f". {go_on(arguments)}"
     one: Any = world() if process_count() > 1 and world.cache_info().currsize else ALONE
     if one.rank:
         if isinstance(error, PeerLost) or not one.first_to_say(text):

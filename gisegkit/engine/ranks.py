@@ -240,10 +240,8 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        raise PeerLost(
-            "another process of this run has ended; its own message, or that of torchrun, says why. last.pt holds the "
-            "last finished epoch, and --resume continues with any number of processes"
-        ) from error
+        text = "another process of this run has ended; its own message, or that of torchrun, says why"
+        raise PeerLost(text) from error
 
 
 def _buckets(gradients: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:

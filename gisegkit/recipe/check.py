@@ -153,7 +153,9 @@ class Checker:
             return [self.filled(kind, {"name": name}, (kind.name,)) for name in kind.default]
         right = list | dict if kind.several else list if kind.many else dict
         if not isinstance(tables, right):
-            remedy = f"write {kind.table} above its lines, or --set {kind.name}{'.0' if kind.many else ''}.name=..."
+            remedy = f"write {kind.table} above its lines"
+            if kind.home != "plan":
+                remedy += f", or --set {kind.name}{'.0' if kind.many else ''}.name=..."
             self.note((kind.name,), f"{kind.name} is not written as {kind.table}", remedy)
             return []
         if isinstance(tables, dict):

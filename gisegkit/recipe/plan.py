@@ -31,7 +31,7 @@ class Cell:
         recipe: the file.
         sets: texts ``key=value``, the later ones count more.
         places: of each text, where the plan says it.
-        setting: the name without the seed: what cells have in common that differ in nothing else.
+        setting: the name without seed and fold: what cells have in common that differ in nothing else.
         trial: its number, if a search asked for it.
     """
 

@@ -10,37 +10,13 @@ from typing import Any
 
 from gisegkit.errors import Mistake, did_you_mean
 from gisegkit.recipe.plan import STEPS, Cell, Plan
-from gisegkit.recipe.plan_cells import combined, short_key, word_of
+from gisegkit.recipe.plan_cells import combined, joined_keys, short_key, short_name, word_of
 from gisegkit.recipe.plan_keys import keys_of, replaced, twice
 from gisegkit.recipe.plan_parts import part_kinds
+from gisegkit.recipe.plan_tables import TABLES, TOP
 from gisegkit.recipe.text import Document, value_text
 from gisegkit.recipe.text import Path as Keys
-from gisegkit.registry.annotations import ValueType, parse_annotation, show
-
-_TABLES: dict[str, dict[str, str]] = {
-    "run": {
-        "recipe": "str",
-        "name": "str",
-        "folds": 'Literal["all"] | list[Annotated[int, AtLeast(0)]]',
-        "seeds": "list[Annotated[int, AtLeast(0)]]",
-        "vary": "dict",
-        "combine": 'Literal["cross", "zip"]',
-        "set": "dict",
-    },
-    "ensemble": {
-        "runs": "list[str]",
-        "weights": "list[Annotated[float, Above(0)]]",
-        "greedy": "bool",
-        "rounds": "Annotated[int, AtLeast(1)]",
-    },
-    "gate": {"run": "str", "pixels": "Annotated[int, AtLeast(0)] | dict[str, Annotated[int, AtLeast(0)]]"},
-    "tune": {"metric": "str", "only": "list[str]", "apply": 'Literal["if shown", "always", "never"]'},
-    "predict": {"part": 'Literal["auto", "unlabelled", "validation", "all"]'},
-}
-TABLES: dict[str, dict[str, ValueType]] = {
-    name: {key: parse_annotation(text) for key, text in keys.items()} for name, keys in _TABLES.items()
-}
-TOP = ("name", "run", "ensemble", "gate", "tune", "predict", "demo")
+from gisegkit.registry.annotations import show
 
 
 def as_plan(document: Document, *, demo: bool = False, small: Collection[str] = ()) -> Plan:
@@ -68,6 +44,8 @@ class _Reader:
 
     def read(self) -> None:
         data = self.document.data
+        if not data and self.plan.mistakes:
+            return  # it is not TOML, which is told
         if "model" in data and "run" not in data:
             self.note((), "this is a recipe, and a plan is asked for", f"giseg run {self.document.source}")
             return
@@ -86,7 +64,8 @@ class _Reader:
             demo = {}
         runs = data.get("run", [])
         if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
-            self.note(("run",), "the plan has no [[run]]", "write [[run]] and recipe = ...")
+            found = "run is not written as [[run]]" if runs else "the plan has no [[run]]"
+            self.note(("run",), found, "write [[run]] and recipe = ...")
             runs = []
         for at, run in enumerate(runs):
             self.run(run, ("run", at), keys_of(self.document, demo, ("demo",)) if self.demo else {})
@@ -148,9 +127,9 @@ class _Reader:
         before = len(self.plan.mistakes)
         values = self.table("run", table, path)
         recipe = values.get("recipe")
-        if recipe is None:
-            if "recipe" not in table:
-                self.note(path, "[[run]] has no recipe", 'write recipe = "../recipes/unet.toml"')
+        if not recipe:
+            if "recipe" not in table or recipe == "":
+                self.note((*path, "recipe"), "[[run]] has no recipe", 'write recipe = "../recipes/unet.toml"')
             return
         name = values.get("name", Path(recipe).stem)
         if not self.named((*path, "name"), name):
@@ -170,13 +149,15 @@ class _Reader:
             return
         settings = self.without_small(name, settings)
         file = Path(self.document.source).parent / recipe
+        joined = joined_keys(vary)
         for chosen in combined(vary, str(values.get("combine", "cross"))):
             given = {**settings, **chosen, **demo}
             texts = {f"{key}={value_text(value)}": place for key, (value, place) in given.items()}
             places = {str(file): self.document.place((*path, "recipe")), **texts}
             words = {key: f"-{short_key(key)}{word_of(value)}" for key, (value, _) in chosen.items()}
-            setting = name + "".join(word for key, word in words.items() if key != "seed")
-            self.plan.cells.append(Cell(name + "".join(words.values()), name, file, tuple(texts), places, setting))
+            setting = name + "".join(word for key, word in words.items() if key not in joined)
+            cell = short_name(name + "".join(words.values()))
+            self.plan.cells.append(Cell(cell, name, file, tuple(texts), places, short_name(setting)))
 
     def check_vary(
         self, vary: Mapping[str, tuple[Any, str]], settings: Mapping[str, Any], combine: str, path: Keys
@@ -265,8 +246,13 @@ class _Reader:
             self.ensemble(tables.get("ensemble", {}))
         elif len(cells) > 1 and (after := [key for key in ("tune", "predict") if key in tables]):
             self.note((after[0],), f"[{after[0]}] of which of the {len(cells)} cells?", "write [ensemble] as well")
-        if ("ensemble" in tables or self.plan.gate) and cells and not self.plan.members and not self.plan.mistakes:
+        if not ("ensemble" in tables or self.plan.gate) or self.plan.members or self.plan.mistakes:
+            return
+        if self.plan.gate:
             self.note(("gate",), "the only run is the gate, and nothing is left for it to empty", "add a [[run]]")
+        else:
+            remedy = "name a [[run]] in runs; trials of a search are no members, so write the best values into a recipe"
+            self.note(("ensemble",), "[ensemble] has no runs", remedy)
 
     def ensemble(self, table: Mapping[str, Any]) -> None:
         path = ("ensemble", "runs")
@@ -275,6 +261,8 @@ class _Reader:
         weights = table.get("weights", [1.0] * len(names))
         if "weights" in table and table.get("greedy"):
             self.note(("ensemble", "weights"), "weights are given, and greedy = true chooses them", "keep one of them")
+        if "rounds" in table and not table.get("greedy"):
+            self.note(("ensemble", "rounds"), "rounds are those of greedy = true, which is not there", "add it")
         if len(weights) != len(names):
             found = f"{len(weights)} weights for {len(names)} runs"
             self.note(("ensemble", "weights"), found, f"give one for each: {', '.join(names)}")

@@ -11,18 +11,21 @@ from gisegkit.recipe.text import Path as Keys
 from gisegkit.registry.kinds import KINDS
 
 
-def keys_of(document: Document, table: Mapping[str, Any], path: Keys) -> dict[str, tuple[Any, str]]:
+def keys_of(
+    document: Document, table: Mapping[str, Any], path: Keys, *, tables: bool = False
+) -> dict[str, tuple[Any, str]]:
     """Keys such as ``train.epochs``, quoted or not, with their values and places.
 
     Args:
         path: of the table in the document.
+        tables: whether every value is a table, as in ``[search.space]``: ``{choice = [...]}`` is the value of its key.
     """
-    return {name: (value, document.place((*path, key))) for key, name, value in _named(table)}
+    return {name: (value, document.place((*path, key))) for key, name, value in _named(table, tables=tables)}
 
 
-def twice(table: Mapping[str, Any]) -> list[str]:
-    """Keys that a table gives twice, once quoted and once dotted."""
-    names = [name for _, name, _ in _named(table)]
+def twice(table: Mapping[str, Any], *, tables: bool = False) -> list[str]:
+    """Keys that a table gives twice, once quoted and once dotted; ``tables`` as of ``keys_of``."""
+    names = [name for _, name, _ in _named(table, tables=tables)]
     return sorted({name for name in names if names.count(name) > 1})
 
 
@@ -36,10 +39,11 @@ def replaced(keys: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _named(table: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _named(table: Mapping[str, Any], *, tables: bool) -> Iterator[tuple[str, str, Any]]:
     """(key as the table has it, key of the recipe, value)."""
     for key, value in table.items():
         inner = "." not in key and (key in SECTIONS or key in KINDS) and isinstance(value, dict)
+        inner = inner and not (tables and any(not isinstance(one, dict) for one in value.values()))
         for name, one in _flat(key, value).items() if inner else [(key, value)]:
             yield key, name, one
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gisegkit.errors import Mistake, did_you_mean
 from gisegkit.recipe.plan_keys import keys_of
-from gisegkit.recipe.text import Document
+from gisegkit.recipe.text import Document, value_text
 from gisegkit.registry.annotations import show
 from gisegkit.types import Axis
 
@@ -28,7 +28,7 @@ def space_of(document: Document, table: Mapping[str, Any]) -> tuple[dict[str, Ax
     axes: dict[str, Axis] = {}
     places: dict[str, str] = {}
     mistakes: list[Mistake] = []
-    for key, (value, place) in keys_of(document, table, PATH).items():
+    for key, (value, place) in keys_of(document, table, PATH, tables=True).items():
         try:
             axes[key], places[key] = _axis(value), place
         except ValueError as error:
@@ -49,6 +49,8 @@ def _axis(value: Any) -> Axis:
     if kind == "choice":
         return _choice(given)
     numbers = isinstance(given, list) and len(given) == 2 and all(type(end) in (int, float) for end in given)
+    if numbers and given[0] == given[1]:
+        raise ValueError(f"One value is no axis: write {value_text(given[0])} below [run.set].")
     if not numbers or not all(map(math.isfinite, given)) or not given[0] < given[1]:
         raise ValueError(f"Valid: {kind} = [low, high], two numbers, the first one lower.")
     if kind == "integer" and not all(type(end) is int for end in given):
@@ -64,6 +66,22 @@ def _choice(given: Any) -> Axis:
     if any(given.count(value) > 1 for value in given):
         raise ValueError("A value is there twice; give it once.")
     return Axis("choice", values=tuple(given))
+
+
+def between(axis: Axis) -> tuple[float, ...]:
+    """A value inside an axis of numbers, which is not whole: it must be valid as well; none for the other axes."""
+    inside = axis.low + (axis.high - axis.low) / math.sqrt(5)
+    return (inside,) if axis.kind in ("uniform", "log_uniform") else ()
+
+
+def moves_scores(key: str) -> str:
+    """Why trials that differ in a key cannot be told apart by their scores; empty if they can."""
+    part = key.partition(".")[0]
+    if part == "metric":
+        return "the trials would be scored by another measure each"
+    if part == "dataset" or (part == "split" and key != "split.subset"):
+        return "the trials would be scored on other cases each"
+    return "the name of the runs changes no score" if key == "name" else ""
 
 
 def ends_of(axis: Axis) -> tuple[Any, ...]:

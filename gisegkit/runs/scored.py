@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,18 @@ def case_sums(
         sums.append(groups.sum().reindex(cases, fill_value=0.0).to_numpy(dtype=np.float64))
         counts.append(groups.count().reindex(cases, fill_value=0).to_numpy(dtype=np.float64))
     return CaseSums(tuple(parts), np.array(sums), np.array(counts), combine)
+
+
+def score_sums(run: Evaluated, score: str, registries: Registries) -> CaseSums:
+    """A run's score, case by case: of a metric, ``dice``, of a class of it, ``dice/liver``, or of a part of it."""
+    metric, _, part = score.partition("/")
+    combine: Combine = combiner(run, metric, registries)
+    if part in run.content["parts"][metric]:
+        combine = itemgetter(part)
+    elif part:
+        slices, scans = (table[table["class"] == part] for table in (run.slices, run.scans))
+        run = replace(run, slices=slices, scans=scans)
+    return case_sums(run, metric, combine)
 
 
 def check_sums(run: Evaluated, metric: str, sums: CaseSums) -> None:

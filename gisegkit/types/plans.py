@@ -133,6 +133,7 @@ class Hunt:
         epochs: of a trial, or of each of its folds.
         folder: of the plan; the search may keep files of its own there, whose names begin with its own name.
         trials: that were asked for by an earlier search of this plan, and are being run or have ended.
+        folds: of a trial. With one, no scores by case are told while it runs.
     """
 
     space: Mapping[str, Axis]
@@ -140,6 +141,7 @@ class Hunt:
     epochs: int
     folder: str
     trials: tuple[Trial, ...] = field(default=())
+    folds: int = 1
 
 
 class Search(Protocol):

@@ -22,8 +22,9 @@ from gisegkit.runs.plan_record import read_record
 from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import Executor
 from gisegkit.workflows.coordinator import Coordinator
+from gisegkit.workflows.goal import goal_of, load_cell, other_aim
 from gisegkit.workflows.plan_steps import Work
-from gisegkit.workflows.searching import Searcher, goal_of, load_cell, other_aim, trial_cell
+from gisegkit.workflows.searching import Searcher, trial_cell
 from gisegkit.workflows.steps import FINISHED, State
 
 DEMO = "This plan was run as a demo on synthetic phantoms. Its scores say nothing about real data.\n"
@@ -53,6 +54,7 @@ def open_plan(
     document = read_document(file, "plan")
     plan = as_plan(document, demo=demo, small=SMALL)
     if root is not None:
+        plan.mistakes += _replaced_root(plan)
         data = f"dataset.root={value_text(root)}"
         plan.cells = [_with(cell, data) for cell in plan.cells]
         plan.searched = None if plan.searched is None else _with(plan.searched, data)
@@ -71,7 +73,17 @@ def open_plan(
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
     _add_trials(work)
+    _refuse_other_settings(work, document)
     return work
+
+
+def _replaced_root(plan: Plan) -> list[Mistake]:
+    """That ``--root`` would make cells the same that differ in their data."""
+    key = "dataset.root="
+    roots = [(text, place) for cell in plan.cells for text, place in cell.places.items() if text.startswith(key)]
+    if len({text for text, _ in roots}) < 2:
+        return []
+    return [Mistake(roots[0][1], "the runs have several dataset.root, and --root is given", "leave --root out")]
 
 
 def _add_trials(work: Work) -> None:
@@ -83,6 +95,18 @@ def _add_trials(work: Work) -> None:
             work.add(cell, load_cell(cell, work.registries, demo=work.demo))
         except RecipeError as error:
             work.refused[trial.number] = error.mistakes[0].found
+
+
+def _refuse_other_settings(work: Work, document: Document) -> None:
+    """Check that the trials so far had the settings that the next ones will have: their scores are told together."""
+    trials = [cell.name for cell in work.plan.cells if cell.trial is not None]
+    states = work.states() if trials else {}
+    changed = [name for name in trials if states[name].word == "changed"]
+    if changed:
+        what = states[changed[0]].detail.partition(" (the plan")[0]
+        found = f"{len(changed)} of the {len(trials)} trials in {work.folder} had other settings: {what}"
+        remedy = "give this search a folder of its own with --out, or write the plan and its recipe as they were"
+        raise RecipeError(work.plan.source, [Mistake(document.place(("search",)), found, remedy)])
 
 
 def _with(cell: Cell, text: str) -> Cell:

@@ -26,18 +26,24 @@ def rank_plan(work: Work, states: Mapping[str, State]) -> Ranking | str:
     if not settings:
         return NONE
     try:
-        return rank(settings, work.registries, planned=planned)
+        return rank(settings, work.registries, planned=planned, metric=_ranked_by(work))
     except GisegError as error:
         return str(error)
 
 
+def _ranked_by(work: Work) -> str | None:
+    """The metric that a search looks for; None without one, and where it is a part of a metric."""
+    return None if work.goal is None or "/" in work.goal.metric else work.goal.metric
+
+
 def evaluated_settings(work: Work, states: Mapping[str, State]) -> tuple[dict[str, list[Path]], Mapping[str, int]]:
-    """The folders that can be ranked, by setting, and how many runs each setting is to have."""
+    """The folders that can be ranked, by setting, and how many seeds each setting is to have."""
     settings: dict[str, list[Path]] = {}
     for cell in work.plan.cells:
         if states[cell.name].word == "done":
             settings.setdefault(cell.setting, []).append(work.folder / cell.name)
-    planned = Counter(cell.setting for cell in work.plan.cells)
+    seeds = {(cell.setting, work.recipes[cell.name].seed) for cell in work.plan.cells}
+    planned = Counter(setting for setting, _ in seeds)
     for step in work.steps:
         if step.name == EVALUATE and states[step.name].word == "done":
             settings[step.folder.name] = [step.folder]

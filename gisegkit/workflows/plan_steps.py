@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gisegkit.errors import RunError, listed
+from gisegkit.errors import GisegError, RunError, listed
 from gisegkit.recipe.differences import fingerprint
 from gisegkit.recipe.plan import ENSEMBLE, Cell, Plan
 from gisegkit.recipe.sections import Recipe
@@ -152,10 +153,10 @@ class Work:
             return State("running", *self._progress(step))
         ended = self.record.get(step.name)
         if all(file.is_file() for file in step.makes):
-            return self._finished(step, ended)
+            return self._settled(step, ended, self._read_finished)
         detail, _, share = self._progress(step)
         if ended is not None and ended.pruned:
-            return State("pruned", ended.pruned, ended.seconds, share)
+            return replace(self._settled(step, ended, self._read_pruned), done=share)
         if ended is not None and ended.code:
             return State("failed", ended.cause, None, share)
         if (step.folder / "recipe.toml").is_file():
@@ -166,29 +167,45 @@ class Work:
         """Whether a step is a run that is finished, as its folder shows."""
         return bool(step.run) and all(file.is_file() for file in step.makes) and not is_locked(step.folder)
 
-    def _finished(self, step: Step, ended: Ended | None) -> State:
-        """Of a run that is finished; read again only if its files have changed."""
+    def _settled(self, step: Step, ended: Ended | None, read: Callable[[Step, Ended | None], State]) -> State:
+        """Of a run that is finished or pruned; read again only if its files have changed."""
         files = [step.folder / name for name in ("recipe.toml", "decision.json", "evaluation/scores.json")]
         seen = (ended, *(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
         if step.name not in self._seen or self._seen[step.name][0] != seen:
-            self._seen[step.name] = (seen, self._read_finished(step, ended))
+            self._seen[step.name] = (seen, read(step, ended))
         return self._seen[step.name][1]
 
     def _read_finished(self, step: Step, ended: Ended | None) -> State:
         try:
             scores = read_scores(step.folder / "evaluation")
-            found = changes(RunDir.open(step.folder), self.recipes[step.name], self.registries)
+            changed = self._changed(step)
         except RunError as error:
             return State("failed", str(error))
-        differing = [item for item in found if not is_root(item.key)]  # the data may have moved
-        if differing:
-            remedy = f"the plan changed since; remove {step.folder}, or give the run another name"
-            return State("changed", f"{listed(differing, shown=3)} ({remedy})")
+        if changed is not None:
+            return changed
         content: Mapping[str, Any] = scores or {}
         seconds = content.get("training", {}).get("seconds")
         took = ended.seconds if ended is not None and ended.code == 0 and ended.seconds else seconds
         monitored = content.get("scores", {}).get(self.recipes[step.name].monitor)
         return State("done", "", took, 1.0, monitored)
+
+    def _read_pruned(self, step: Step, ended: Ended | None) -> State:
+        changed = None
+        with suppress(GisegError):  # what is damaged here is not needed any more
+            changed = self._changed(step)
+        assert ended is not None  # it says that the run is pruned
+        return changed or State("pruned", ended.pruned, ended.seconds)
+
+    def _changed(self, step: Step) -> State | None:
+        """That a run was made with other settings than the plan has now; None if it was not, or nothing tells."""
+        if not (step.folder / "recipe.toml").is_file():
+            return None
+        found = changes(RunDir.open(step.folder), self.recipes[step.name], self.registries)
+        differing = [item for item in found if not is_root(item.key)]  # the data may have moved
+        if not differing:
+            return None
+        remedy = f"the plan changed since; remove {step.folder}, or give the run another name"
+        return State("changed", f"{listed(differing, shown=3)} ({remedy})")
 
     def _progress(self, step: Step) -> tuple[str, None, float]:
         """How many epochs of a run are done, in words and as a share."""

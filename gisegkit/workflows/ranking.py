@@ -1,7 +1,8 @@
 """The ranking of a plan: its settings by score, each compared with the first, and what differs in words.
 
-Cells that differ in nothing but the seed are one setting. A case's value is its mean over the seeds; so are the score
-and what is paired with the first setting. How far the seeds are apart is said beside it.
+Cells that differ in nothing but the seed and the fold are one setting. The folds of a seed are put together first. A
+case's value is its mean over the seeds; so are the score and what is paired with the first setting. How far the seeds
+are apart is said beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from gisegkit.engine.bootstrap import FEWEST, CaseSums, Interval, bootstrap_interval, holm
 from gisegkit.errors import RunError, count
 from gisegkit.registry.kinds import Registries
+from gisegkit.runs.pooled import pooled
 from gisegkit.runs.scored import (
     Evaluated,
     case_sums,
@@ -47,13 +49,14 @@ class Standing:
     """A setting in the ranking.
 
     Attributes:
-        name: of the setting; runs: its seeds; planned: how many there are to be.
+        name: of the setting; runs: its seeds, each with all its folds; planned: how many there are to be.
         cases: whose values are the mean over the seeds.
         interval: the score of these means, with its 95 % interval over cases.
         seeds: the score of each run, in the order of ``runs``.
         comparison: with the first setting; None for the first itself, and if it cannot be compared.
         differences: what differs from the first setting, without the seed.
         unlike: why it cannot be compared; empty if it can.
+        folders: the run folders, more than ``runs`` if each fold has one.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Standing:
     comparison: Comparison | None = None
     differences: tuple[str, ...] = ()
     unlike: str = ""
+    folders: tuple[Evaluated, ...] = ()
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -115,7 +119,7 @@ def rank(
 
     Args:
         settings: by name, the folders of the evaluated runs; the first one is what the others are compared with.
-        planned: how many runs each setting is to have.
+        planned: how many seeds each setting is to have.
         metric: default ``uwmgi_score``, else the first that all runs have.
         resamples: of the bootstrap; also the most permutations of the test.
         seed: of both.
@@ -176,10 +180,11 @@ def _row(name: str, runs: tuple[Evaluated, ...], planned: int, by: _Measure) -> 
     each = [case_sums(run, by.metric, by.combine) for run in runs]
     for run, own in zip(runs, each, strict=True):
         check_sums(run, by.metric, own)
-    sums = mean_over_seeds(runs, by.metric, by.combine)
+    seeds = pooled(runs, by.metric)
+    sums = mean_over_seeds(seeds, by.metric, by.combine)
     interval = bootstrap_interval(sums, resamples=by.resamples, rng=np.random.default_rng(by.seed))
-    seeds = tuple(own.score() for own in each)
-    return Standing(name, runs, planned, sums.cases, within(interval, *by.limits), seeds)
+    scores = tuple(case_sums(run, by.metric, by.combine).score() for run in seeds)
+    return Standing(name, seeds, planned, sums.cases, within(interval, *by.limits), scores, folders=runs)
 
 
 def _against(first: Standing, row: Standing, by: _Measure) -> Standing:
@@ -240,7 +245,7 @@ def _at_the_top(rows: Sequence[Standing], by: _Measure) -> list[str]:
 
 
 def _notes(rows: Sequence[Standing]) -> list[str]:
-    notes = list(dict.fromkeys(note for row in rows for run in row.runs for note in about_run(run)))
+    notes = list(dict.fromkeys(note for row in rows for run in row.folders for note in about_run(run)))
     for row in rows:
         if len(row.runs) < row.planned:
             notes.append(

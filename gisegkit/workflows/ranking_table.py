@@ -40,7 +40,7 @@ def as_rows(ranking: Ranking) -> list[dict[str, Any]]:
                 "p_adjusted": math.nan if other is None else other.adjusted,
                 "verdict": said,
                 "differences": "; ".join(row.differences),
-                "runs": " ".join(run.path.name for run in row.runs),
+                "runs": " ".join(run.path.name for run in row.folders),
             }
         )
     return rows

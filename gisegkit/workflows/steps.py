@@ -66,6 +66,7 @@ class Goal:
         epochs: of a trial, the most that it can have.
         trials: how many there are at most; None if the search has an end of its own.
         run: the name of the ``[[run]]`` that is searched.
+        folds: of a trial.
     """
 
     space: Mapping[str, Axis]
@@ -74,6 +75,7 @@ class Goal:
     epochs: int
     trials: int | None
     run: str = ""
+    folds: int = 1
 
     @property
     def aim(self) -> dict[str, str]:

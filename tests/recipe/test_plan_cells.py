@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gisegkit.recipe.plan_cells import combined, short_key, word_of
+from gisegkit.recipe.plan_cells import LONGEST, combined, short_key, short_name, word_of
 
 
 def rows(combine, **lists):
@@ -20,3 +20,9 @@ def test_lists_are_crossed_or_zipped_and_seeds_always_crossed():
 def test_words_of_names():
     assert [short_key(key) for key in ("optimizer.lr", "augmentation.name", "seed")] == ["lr", "", "seed"]
     assert [word_of(value) for value in ([64, 64], "a/b", 1e-3)] == ["64_64", "a_b", "0.001"]
+
+
+def test_a_name_that_no_folder_can_have_is_shortened_and_stays_its_own():
+    long = [short_name(f"net-{'ü' * 200}{end}") for end in "ab"]
+    assert long[0] != long[1] and all(len(name.encode()) <= LONGEST and name.startswith("net-ü") for name in long)
+    assert short_name("x" * LONGEST) == "x" * LONGEST

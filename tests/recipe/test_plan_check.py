@@ -160,6 +160,15 @@ def test_a_recipe_is_told_from_a_plan_and_a_plan_from_a_recipe(tmp_path, registr
         (f"{HEAD}[gate]\nrun = 'net'\n", "the only run is the gate, and nothing is left", "add a [[run]]"),
         (f"{HEAD}seeds = [0, 1]\n[gate]\nrun = 'net'\n", '"net" has 2 cells', "name one of them: net-seed0, net-seed1"),
         (f"{HEAD}[ensemble]\nweights = [1, 2]\n", "2 weights for 1 runs", "give one for each: net"),
+        (f"{HEAD}[ensemble]\nrounds = 3\n", "rounds are those of greedy = true, which is not there", "add it"),
+        (f"{HEAD}[ensemble]\nruns = []\n", "[ensemble] has no runs", "name a [[run]]"),
+        (
+            f'{HEAD}[search]\nname = "random"\n[ensemble]\n',
+            "[ensemble] has no runs",
+            "trials of a search are no members",
+        ),
+        ('[run]\nrecipe = "net.toml"\n', "run is not written as [[run]]", "write [[run]]"),
+        ('[[run]]\nrecipe = ""\n', "[[run]] has no recipe", "write recipe"),
         (f"{HEAD}[ensemble]\nweights = [1]\ngreedy = true\n", "greedy = true chooses them", "keep one"),
         (f"{HEAD}[ensemble]\nruns = ['net', 'net']\n", "net is named twice", "name it once"),
         (f"{HEAD}demo = 1\n", "unknown key 'demo' in [run]", "Valid: recipe"),
@@ -175,6 +184,17 @@ def test_a_recipe_is_told_from_a_plan_and_a_plan_from_a_recipe(tmp_path, registr
 def test_what_cannot_be_is_refused(text, found, remedy):
     told = mistakes(text)
     assert any(found in what and remedy in advice for _, what, advice in told), told
+
+
+def test_what_is_no_toml_is_told_and_nothing_that_follows_from_it():
+    assert len(mistakes("[[run]\n")) == 1
+
+
+def test_folds_of_one_cell_each_are_one_setting_unless_a_cell_has_several():
+    found = plan(f"{HEAD}seeds = [3]\n[run.vary]\nsplit.fold = [0, 1]\noptimizer.lr = [0.1]\n")
+    assert names(found) == ["net-fold0-lr0.1-seed3", "net-fold1-lr0.1-seed3"]
+    assert {cell.setting for cell in found.cells} == {"net-lr0.1"}
+    assert len({cell.setting for cell in plan(f'{HEAD}vary = {{split.fold = [0, "all"]}}\n').cells}) == 2
 
 
 def test_rows_of_zipped_lists_may_share_values_but_not_be_the_same():

@@ -18,6 +18,13 @@ def test_keys_may_be_quoted_dotted_or_indexed_and_have_a_place():
     }
 
 
+def test_where_every_value_is_a_table_one_of_a_whole_section_is_its_value():
+    text = "loss = {choice = [1]}\noptimizer.lr = {uniform = [0, 1]}\n"
+    document = read(text, "p.toml")
+    found = keys_of(document, document.data, (), tables=True)
+    assert found == {"loss": ({"choice": [1]}, "p.toml:1"), "optimizer.lr": ({"uniform": [0, 1]}, "p.toml:2")}
+
+
 def test_a_key_that_is_given_quoted_and_dotted_is_there_twice():
     assert twice({"train.epochs": 3, "train": {"epochs": 4, "batch_size": 2}, "seed": 1}) == ["train.epochs"]
     assert twice({"loss.0.weight": 1.0, "loss": {"0": {"weight": 2.0}}}) == ["loss.0.weight"]

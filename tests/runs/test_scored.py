@@ -18,6 +18,7 @@ from gisegkit.runs.scored import (
     combiner,
     common_scans,
     read_run,
+    score_sums,
     shared_metric,
 )
 
@@ -51,6 +52,12 @@ def test_the_score_of_all_cases_is_that_of_the_scoreboard(read, metric):
 def test_whatever_the_unit(read, metric):
     run = read("a", metrics={"m": metric})
     assert case_sums(run, "m", metric.combine).score() == pytest.approx(run.content["scores"]["m"], abs=1e-14)
+
+
+def test_a_class_or_a_part_of_a_metric_by_case_too(read, shipped):
+    run = read("a", cases=3)
+    for score in ("dice", "dice/liver", "uwmgi_score/hausdorff"):
+        assert score_sums(run, score, shipped).score() == pytest.approx(run.content["scores"][score], abs=1e-14)
 
 
 @pytest.mark.slow

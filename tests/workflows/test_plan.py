@@ -334,3 +334,9 @@ def test_the_command_lists_runs_and_ends_with_one_if_something_is_not_done(toy, 
     assert code == 0 and "net-seed1  changed" in text and "compared" not in text
     code, text = ended()
     assert code == 1 and "not done: net-seed0, net-seed1" in text and not inside.commands
+
+
+def test_data_that_vary_are_not_all_replaced_by_root(toy):
+    toy(text='[[run]]\nrecipe = "{recipe}"\n[run.vary]\n"dataset.root" = ["a", "b"]\n')
+    with pytest.raises(RecipeError, match=r"plan.toml:4: the runs have several dataset.root, and --root is given"):
+        open_plan(toy.folder / "plan.toml", toy.registries, out=toy.folder / "p", root="c")

@@ -17,6 +17,7 @@ from gisegkit.types import JobEnd
 from gisegkit.workflows.plan import run_plan
 from gisegkit.workflows.plan_page import CSV, PAGE, evaluated_settings, rank_plan, write_page
 from gisegkit.workflows.ranking import mean_over_seeds, rank
+from gisegkit.workflows.ranking_table import as_rows
 
 LOSSES = """
 [[run]]
@@ -205,6 +206,26 @@ def test_that_seeds_overlap_is_said_where_the_test_over_cases_sees_a_difference(
     assert best.comparison.verdict.endswith(f"; their seeds overlap ({spreads[0]}, and {spreads[1]})")
     (note,) = (note for note in found.notes if "best two" in note)
     assert note.startswith("The best two, n-dice and n-bce, cannot be told apart: higher than") and "overlap" in note
+
+
+def test_folds_of_one_cell_each_count_as_one_run_of_their_seed(write_run, shipped):
+    """Two seeds with two folds each, against runs of both folds; then one fold of one seed is missing."""
+    whole = [write_run(f"w{seed}", seed=seed, recipe="split.fold = [0, 1]") for seed in (0, 1)]
+    parts = [
+        write_run(f"n-fold{fold}-seed{seed}", seed=seed, first=4 * fold, cases=4, recipe=f"split.fold = {fold}")
+        for fold in (0, 1)
+        for seed in (0, 1)
+    ]
+    planned = {"w": 2, "n": 2}
+    found = rank({"w": whole, "n": parts}, shipped, planned=planned, metric="dice", resamples=999)
+    first, other = sorted(found.rows, key=lambda row: row.name, reverse=True)
+    assert (other.interval, other.seeds, other.cases) == (first.interval, first.seeds, 8)
+    assert len(other.runs) == 2 and other.differences == () and not other.unlike
+    assert as_rows(found)[found.rows.index(other)]["runs"].split() == [path.name for path in parts]
+    fewer = rank({"w": whole, "n": parts[:3]}, shipped, planned=planned, metric="dice", resamples=999)
+    row = next(row for row in fewer.rows if row.name == "n")
+    assert row.cases == row.comparison.cases == 4
+    assert any("seeds of n scored other scans" in note for note in fewer.notes)
 
 
 @pytest.mark.slow

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from gisegkit.cli import cli
-from gisegkit.errors import RecipeError
-from gisegkit.runs.plan_record import read_record
+from gisegkit.errors import RecipeError, RunError
+from gisegkit.runs.plan_record import read_record, write_record
 from gisegkit.runs.trials_record import read_trials
 from gisegkit.types import JobEnd
 from gisegkit.workflows.plan import open_plan, run_plan
@@ -298,6 +299,14 @@ def test_a_trial_whose_values_the_recipe_refuses_together_is_told_and_counts(clu
         (("trials = 12", "trials = 12\npruned = 3"), "unknown parameter 'pruned' of search 'random'", "prune"),
         (("[search.space]", "[predict]\n[search.space]"), "[predict] of which of the trials?", "into a recipe"),
         (('"train.epochs" = 5', '"optimizer.lr" = 0.1'), "optimizer.lr is searched and set", "keep one"),
+        (("trials = 12", 'trials = 12\nmetric = "dice/c"'), "'dice/c' is no score of this recipe", "dice/a"),
+        (('"loss.0.name"', '"split.fold"'), "split.fold is searched: the trials would be scored on other", "[[run]]"),
+        (('"loss.0.name" =', 'split.seed = {{integer = [1, 1]}}\n"loss.0.name" ='), "split.seed = ", "write 1 below"),
+        (
+            ('"loss.0.name" =', 'train.batch_size = {{uniform = [2, 3]}}\n"loss.0.name" ='),
+            "train.batch_size = 2.4",
+            "Write {integer = [2, 3]}",
+        ),
         (
             ('["bce", "dice"]}}', '["bce", "dice"]}}\n"loss.0" = {{choice = [{{name = "bce"}}]}}'),
             "loss.0 replaces loss.0.name, which is given as well",
@@ -318,6 +327,20 @@ def test_all_mistakes_are_told_before_the_first_run(open_, change, found, remedy
     (mistake, *_) = [one for one in told.value.mistakes if found in one.found] or told.value.mistakes
     assert found in mistake.found
     assert "plan.toml:" in mistake.place and remedy in mistake.remedy
+
+
+def test_a_choice_may_be_a_whole_list_of_losses(open_):
+    losses = '"loss" = {{choice = [[{{name = "bce"}}], [{{name = "bce"}}, {{name = "dice"}}]]}}'
+    goal = open_(text=SEARCH.replace('"loss.0.name" = {{choice = ["bce", "dice"]}}', losses)).goal
+    assert goal.space["loss"].values == ([{"name": "bce"}], [{"name": "bce"}, {"name": "dice"}])
+
+
+def test_a_trial_without_the_score_that_is_searched_for_ends_the_search(cluster, open_, train):
+    """Of a data set whose classes only its files tell, the metric cannot be checked before."""
+    work = open_(text=SEARCH)
+    work.goal = replace(work.goal, metric="dice/c")
+    with pytest.raises(RunError, match=r'metric = "dice/c", and n-trial000 has no such score; there are: dice'):
+        run_plan(work, cluster(lambda job, number: train(job, cluster)), say=lambda line: None)
 
 
 def test_a_search_without_an_end_needs_a_number_of_trials(cluster, open_):
@@ -351,6 +374,11 @@ def test_the_course_of_folds_has_the_scores_of_each_case(open_, folds_run, sever
     assert len(found.folds) == len(found.cases) == 3 and [epoch for epoch, _ in found.folds[0]] == [1, 2, 3]
     table = pd.read_csv(work.folder / name / "fold0" / "evaluation" / "by_slice.csv", dtype={"case": str})
     assert found.cases[0] == pytest.approx(table.groupby("case")["dice"].mean().to_dict())
+    work = open_(text=text.replace("trials = 12", 'trials = 12\nmetric = "dice/b"'), out="by-class")
+    searcher = Searcher(work, work.goal, say=print)
+    shutil.copytree(folds_run[0].path, work.folder / searcher.ask().name, dirs_exist_ok=True)
+    own = table[table["class"] == "b"].set_index("case")["dice"].groupby("case").mean().dropna()
+    assert searcher.course(name).cases[0] == pytest.approx(own.to_dict())
     with (work.folder / name / "fold1" / "metrics.jsonl").open("a") as file:
         file.write('{"epo')  # a line that is being written
     assert len(searcher.course(name).folds) == 1
@@ -375,6 +403,22 @@ def test_trials_of_another_search_are_not_mixed_with_those_of_this_one(cluster, 
     (mistake,) = told.value.mistakes
     assert "the 2 trials in" in mistake.found and found in mistake.found and "--out" in mistake.remedy
     assert open_(text=text.replace(*change), out="elsewhere").trials == []
+
+
+def test_trials_of_other_settings_are_not_mixed_with_those_of_this_one(cluster, open_, train):
+    """Also if all of them were pruned."""
+    text = SEARCH.replace("trials = 12", "trials = 2")
+    work = open_(text=text)
+    assert run_plan(work, cluster(train), say=lambda line: None).complete
+    (work.folder / "n-trial001" / "evaluation" / "scores.json").unlink()
+    work.record["n-trial001"] = replace(work.record["n-trial001"], pruned="it was far behind")
+    write_record(work.folder, work.record)
+    file = work.folder / "n-trial001" / "recipe.toml"
+    file.write_text(work.recipes["n-trial001"].text())
+    assert words_of(open_(text=text).states()) == ["done", "pruned"]
+    told = r"2 of the 2 trials in .* had other settings: train.epochs: 5 -> 6\n +give this search .* --out"
+    with pytest.raises(RecipeError, match=told):
+        open_(text=text.replace('"train.epochs" = 5', '"train.epochs" = 6'))
 
 
 def test_more_trials_or_another_way_to_search_continue_it(cluster, open_, train):

@@ -46,7 +46,8 @@ def test_workers_that_the_machine_settles_are_asked_of_the_executor(open_, clust
 
 def test_trials_that_are_to_come_take_as_long_as_those_that_have_ended(open_):
     """Of 10 trials, one is done in 100 seconds, one was pruned after 20, and one runs and is half done."""
-    from gisegkit.workflows.searching import load_cell, trial_cell
+    from gisegkit.workflows.goal import load_cell
+    from gisegkit.workflows.searching import trial_cell
 
     work = open_(text=SEARCH)
     for number in range(3):

@@ -32,6 +32,26 @@ FEWEST_FOR_IMPORTANCE = 4
 """Finished trials below which the importance of a key means nothing."""
 
 
+P_OF_WILCOXON = 0.1
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, whose file may be on a disk that is full."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write to the end of the file.
+
+        Raises:
+            RunError: if it cannot be written; what was written before is read again.
+        """
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise RunError(
+                f"{self._file_path} cannot be written: {error.strerror or error}; make room, and run the same command again"
+            ) from error
+
+
 class OptunaSearch:
     """Optuna's TPE, which learns from the trials that have ended which values promise more.
 
@@ -46,7 +66,7 @@ class OptunaSearch:
             lose a round of Hyperband (hyperband), or none.
         warmup: epochs that every trial may have before the median counts; 0 if it is not set.
         wilcoxon: across folds: a trial ends after a fold if its cases score worse than those of the best trial with a p
-            below this (Wilcoxon's signed-rank test, one-sided); 0 for never.
+            below this (Wilcoxon's signed-rank test, one-sided); 0 for never, 0.1 if it is not set.
     """
 
     size: int | None = None
@@ -59,12 +79,17 @@ class OptunaSearch:
         startup: Annotated[int, AtLeast(1)] = 5,
         prune: Literal["none", "median", "hyperband"] = "median",
         warmup: Annotated[int, AtLeast(0)] | None = None,
-        wilcoxon: Annotated[float, Between(0, 0.5)] = 0.1,
+        wilcoxon: Annotated[float, Between(0, 0.5)] | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if warmup is not None and prune != "median":
             raise ComponentError(f'with prune = "{prune}", nothing uses warmup = {warmup}: leave it out')
-        self.hunt, self.wilcoxon = hunt, wilcoxon
+        if wilcoxon and hunt.folds == 1:
+            raise ComponentError(
+                f"wilcoxon = {wilcoxon:g} ends trials after a fold, and these have one fold: leave it out, or write "
+                'folds = "all" in the [[run]]'
+            )
+        self.hunt, self.wilcoxon = hunt, P_OF_WILCOXON if wilcoxon is None else wilcoxon
         self.direction: Literal["maximize", "minimize"] = "maximize" if hunt.maximize else "minimize"
         self.space = {key: _distribution(axis) for key, axis in hunt.space.items()}
         pruners: dict[str, BasePruner] = {
@@ -76,7 +101,7 @@ class OptunaSearch:
         file = Path(hunt.folder) / JOURNAL
         _mend(file)
         try:
-            storage = JournalStorage(JournalFileBackend(str(file)))
+            storage = JournalStorage(_Journal(str(file)))
             self.study = optuna.create_study(
                 storage=storage, study_name=STUDY, direction=self.direction, pruner=pruners[prune], load_if_exists=True
             )
@@ -96,9 +121,13 @@ class OptunaSearch:
 
     def ask(self) -> Trial | None:
         """The next trial. One that was asked for by a search that was killed before anybody knew of it comes first."""
-        found = next(
-            (one for one in self._trials(TrialState.RUNNING) if one.user_attrs.get(NUMBER) not in self.known), None
-        )
+        found = None
+        for one in self._trials(TrialState.RUNNING):
+            if one.user_attrs.get(NUMBER) not in self.known and found is None:
+                if one.params.keys() == self.space.keys():
+                    found = one
+                else:  # killed before it had all its values
+                    self.study.tell(one.number, state=TrialState.FAIL)
         frozen = self._frozen(self.study.ask(self.space).number) if found is None else found
         number = 1 + max(self.known, default=-1)
         self.known.add(number)

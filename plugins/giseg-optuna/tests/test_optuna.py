@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 from giseg_optuna.search import JOURNAL, OptunaSearch
+from optuna.storages.journal import JournalFileBackend
 
 from gisegkit.components.searches import Random
 from gisegkit.errors import ComponentError, RunError
@@ -23,8 +25,8 @@ SPACE = {"optimizer.lr": Axis("log_uniform", 1e-6, 1.0), "augmentation.name": Ax
 def search(tmp_path):
     """Searches in one folder; trials are those that an earlier one gave."""
 
-    def make(*trials, space=SPACE, maximize=True, epochs=9, **params):
-        return OptunaSearch(hunt=Hunt(space, maximize, epochs, str(tmp_path), trials), **params)
+    def make(*trials, space=SPACE, maximize=True, epochs=9, folds=5, **params):
+        return OptunaSearch(hunt=Hunt(space, maximize, epochs, str(tmp_path), trials, folds), **params)
 
     return make
 
@@ -78,6 +80,12 @@ def test_it_learns_more_than_chance(search, maximize):
         assert importance["optimizer.lr"] > 0.9
 
 
+def test_what_prunes_across_folds_is_refused_with_one_fold(search):
+    with pytest.raises(ComponentError, match=r"wilcoxon = 0.2 .* have one fold: leave it out"):
+        search(folds=1, wilcoxon=0.2)
+    assert search(folds=1).ask().number == 0  # the default is no wish
+
+
 def test_importance_needs_some_trials(search):
     own = search()
     for _ in range(3):
@@ -93,6 +101,24 @@ def test_a_trial_that_nobody_knew_of_is_given_again(search, tmp_path):
     second = search(known)
     assert second.ask() == lost
     assert second.ask().number == 2 and states(tmp_path) == ["RUNNING"] * 3
+
+
+def test_a_trial_that_was_killed_before_it_had_all_its_values_is_left_out(search, tmp_path):
+    first = search()
+    own = first.study.ask()
+    own.suggest_float("optimizer.lr", 1e-6, 1.0, log=True)
+    again = search()
+    assert [again.ask().number, again.ask().number] == [0, 1] and states(tmp_path) == ["FAIL", "RUNNING", "RUNNING"]
+
+
+def test_a_journal_on_a_full_disk_is_no_traceback(search, monkeypatch):
+    def full(self, logs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    own = search()
+    monkeypatch.setattr(JournalFileBackend, "append_logs", full)
+    with pytest.raises(RunError, match=r"optuna.journal cannot be written: No space left on device"):
+        own.ask()
 
 
 def test_an_interrupted_search_does_not_draw_the_same_again(search):
