@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
@@ -38,13 +36,6 @@ def test_it_is_the_batch_transform_on_a_batch_of_one(channels, settings):
         assert np.array_equal(changed, expected) and changed.dtype == np.float32 and changed.flags.c_contiguous
         assert np.array_equal(same, mask)
     assert np.array_equal(image, kept[0]) and np.array_equal(mask, kept[1])
-
-
-def test_both_have_the_same_parameters():
-    ours, theirs = (inspect.signature(function).parameters for function in (IntensityPolicy, Intensity))
-    assert {name: item.default for name, item in ours.items() if name != "size"} == {
-        name: item.default for name, item in theirs.items()
-    }
 
 
 PAIR = (
