@@ -22,10 +22,9 @@ from gisegkit.components.normalizations import Unchanged
 from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.spacing import spacing_at
-from gisegkit.errors import ComponentError, GisegError
+from gisegkit.errors import ComponentError, GisegError, in_short
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import KINDS
-from gisegkit.testing.expect import in_short
 from gisegkit.types import SPACING, Dataset
 
 if TYPE_CHECKING:

@@ -107,7 +107,7 @@ def _train(experiment: Experiment, out: Path, *, resume: bool, refit: bool, then
                 one = of_fold(experiment, fold, parts_of_fold(experiment, assigned, fold), say=say)
                 with _told(out, f"fold {fold} is not finished", f"fold {fold}"):
                     _one_run(one, fold_folder(run, fold), then)
-                _release(one)
+                one.forget()  # before that of the next fold is built
         except GisegError:
             if not going_on:
                 _remove_start(run)
@@ -209,14 +209,6 @@ def _is_evaluated(run: RunDir) -> bool:
     return False
 
 
-def _release(one: Experiment) -> None:
-    """Free the network of a fold before that of the next one is built; the data stay."""
-    for name in ("model", "network_predictor", "views"):
-        one.__dict__.pop(name, None)
-    if one.device.device.type != "cpu":  # which frees what nobody holds by itself
-        one.device.release()
-
-
 def _prefixed(experiment: Experiment, name: str) -> Callable[[str], None]:
     return lambda line: experiment.console.say(f"{name}: {line}")
 
@@ -250,7 +242,7 @@ def _refit(experiment: Experiment, run: RunDir) -> None:
     one = Experiment(recipe, experiment.registries, console=replace(experiment.console, say=say))
     one.__dict__.update({name: getattr(experiment, name) for name in SHARED})
     _one_run(one, run.path / REFIT, None)
-    _release(one)
+    one.forget()
 
 
 def refit_recipe(recipe: Recipe, run: RunDir) -> tuple[Recipe, str]:
