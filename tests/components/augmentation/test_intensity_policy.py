@@ -1,4 +1,4 @@
-"""The policy intensity is the batch transform on one slice; both train, resume and are shown."""
+"""The policy intensity is the batch transform on one slice; both are shown."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from gisegkit.build.session import Session
 from gisegkit.components.augmentation.intensity_policy import IntensityPolicy
 from gisegkit.components.batch_transforms.intensity import Intensity
 from gisegkit.types import IGNORE, Batch
 from gisegkit.workflows.show import see_batch
-from gisegkit.workflows.train import train
 
 SIZE = (32, 40)
 ALWAYS = {f"{name}_p": 1.0 for name in ("bias", "blur", "noise", "rician", "contrast", "gamma")}
@@ -45,23 +43,6 @@ PAIR = (
     "tracker=[]",
     "train.epochs=2",
 )
-
-
-@pytest.mark.slow
-def test_a_warp_and_intensities_come_together_and_a_resumed_run_equals_the_whole(session, recipe, tmp_path):
-    class Killed(RuntimeError):
-        pass
-
-    def die(line):
-        if line.startswith("epoch 1/"):
-            raise Killed
-
-    chosen = recipe(*PAIR, "normalization.name=zscore")
-    whole = train(session.experiment(chosen), tmp_path / "whole")
-    with pytest.raises(Killed):
-        train(Session(session.plugins, "cpu", say=die).experiment(chosen), tmp_path / "cut")
-    resumed = train(session.experiment(chosen), tmp_path / "cut", resume=True)
-    assert [entry["loss"] for entry in whole.metrics()] == [entry["loss"] for entry in resumed.metrics()]
 
 
 @pytest.mark.parametrize(
