@@ -18,8 +18,7 @@ from gisegkit.data.folds import (
     LEFT_OUT,
     assigned_folds,
     folds_table,
-    refuse_other_images,
-    refuse_other_masks,
+    refuse_changes,
     split_digest,
 )
 from gisegkit.data.output import read_manifest
@@ -134,8 +133,8 @@ def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir
         leave_out_as_before(experiment, split)
         experiment.check_data(training=True)
         experiment.prepare()
-        refuse_other_images(split, experiment.digests)  # a fold that has not begun has no split to compare with
-        refuse_other_masks(split, experiment.true_pixels)
+        # a fold that has not begun has no split to compare with
+        refuse_changes(split, digests=experiment.digests, pixels=experiment.true_pixels)
         assigned = assigned_folds(experiment.dataset.table, split)
         _check_drawn(experiment, run, assigned)
         return run, assigned
