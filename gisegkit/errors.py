@@ -152,6 +152,11 @@ def parameters(number: int) -> str:
     )
 
 
+def in_short(error: BaseException) -> str:
+    """Type and first line of an error."""
+    return f"{type(error).__name__}: {str(error).strip()}".split("\n", 1)[0].rstrip(": ")
+
+
 def in_a_sentence(text: str) -> str:
     """A sentence of its own, as it continues after a semicolon."""
     return text[:1].lower() + text[1:]

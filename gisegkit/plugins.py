@@ -15,7 +15,7 @@ import pluggy
 
 import gisegkit.components
 from gisegkit import __version__
-from gisegkit.errors import ComponentError
+from gisegkit.errors import ComponentError, in_short
 from gisegkit.registry import hookspecs
 from gisegkit.registry.adder import Adder
 from gisegkit.registry.kinds import Owner, Registries
@@ -65,7 +65,7 @@ class Plugins:
             except Exception as error:  # see _load: one broken plugin is a warning, never an outage
                 cli.commands.clear()
                 cli.commands.update(before)
-                self.failures.append(Failure(owner, _cause(error), "adds no commands"))
+                self.failures.append(Failure(owner, in_short(error), "adds no commands"))
 
     def warnings(self) -> list[str]:
         """One line a thing that the user should know about the plugins."""
@@ -129,10 +129,6 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip().lower())
 
 
-def _cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip()}".split("\n", 1)[0].rstrip(": ")
-
-
 def _load(plugins: Plugins, source: ModuleType | EntryPoint, owner: Owner) -> None:
     """Import one plugin and take over what its hook registers: all of it, or nothing."""
     adder = Adder(owner)
@@ -153,7 +149,7 @@ def _load(plugins: Plugins, source: ModuleType | EntryPoint, owner: Owner) -> No
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever a plugin raises, SystemExit included, must not stop the others
-        plugins.failures.append(Failure(owner, _cause(error)))
+        plugins.failures.append(Failure(owner, in_short(error)))
         return
     plugins.modules[str(name)] = owner
     if owner not in plugins.owners:

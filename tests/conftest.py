@@ -368,6 +368,26 @@ def recipe(home, session):
 
 
 @pytest.fixture(scope="session")
+def train_until(session):
+    """Trains a recipe into a folder, in a process that dies when a line with some start is said."""
+    from gisegkit.build.session import Session
+    from gisegkit.workflows.train import train
+
+    class Killed(Exception):
+        pass
+
+    def until(start, recipe, folder):
+        def say(line):
+            if line.startswith(start):
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(Session(session.plugins, device="cpu", say=say).experiment(recipe), folder)
+
+    return until
+
+
+@pytest.fixture(scope="session")
 def finished(home, session, recipe):
     """A run of the tiny recipe and its scores."""
     from gisegkit.workflows.run import run_recipe

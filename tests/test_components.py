@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from torch import nn
 
 from gisegkit import testing
 from gisegkit.components.datasets.folder import Folder
@@ -137,7 +138,7 @@ def test_the_read_signature_is_the_real_one(component):
     import inspect
 
     target = component.load()
-    bare = isinstance(target, type) and "__init__" not in vars(target)  # then it shows what its base class takes
+    bare = isinstance(target, type) and target.__init__ in (object.__init__, nn.Module.__init__)
     real = {} if bare else inspect.signature(target).parameters
     read = component.signature().parameters
     assert list(read) == list(real)

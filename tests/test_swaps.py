@@ -88,13 +88,14 @@ def names(kind: str) -> list[str]:
 def swaps():
     """(base, the line, what it becomes): one line each.
 
-    Networks, losses and policies in both, because sizes, stacks, a second loss and mixed targets reach them;
-    optimizers and schedules see none of that.
+    Networks and policies in both, because sizes and stacks reach them; optimizers and schedules see none of that, and
+    that losses take mixed targets is in their contract.
     """
-    both = {"loss": 'name = "bce"', "augmentation": 'name = "baseline"'}
+    policy = {"augmentation": 'name = "baseline"'}
+    others = {"loss": 'name = "bce"', "optimizer": 'name = "adam"', "schedule": 'name = "cosine"'}
     swapped = {
-        "plain": both | {"model": 'name = "unet"', "optimizer": 'name = "adam"', "schedule": 'name = "cosine"'},
-        "mixed": both | {"model": 'name = "unetplusplus"', "batch_transform": 'name = "mixup"'},
+        "plain": policy | others | {"model": 'name = "unet"'},
+        "mixed": policy | {"model": 'name = "unetplusplus"', "batch_transform": 'name = "mixup"'},
     }
     for base, lines in swapped.items():
         assert all(BASES[base].count(line) == 1 for line in lines.values()), "each line is there once"

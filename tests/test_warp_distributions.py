@@ -20,7 +20,6 @@ import torch
 from scipy import ndimage, stats
 
 from gisegkit.components.augmentation import warp_policies as augmentation_deck
-from gisegkit.components.augmentation.warp_draws import WarpSettings
 from gisegkit.components.augmentation.warp_policies import WarpPolicy
 from gisegkit.components.batch_transforms import device_warp
 from gisegkit.components.batch_transforms.device_warp import DeviceWarp, baseline_device, final_device, initial_device
@@ -237,7 +236,7 @@ def measure(make, steps, only=None):
 
     def look(reduce, step, **given):
         policy = make(**{other: 0.0 for other in steps if other != step} | given)
-        key = (type(policy), policy.settings, reduce)  # equal policies draw and give the same
+        key = (type(policy), dataclasses.astuple(policy), reduce)  # equal policies draw and give the same
         DONE[key] = DONE[key] if key in DONE else reduce(policy)
         return DONE[key]
 
@@ -376,8 +375,7 @@ def test_the_comparison_sees_a_change(step, change):
         chances = {name: value for name, value in change.items() if name in STEPS["final"]}
         warp = final_device(**chances | given)
         limits = {name: value for name, value in change.items() if name not in chances}
-        warp.settings = dataclasses.replace(warp.settings, **limits)
-        return warp
+        return dataclasses.replace(warp, **limits)
 
     p, _ = compared("final", changed, step)
     assert p < REJECT
@@ -404,7 +402,7 @@ def unlike(found, expected, count):
 
 @functools.cache
 def cpu_displacements():
-    return displacements(WarpPolicy(WarpSettings(**NOISE, alpha=30, sigma=4)))
+    return displacements(WarpPolicy(**NOISE, alpha=30, sigma=4))
 
 
 def displacement_tests(moves):
@@ -450,9 +448,9 @@ def test_the_comparison_sees_a_change_of_the_displacement(change):
 
 @pytest.mark.parametrize("name", DEVICE)
 def test_the_policies_settings_agree(name):
-    assert DEVICE[name]().settings == CPU[name](size=SIZE).settings
+    assert dataclasses.asdict(DEVICE[name]()) == dataclasses.asdict(CPU[name](size=SIZE))
     chances = {step: (index + 1) / 10 for index, step in enumerate(STEPS[name])}
-    assert DEVICE[name](**chances).settings == CPU[name](size=SIZE, **chances).settings
+    assert dataclasses.asdict(DEVICE[name](**chances)) == dataclasses.asdict(CPU[name](size=SIZE, **chances))
     own, other = (
         {
             parameter.name: (parameter.default, parameter.annotation)
@@ -461,15 +459,3 @@ def test_the_policies_settings_agree(name):
         for made in (DEVICE[name], CPU[name])
     )
     assert own == {parameter: what for parameter, what in other.items() if parameter != "size"}
-
-
-def test_warps_parameters_and_defaults_are_those_of_the_settings():
-    """But for the holes, which come with ``final`` only. Every parameter arrives under its name."""
-    defaults = {parameter.name: parameter.default for parameter in inspect.signature(DeviceWarp).parameters.values()}
-    assert WarpSettings(**defaults) == WarpSettings(cutout_p=0.0)
-    assert list(defaults) == [field.name for field in dataclasses.fields(WarpSettings)]
-    given = {
-        name: default + 1 if name.endswith("holes") or name == "num_steps" else default / 2 + 0.1
-        for name, default in defaults.items()
-    }
-    assert dataclasses.asdict(DeviceWarp(**given).settings) == given

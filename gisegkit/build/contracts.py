@@ -22,10 +22,9 @@ from gisegkit.components.normalizations import Unchanged
 from gisegkit.data.preprocess import Preprocess
 from gisegkit.data.slices import SliceReader
 from gisegkit.data.spacing import spacing_at
-from gisegkit.errors import ComponentError, GisegError
+from gisegkit.errors import ComponentError, GisegError, in_short
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import KINDS
-from gisegkit.testing.expect import in_short
 from gisegkit.types import SPACING, Dataset
 
 if TYPE_CHECKING:
@@ -73,13 +72,10 @@ class Finding:
     kind: str = "dataset"
 
 
-def check_contracts(experiment: Experiment, *, built_in: bool = False) -> None:
+def check_contracts(experiment: Experiment) -> None:
     """Check that a recipe's components from plugins keep their contracts, and that its dataset does.
 
     Each doubt is said in a line: what is most often a mistake, and may be meant so. The checks try copies of their own.
-
-    Args:
-        built_in: whether gisegkit's own components are checked too; its tests do that otherwise.
 
     Raises:
         ComponentError: if a component breaks the contract of its kind; names place, owner and reason of all of them.
@@ -91,7 +87,7 @@ def check_contracts(experiment: Experiment, *, built_in: bool = False) -> None:
         dataset = experiment.dataset
     except ComponentError as error:
         findings.append(Finding(str(error), True, error.__cause__))
-    wanted = [spec for spec in experiment.recipe.components() if _is_checked(experiment, spec, built_in)]
+    wanted = [spec for spec in experiment.recipe.components() if _is_checked(experiment, spec)]
     facts = _facts(experiment, dataset) if wanted else None
     if facts is not None:
         for spec in wanted:
@@ -109,9 +105,9 @@ def check_contracts(experiment: Experiment, *, built_in: bool = False) -> None:
         )
 
 
-def _is_checked(experiment: Experiment, spec: ComponentSpec, built_in: bool) -> bool:
-    plugin = experiment.owner(spec).distribution != "gisegkit"
-    return KINDS[spec.kind].tried and (built_in or plugin)
+def _is_checked(experiment: Experiment, spec: ComponentSpec) -> bool:
+    """Those of plugins are; gisegkit's own are checked by its tests."""
+    return KINDS[spec.kind].tried and experiment.owner(spec).distribution != "gisegkit"
 
 
 def _facts(experiment: Experiment, dataset: Dataset | None) -> Facts | None:

@@ -20,11 +20,9 @@ from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.folds import SHARED
 from gisegkit.build.gate import Gate, refuse_zero
-from gisegkit.build.networks import Network
+from gisegkit.build.networks import Network, voices_of
+from gisegkit.build.other_classes import Reordered
 from gisegkit.build.out_of_fold import out_of_fold, stored
-from gisegkit.build.reordered import Reordered
-from gisegkit.build.voices import voices_of
-from gisegkit.data.inputs import Input
 from gisegkit.engine.gate import gated_scans
 from gisegkit.engine.mixed import mixed_scans
 from gisegkit.engine.predictor import Predictor, ScanProbabilities
@@ -231,7 +229,6 @@ class Ensemble(Experiment):
         *,
         label: str,
         progress: Progress,
-        source: Input | None = None,
         predictor: Predictor | None = None,
         sized: bool = False,
         share: Share = WHOLE,
@@ -241,11 +238,11 @@ class Ensemble(Experiment):
         Probabilities of a class in slices where the gate does not see it are 0.
 
         Args:
-            source, predictor, sized: of a single network; not taken here.
+            predictor, sized: of a single network; not taken here.
             share: as of ``predict_scans``; only where ``shares`` says so.
         """
-        if source is not None or predictor is not None or sized:
-            raise RuntimeError("an ensemble has no source, predictor or network size of its own")
+        if predictor is not None or sized:
+            raise RuntimeError("an ensemble has no predictor or network size of its own")
         predict = partial(self._ungated, rows, label, progress, share)
         if self.open_to is not None:
             return gated_scans(predict(), self.open_to)

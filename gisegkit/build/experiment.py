@@ -223,7 +223,6 @@ class Experiment(RunData):
         *,
         label: str,
         progress: Progress,
-        source: Input | None = None,
         predictor: Predictor | None = None,
         sized: bool = False,
         share: Share = WHOLE,
@@ -231,13 +230,12 @@ class Experiment(RunData):
         """Predict the rows scan by scan, with at most as many slices at once as a training step was planned for.
 
         Args:
-            source: of the slices; default the recipe's data.
             predictor: default ``self.predictor``.
             sized, share: as of ``predict_scans``.
         """
         return predict_scans(
             predictor or self.predictor,
-            source or self.source,
+            self.source,
             rows,
             batch_size=self.batch_size if self.recipe.input.mode == "slice" else 1,  # slices may differ in size
             workers=self.device.workers(self.recipe.train.workers),
@@ -253,7 +251,6 @@ class Experiment(RunData):
         *,
         label: str,
         progress: Progress,
-        source: Input | None = None,
         keep: ProbabilityWriter | None = None,
         share: Share = WHOLE,
     ) -> Generator[Scan]:
@@ -264,7 +261,7 @@ class Experiment(RunData):
             share: as of ``predict_scans``.
         """
         sized = keep is not None
-        predicted = self.probabilities(rows, label=label, progress=progress, source=source, sized=sized, share=share)
+        predicted = self.probabilities(rows, label=label, progress=progress, sized=sized, share=share)
         if keep is not None:
             predicted = kept_scans(predicted, keep, self.dataset.table)
         return decide_scans(predicted, self.decision, threads=self.device.threads)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gisegkit.build.unmasked import Unmasked
+from gisegkit.build.other_classes import Unmasked
 from gisegkit.engine.gate import gated_scans, seen_pixels
 from gisegkit.errors import DataError, RunError, count
 from gisegkit.recipe.differences import fingerprint

@@ -1,4 +1,4 @@
-"""One network of several that predict together, with its run and its recipe."""
+"""The networks of several that predict together, each with its run and its recipe, and what is mixed of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gisegkit.build.data import Rows
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.sharing import own_share
 from gisegkit.data.probability_file import ProbabilityWriter
-from gisegkit.engine.scan_shares import WHOLE
+from gisegkit.engine.mixed import MeanOfNetworks, Voice
+from gisegkit.engine.scan_shares import WHOLE, Share
 from gisegkit.engine.stored import kept_scans
 from gisegkit.runs.folder import RunDir
 from gisegkit.runs.kept import keeping
-from gisegkit.types import Progress
+from gisegkit.types import Progress, silent
+
+if TYPE_CHECKING:
+    from gisegkit.build.ensemble import Ensemble
 
 Then = Callable[[ProbabilityWriter], None]
 
@@ -63,11 +67,7 @@ class Network:
 
     def release(self) -> None:
         """Free the network's memory."""
-        for name in ("model", "network_predictor", "views"):
-            self.experiment.__dict__.pop(name, None)
         self.experiment.forget()
-        if self.experiment.device.device.type != "cpu":  # which frees what nobody holds by itself
-            self.experiment.device.release()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -95,3 +95,27 @@ class Network:
             if then:
                 then(writer)
         self.release()
+
+
+def voices_of(whole: Ensemble, rows: Rows, *, label: str, progress: Progress, share: Share) -> list[Voice]:
+    """Predictions by all networks; those of one input share what reads it, the others the loader processes.
+
+    Args:
+        share: of the scans, as of ``predict_scans``.
+    """
+    groups: dict[str, list[tuple[Network, float]]] = {}
+    for member, networks in zip(whole.members, whole.networks, strict=True):
+        for one in networks:
+            one.load()
+            recipe = one.experiment.recipe
+            key = repr((recipe.input, recipe.normalization.as_dict(), one.order))
+            groups.setdefault(key, []).append((one, member.share))
+    voices: list[Voice] = []
+    for group in groups.values():
+        group[0][0].share_workers(len(groups))
+        lead, weights = group[0][0], [weight for _, weight in group]
+        predictor = MeanOfNetworks([one.experiment.predictor for one, _ in group], weights)
+        shown = silent if voices else progress
+        scans = lead.experiment.probabilities(rows, label=label, progress=shown, predictor=predictor, share=share)
+        voices.append(Voice(scans, sum(weights), lead.order))
+    return voices

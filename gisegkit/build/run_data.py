@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gisegkit.build.networks import Network
+    from gisegkit.engine.device import Device
 
 
 class RunData(ExperimentData):
@@ -76,6 +77,11 @@ class RunData(ExperimentData):
         return made
 
     @property
+    def device(self) -> Device:
+        """Where the network computes; see Experiment."""
+        raise NotImplementedError
+
+    @property
     def model(self) -> nn.Module:
         """The network; see Experiment."""
         raise NotImplementedError
@@ -115,8 +121,12 @@ class RunData(ExperimentData):
             self._loaded = weights
 
     def forget(self) -> None:
-        """Know no weights any more; those that follow are loaded."""
+        """Free the network and what predicts with it, and know no weights any more; those that follow are loaded."""
         self._loaded = None
+        for name in ("model", "network_predictor", "views"):
+            self.__dict__.pop(name, None)
+        if self.device.device.type != "cpu":  # which frees what nobody holds by itself
+            self.device.release()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,29 +91,18 @@ def _check_start(recipe: Recipe) -> None:
 
 def _data(recipe: Recipe, plugins: Plugins, device: str, *, whole: bool) -> ExperimentData:
     """The recipe's data, checked as far as the recipe alone tells; the whole experiment, with torch, if needed."""
+    say_once = functools.cache(say)  # which prints no line again
     if not whole:
         from gisegkit.build.data import ExperimentData
 
-        data = ExperimentData(recipe, plugins.registries, console=replace(console(plugins), say=_once()))
+        data = ExperimentData(recipe, plugins.registries, console=replace(console(plugins), say=say_once))
     else:
         from gisegkit.build.training import verify_store
 
-        data = experiment = replace(session(plugins, device), say=_once()).experiment(recipe)
+        data = experiment = replace(session(plugins, device), say=say_once).experiment(recipe)
         verify_store(experiment)
     check_monitor_alone(data)
     return data
-
-
-def _once() -> Callable[[str], None]:
-    """Prints each line once."""
-    said: set[str] = set()
-
-    def say_once(line: str) -> None:
-        if line not in said:
-            say(line)
-        said.add(line)
-
-    return say_once
 
 
 def _build_and_plan(data: ExperimentData, *, build: bool, spec: tuple[int | None, str] | None) -> None:

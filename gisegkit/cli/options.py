@@ -95,11 +95,11 @@ def session(plugins: Plugins, device: str) -> Session:
     return Session(plugins, device, progress, say, world=world())
 
 
-def console(plugins: Plugins, device: str = "cpu") -> Console:
+def console(plugins: Plugins) -> Console:
     """Where lines and progress go: this terminal; for what does without torch."""
     from gisegkit.build.console import Console
 
-    return Console(plugins, device, progress, say)
+    return Console(plugins, "cpu", progress, say)
 
 
 def run_folder(recipe: Recipe, out: Path | None, *, resume: bool) -> Path:

@@ -46,6 +46,8 @@ def joins(arguments: Sequence[str], commands: Sequence[str]) -> bool:
     leads = os.environ.get("RANK", "0") == "0"
     command = next((word for word in arguments if word in commands), "")
     if command in SHARED:
+        from gisegkit.build.alike import refuse_other_versions  # here, as it takes torch
+
         refuse_other_versions(world(), installed())
         return not leads
     if leads and command:
@@ -66,13 +68,6 @@ def help_out(plugins: Plugins) -> None:
 
     help_out(plugins, world())
     world().close()
-
-
-def refuse_other_versions(one: World, plugins: Plugins) -> None:
-    """As of ``gisegkit.build.alike``, which is imported only here: it takes torch."""
-    from gisegkit.build.alike import refuse_other_versions
-
-    refuse_other_versions(one, plugins)
 
 
 def finish() -> None:

@@ -1,4 +1,12 @@
-"""Learning rate schedules, each with a linear warm-up; stepped once an optimizer step, resumed by their state_dict."""
+"""Learning rate schedules, each with a linear warm-up; stepped once an optimizer step, resumed by their state_dict.
+
+Every factory returns a torch scheduler, and raises ComponentError if there is no step.
+
+Args:
+    optimizer: whose learning rates are set.
+    steps: optimizer steps of the whole training.
+    warmup: fraction of all steps (rounded to a whole step) in which the learning rate grows linearly.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +32,7 @@ def constant(
     steps: int,
     warmup: Annotated[float, Between(0, 1)] = 0.0,
 ) -> LRScheduler:
-    """The optimizer's learning rate throughout, after a warm-up.
-
-    Args:
-        optimizer: whose learning rates are set.
-        steps: optimizer steps of the whole training.
-        warmup: fraction of all steps (rounded to a whole step) in which the learning rate grows linearly.
-
-    Returns:
-        The torch scheduler.
-
-    Raises:
-        ComponentError: if there is no step.
-    """
+    """The optimizer's learning rate throughout, after a warm-up."""
     return _scheduler(optimizer, steps, warmup, lambda _: 1.0, floor=0.0)
 
 
@@ -52,16 +48,10 @@ def cosine(
     Without a warm-up it equals torch's ``CosineAnnealingLR(T_max=steps, eta_min=floor)`` stepped once a batch.
 
     Args:
-        optimizer: whose learning rates are set.
-        steps: optimizer steps of the whole training.
-        warmup: fraction of all steps (rounded to a whole step) in which the learning rate grows linearly.
         floor: learning rate at the end.
 
-    Returns:
-        The torch scheduler.
-
     Raises:
-        ComponentError: if there is no step, or if the floor is above the optimizer's learning rate.
+        ComponentError: if the floor is above the optimizer's learning rate.
 
     Paper: Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, arXiv:1608.03983
     """
@@ -81,16 +71,7 @@ def poly(
     Without a warm-up it equals torch's ``PolynomialLR(total_iters=steps, power=power)`` stepped once a batch.
 
     Args:
-        optimizer: whose learning rates are set.
-        steps: optimizer steps of the whole training.
-        warmup: fraction of all steps (rounded to a whole step) in which the learning rate grows linearly.
         power: 1 falls along a straight line; a smaller one stays high for longer.
-
-    Returns:
-        The torch scheduler.
-
-    Raises:
-        ComponentError: if there is no step.
 
     Paper: Chen et al., DeepLab, arXiv:1606.00915
     """
@@ -111,16 +92,9 @@ def onecycle(
 
     Args:
         optimizer: whose learning rates are the highest ones.
-        steps: optimizer steps of the whole training.
         warmup: fraction of all steps in which the learning rate grows.
         start: the first learning rate is the highest one divided by this.
         end: the last learning rate is the first one divided by this.
-
-    Returns:
-        The torch scheduler.
-
-    Raises:
-        ComponentError: if there is no step.
 
     Paper: Smith and Topin, Super-convergence, arXiv:1708.07120
     """
@@ -163,17 +137,12 @@ def cycles(
     The cycles are those of torch's ``CosineAnnealingWarmRestarts`` stepped once a batch.
 
     Args:
-        optimizer: whose learning rates are set.
-        steps: optimizer steps of the whole training.
         flat: fraction of all steps (rounded to a whole step) before the first cycle.
         cycles: how many follow.
         floor: learning rate at the end of a cycle.
 
-    Returns:
-        The torch scheduler.
-
     Raises:
-        ComponentError: if there is no step, or if the floor is above the optimizer's learning rate.
+        ComponentError: if the floor is above the optimizer's learning rate.
 
     Paper: Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, arXiv:1608.03983
     """

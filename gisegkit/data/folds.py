@@ -234,7 +234,11 @@ def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]
         "labelled now, but not when the run began": ids[labelled & (found == "unlabelled")],
         "labelled when the run began, but not now": ids[~labelled & (found != "unlabelled") & (found != "")],
     }
-    lines = [_counted(what, list(names)) for what, names in differences.items() if len(names)]
+    lines = [
+        f"{count(len(names), 'slice is', 'slices are')} {what}: {listed(names)}"
+        for what, names in differences.items()
+        if len(names)
+    ]
     if lines:
         raise RunError(
             "the data are not those that the run began with, so it cannot be resumed: its parts are in split.csv, "
@@ -247,53 +251,34 @@ def rows_of_split(table: pd.DataFrame, split: pd.DataFrame) -> tuple[Rows, Rows]
     return np.flatnonzero(trains), np.flatnonzero(validates)
 
 
-def refuse_other_images(split: pd.DataFrame, digests: Mapping[str, str]) -> None:
-    """Check that slices show what they showed when a run began.
+def refuse_changes(split: pd.DataFrame, *, digests: Mapping[str, str], pixels: Mapping[str, str]) -> None:
+    """Check that slices and their masks are what they were when a run began.
 
     Args:
-        split: columns id, part and digest; without the last, which older runs do not have, nothing is checked.
+        split: columns id, part, digest and pixels; what older runs have not noted is not checked.
         digests: of the pixels of slices of today, by id.
+        pixels: of each class of their masks, as ``RunData.true_pixels`` has them, by id.
 
     Raises:
-        RunError: if the pixels of one are others; names the slices.
+        RunError: if an image is another one, or a mask has other numbers of pixels; names the slices.
     """
-    if changed := changed_images(split, digests):
+    images, masks = changed_images(split, digests), _changed(split, "pixels", pixels)
+    if images or masks:
+        what = "the same name and another image" if images else "another mask"
+        how = "" if images else " (the number of pixels of a class differs)"
         raise RunError(
             "the data are not those that the run began with, so it cannot be resumed: "
-            f"{count(len(changed), 'slice has', 'slices have')} the same name and another image than when it began: "
-            f"{listed(changed)}\nRestore the data, or start a new run with another --out"
-        )
-
-
-def refuse_other_masks(split: pd.DataFrame, pixels: Mapping[str, str]) -> None:
-    """Check that the masks of slices have as many pixels of each class as when a run began.
-
-    Args:
-        split: columns id, part and pixels; without the last, which older runs do not have, nothing is checked.
-        pixels: of each class, as ``RunData.true_pixels`` has them, by id.
-
-    Raises:
-        RunError: if a mask has other numbers; names the slices.
-    """
-    if "pixels" not in split.columns:
-        return
-    noted = zip(split["id"], split["pixels"].astype(str), strict=True)
-    changed = [name for name, before in noted if before and pixels.get(name, before) != before]
-    if changed:
-        raise RunError(
-            "the data are not those that the run began with, so it cannot be resumed: "
-            f"{count(len(changed), 'slice has', 'slices have')} another mask than when it began (the number of pixels "
-            f"of a class differs): {listed(changed)}\nRestore the data, or start a new run with another --out"
+            f"{count(len(images or masks), 'slice has', 'slices have')} {what} than when it began{how}: "
+            f"{listed(images or masks)}\nRestore the data, or start a new run with another --out"
         )
 
 
 def changed_images(split: pd.DataFrame, digests: Mapping[str, str]) -> list[str]:
-    """Ids whose pixels are others than those that a split has noted; arguments as of ``refuse_other_images``."""
-    if "digest" not in split.columns:
-        return []
-    noted = zip(split["id"], split["digest"], strict=True)
-    return [name for name, before in noted if before and digests.get(name, before) != before]
+    """Ids whose pixels are others than those that a split has noted; arguments as of ``refuse_changes``."""
+    return _changed(split, "digest", digests)
 
 
-def _counted(what: str, names: list[str]) -> str:
-    return f"{len(names)} {'slice is' if len(names) == 1 else 'slices are'} {what}: {listed(names)}"
+def _changed(split: pd.DataFrame, column: str, now: Mapping[str, str]) -> list[str]:
+    """Ids of which a split has noted something else; none if it has no such column."""
+    noted = zip(split["id"], split[column].astype(str), strict=True) if column in split.columns else ()
+    return [name for name, before in noted if before and now.get(name, before) != before]

@@ -225,9 +225,9 @@ class Ranks(World):
             dist.destroy_process_group()
 
 
-def _own_store(store: Any, environment: Mapping[str, str] = os.environ) -> Any:
+def _own_store(store: Any) -> Any:
     """The part of a store that belongs to this start: after a restart it still has the addresses of dead processes."""
-    return PrefixStore(f"start{environment.get('TORCHELASTIC_RESTART_COUNT') or 0}", store)
+    return PrefixStore(f"start{os.environ.get('TORCHELASTIC_RESTART_COUNT') or 0}", store)
 
 
 @contextlib.contextmanager

@@ -79,8 +79,7 @@ class Checker:
         for key in data:
             if key not in known:
                 what = "table" if isinstance(data[key], dict | list) else "key"
-                remedy = " ".join(filter(None, [did_you_mean(key, known), f"Valid: {', '.join(known)}."]))
-                self.note((key,), f"unknown {what} {key!r}", remedy)
+                self.unknown((key,), f"unknown {what} {key!r}", key, known)
         top = {key: self.value((key,), data[key], kind) for key, kind in TOP.items() if key in data}
         sections = {name: self.section(name) for name in SECTIONS}
         components = {kind.name: self.components(kind) for kind in kinds}

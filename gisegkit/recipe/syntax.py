@@ -6,16 +6,13 @@ QUOTES = "\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a\u201b"
 """Quotes that word processors make of plain ones."""
 
 
-def _plain_quotes(text: str) -> str:
-    return text.translate({ord(mark): '"' for mark in QUOTES})
-
-
 def syntax_remedy(statement: str) -> str:
     """The remedy for a statement that is no TOML, by what people write instead."""
     key, equals, value = statement.partition("=")
     key, value = key.strip(), value.partition("#")[0].strip()
     if any(mark in statement for mark in QUOTES):
-        return f"typographic quotes are no quotes in TOML: {_plain_quotes(statement.strip())}"
+        plain = statement.strip().translate({ord(mark): '"' for mark in QUOTES})
+        return f"typographic quotes are no quotes in TOML: {plain}"
     if value.startswith('"') and "\\" in value:
         return (
             f'in a text in "quotes" a backslash begins an escape: write {key} = {value.replace(chr(92), "/")}, or '

@@ -99,16 +99,15 @@ def _none(value: Any) -> None:
         raise ValueError
 
 
-def _bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
+def _of(kind: type) -> Callable[[Any], Any]:
+    """Takes values of one type; true and false are no whole numbers."""
 
+    def convert(value: Any) -> Any:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ValueError
+        return value
 
-def _int(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError
-    return value
+    return convert
 
 
 def _float(value: Any) -> float:
@@ -123,29 +122,17 @@ def _float(value: Any) -> float:
     return number
 
 
-def _str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
 ANYTHING = ValueType("any value", lambda value: list(value) if isinstance(value, tuple) else value)
 SIMPLE = {
-    "bool": ValueType("true or false", _bool),
-    "int": ValueType("a whole number", _int),
+    "bool": ValueType("true or false", _of(bool)),
+    "int": ValueType("a whole number", _of(int)),
     "float": ValueType("a number", _float),
-    "str": ValueType('a text in "quotes"', _str),
-    "Path": ValueType('a path in "quotes"', _str),
+    "str": ValueType('a text in "quotes"', _of(str)),
+    "Path": ValueType('a path in "quotes"', _of(str)),
     "None": ValueType("nothing", _none),
-    "list": ValueType("a list", lambda value: _instance(value, list)),
-    "dict": ValueType("a table", lambda value: _instance(value, dict)),
+    "list": ValueType("a list", _of(list)),
+    "dict": ValueType("a table", _of(dict)),
 }
-
-
-def _instance(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError
-    return value
 
 
 def _list_of(item: ValueType, *, as_tuple: bool = False) -> ValueType:

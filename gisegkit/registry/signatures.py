@@ -147,26 +147,47 @@ def _read(file: Path, name: str) -> Signature:
         found = matches[-1]
         body = found.body
     assert found is not None  # str.split gives at least one part
-    arguments, doc = _arguments(found, _tree(file).body)
-    return Signature(_parameters(arguments, _argument_help(doc)), doc, str(file), found.lineno, bool(arguments.kwarg))
+    arguments, doc, helps = _arguments(found, _tree(file))
+    return Signature(_parameters(arguments, helps), doc, str(file), found.lineno, bool(arguments.kwarg))
 
 
-def _arguments(node: Definition, module: list[ast.stmt]) -> tuple[ast.arguments, str]:
-    """The arguments that are the parameters, and the docstring: of the class, then of its __init__."""
-    doc = ast.get_docstring(node) or ""
+def _arguments(node: Definition, module: ast.Module) -> tuple[ast.arguments, str, dict[str, str]]:
+    """The arguments that are the parameters, the docstring (of the class, then of its __init__), and help by name.
+
+    What the module's own docstring says in ``Args:`` helps with all that it defines.
+    """
+    doc, shared = ast.get_docstring(node) or "", _argument_help(ast.get_docstring(module) or "")
     if isinstance(node, ast.FunctionDef):
-        return node.args, doc
+        return node.args, doc, shared | _argument_help(doc)
     for statement in reversed(node.body):  # the last one counts: those before it may be overloads
         if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-            return statement.args, "\n\n".join(filter(None, [doc, ast.get_docstring(statement)]))
+            doc = "\n\n".join(filter(None, [doc, ast.get_docstring(statement)]))
+            return statement.args, doc, shared | _argument_help(doc)
     arguments, base_doc = ast.arguments([], [], None, [], [], None, []), ""
-    names = [base.id for base in node.bases if isinstance(base, ast.Name)]
-    for statement in module:
-        if isinstance(statement, ast.ClassDef) and statement.name in names and statement.lineno < node.lineno:
-            arguments, base_doc = _arguments(statement, module)
+    for base in node.bases:
+        found = _base(base, node, module)
+        if found is not None:
+            arguments, base_doc, helps = _arguments(*found)
+            shared |= helps
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         arguments = _dataclass_arguments(node, arguments)
-    return arguments, doc or base_doc
+    return arguments, doc or base_doc, shared | _argument_help(doc)
+
+
+def _base(base: ast.expr, node: ast.ClassDef, module: ast.Module) -> tuple[ast.ClassDef, ast.Module] | None:
+    """A base of a class, and the module that defines it: this one, or one that it is imported from."""
+    if not isinstance(base, ast.Name):
+        return None
+    name, before = base.id, [statement for statement in module.body if statement.lineno < node.lineno]
+    for statement in before:
+        if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
+            imported = {alias.asname or alias.name: alias.name for alias in statement.names}
+            file = _source_file(statement.module) if name in imported else None
+            if file is not None:
+                name, module = imported[name], _tree(file)
+                before = module.body
+    found = [statement for statement in before if isinstance(statement, ast.ClassDef) and statement.name == name]
+    return (found[-1], module) if found else None
 
 
 def _dataclass_arguments(node: ast.ClassDef, inherited: ast.arguments) -> ast.arguments:

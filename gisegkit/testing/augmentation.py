@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gisegkit.errors import in_short
 from gisegkit.testing.alignment import misplaced, paint, shapes
-from gisegkit.testing.expect import call, doubt, expect, few, form, in_short
+from gisegkit.testing.expect import call, doubt, expect, few, form
 from gisegkit.types import IGNORE, AnyArray
 
 DRAWS = 8

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from gisegkit.errors import listed
+from gisegkit.errors import in_short, listed
 
 T = TypeVar("T")
 
@@ -51,11 +51,6 @@ def call(what: str, function: Any, *values: Any, **keywords: Any) -> Any:
         raise
     except Exception as error:
         raise ContractError(f"{what}: it raises {in_short(error)}") from error
-
-
-def in_short(error: BaseException) -> str:
-    """Type and first line of an error."""
-    return f"{type(error).__name__}: {str(error).strip()}".split("\n", 1)[0].rstrip(": ")
 
 
 def form(value: Any) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gisegkit.data.intensities import UNITS, Intensities, Scale, apply, clips, keeps_zero, problem, scale_of
-from gisegkit.errors import ComponentError
-from gisegkit.testing.expect import call, doubt, expect, form, in_short
+from gisegkit.errors import ComponentError, in_short
+from gisegkit.testing.expect import call, doubt, expect, form
 from gisegkit.types import AnyArray
 
 

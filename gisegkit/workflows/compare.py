@@ -95,8 +95,8 @@ def compare(
         rows[index] = replace(rows[index], comparison=replace(item, verdict=words))
     notes += _about_all(rows)
     directions = {key: value for key, value in runs[0].content["higher_is_better"].items() if _of(key, name)}
-    ranked = _ranked(rows, higher=directions.get(name, True))
-    return Table(name, runs[0].content["conventions"][name], resamples, tuple(ranked), directions, tuple(notes))
+    order = sorted(rows, key=lambda row: place_of(row.interval, higher=directions.get(name, True)))
+    return Table(name, runs[0].content["conventions"][name], resamples, tuple(order), directions, tuple(notes))
 
 
 def _label(path: Path) -> str:
@@ -116,14 +116,10 @@ def bounds_of(run: Evaluated, metric: str) -> tuple[float, float]:
     return (-math.inf if low is None else low, math.inf if high is None else high)
 
 
-def _ranked(rows: Sequence[Compared], *, higher: bool) -> list[Compared]:
-    """The best score first; undefined ones last."""
-
-    def key(row: Compared) -> tuple[bool, float]:
-        score = row.interval.estimate
-        return math.isnan(score), -score if higher else score
-
-    return sorted(rows, key=key)
+def place_of(interval: Interval, *, higher: bool) -> tuple[bool, float]:
+    """Sorts the best score first, and undefined ones last."""
+    score = interval.estimate
+    return math.isnan(score), -score if higher else score
 
 
 def _row(

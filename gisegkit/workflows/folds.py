@@ -18,8 +18,7 @@ from gisegkit.data.folds import (
     LEFT_OUT,
     assigned_folds,
     folds_table,
-    refuse_other_images,
-    refuse_other_masks,
+    refuse_changes,
     split_digest,
 )
 from gisegkit.data.output import read_manifest
@@ -107,7 +106,7 @@ def _train(experiment: Experiment, out: Path, *, resume: bool, refit: bool, then
                 one = of_fold(experiment, fold, parts_of_fold(experiment, assigned, fold), say=say)
                 with _told(out, f"fold {fold} is not finished", f"fold {fold}"):
                     _one_run(one, fold_folder(run, fold), then)
-                _release(one)
+                one.forget()  # before that of the next fold is built
         except GisegError:
             if not going_on:
                 _remove_start(run)
@@ -134,8 +133,8 @@ def _begin(experiment: Experiment, out: Path, *, going_on: bool) -> tuple[RunDir
         leave_out_as_before(experiment, split)
         experiment.check_data(training=True)
         experiment.prepare()
-        refuse_other_images(split, experiment.digests)  # a fold that has not begun has no split to compare with
-        refuse_other_masks(split, experiment.true_pixels)
+        # a fold that has not begun has no split to compare with
+        refuse_changes(split, digests=experiment.digests, pixels=experiment.true_pixels)
         assigned = assigned_folds(experiment.dataset.table, split)
         _check_drawn(experiment, run, assigned)
         return run, assigned
@@ -209,14 +208,6 @@ def _is_evaluated(run: RunDir) -> bool:
     return False
 
 
-def _release(one: Experiment) -> None:
-    """Free the network of a fold before that of the next one is built; the data stay."""
-    for name in ("model", "network_predictor", "views"):
-        one.__dict__.pop(name, None)
-    if one.device.device.type != "cpu":  # which frees what nobody holds by itself
-        one.device.release()
-
-
 def _prefixed(experiment: Experiment, name: str) -> Callable[[str], None]:
     return lambda line: experiment.console.say(f"{name}: {line}")
 
@@ -250,7 +241,7 @@ def _refit(experiment: Experiment, run: RunDir) -> None:
     one = Experiment(recipe, experiment.registries, console=replace(experiment.console, say=say))
     one.__dict__.update({name: getattr(experiment, name) for name in SHARED})
     _one_run(one, run.path / REFIT, None)
-    _release(one)
+    one.forget()
 
 
 def refit_recipe(recipe: Recipe, run: RunDir) -> tuple[Recipe, str]:

@@ -34,6 +34,7 @@ from gisegkit.workflows.compare import (
     about_run,
     bounds_of,
     paired,
+    place_of,
     recipe_differences,
     smallest_adjusted,
     verdict,
@@ -136,7 +137,7 @@ def rank(
     first, *others = [_row(label, runs, planned[label], measure) for label, runs in read.items()]
     rows = [first, *_adjusted(first, [_against(first, row, measure) for row in others])]
     higher = bool(every[0].content["higher_is_better"].get(name, True))
-    order = sorted(rows, key=lambda row: _place(row, higher=higher))
+    order = sorted(rows, key=lambda row: place_of(row.interval, higher=higher))
     return Ranking(
         name,
         every[0].content["conventions"][name],
@@ -146,11 +147,6 @@ def rank(
         tuple(order),
         (*_at_the_top(order, measure), *_notes(rows)),
     )
-
-
-def _place(row: Standing, *, higher: bool) -> tuple[bool, float]:
-    score = row.interval.estimate
-    return math.isnan(score), -score if higher else score
 
 
 def mean_over_seeds(

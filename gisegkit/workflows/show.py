@@ -17,6 +17,7 @@ from gisegkit.data.randomness import BATCH, generator
 from gisegkit.engine.device import pick_device
 from gisegkit.engine.step import BatchTransform, prepare_batch
 from gisegkit.errors import TrainingError
+from gisegkit.errors import count as counted
 from gisegkit.recipe.sections import ComponentSpec
 from gisegkit.registry.annotations import show
 from gisegkit.report.batch import Sample, Stage, draw_batch
@@ -113,7 +114,7 @@ def see_batch(experiment: Experiment, *, epoch: int, batch: int, count: int) -> 
     size = len(keys)
     shown = "" if size <= count else ", the first shown" if count == 1 else f", the first {count} shown"
     return ShownBatch(
-        title=f"{recipe.name}: epoch {epoch}, batch {batch} of {len(sampler)}, {_counted(size, 'slice')}{shown}",
+        title=f"{recipe.name}: epoch {epoch}, batch {batch} of {len(sampler)}, {counted(size, 'slice')}{shown}",
         samples=tuple(_samples(experiment, policy, loaded, fed if transforms else None, transforms)),
         notes=tuple(_notes(experiment, [transform.said for transform in transforms])),
         classes=experiment.classes,
@@ -137,12 +138,8 @@ def show_batch(experiment: Experiment, out: Path, *, epoch: int, batch: int, cou
 
 def _within(option: str, number: int, last: int, whole: str) -> None:
     if not 1 <= number <= last:
-        raise TrainingError(f"--{option} {number}: {whole} has {_counted(last, option)}; give 1 to {last}")
-
-
-def _counted(number: int, noun: str) -> str:
-    plural = "batches" if noun == "batch" else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
+        there = counted(last, option, "batches" if option == "batch" else "")
+        raise TrainingError(f"--{option} {number}: {whole} has {there}; give 1 to {last}")
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
@@ -205,7 +202,7 @@ def as_mask(target: torch.Tensor) -> MaskArray:
 def _notes(experiment: Experiment, said: Sequence[str]) -> list[str]:
     recipe, channels = experiment.recipe, experiment.channels
     height, width = recipe.input.size
-    size = f"at the network's size, {height} x {width} pixels (height x width), {_counted(channels, 'channel')}"
+    size = f"at the network's size, {height} x {width} pixels (height x width), {counted(channels, 'channel')}"
     if recipe.input.slices > 1:
         middle = _middle(experiment)
         each = f"channel {middle.start + 1}" if middle.stop - middle.start == 1 else "the middle image"

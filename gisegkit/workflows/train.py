@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gisegkit.build.contracts import check_contracts
 from gisegkit.build.experiment import Experiment
 from gisegkit.build.training import Assembled, verify_store
-from gisegkit.data.folds import refuse_other_images, refuse_other_masks, split_digest
+from gisegkit.data.folds import refuse_changes, split_digest
 from gisegkit.engine.fit import fit
 from gisegkit.engine.training import Training
 from gisegkit.engine.tta import views_of
@@ -118,8 +118,7 @@ def _begin(experiment: Experiment, out: Path, *, resume: bool, alone: bool) -> B
     _ = experiment.model, experiment.views
     experiment.prepare()
     if kept is not None:
-        refuse_other_images(kept.split, experiment.digests)
-        refuse_other_masks(kept.split, experiment.true_pixels)
+        refuse_changes(kept.split, digests=experiment.digests, pixels=experiment.true_pixels)
     assembled = experiment.assembled
     verify_states(experiment, _states(assembled.training))
     run = _record_start(experiment, out, kept, assembled)

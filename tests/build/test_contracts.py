@@ -349,12 +349,12 @@ def registries():
 def check(tmp_path, registries):
     """What is said about the recipe with these overrides."""
 
-    def check(*overrides, **keywords):
+    def check(*overrides):
         (tmp_path / "r.toml").write_text(RECIPE)
         recipe = load_recipe(tmp_path / "r.toml", registries=registries, overrides=overrides)
         said = []
         session = Session(Plugins(registries=registries), "cpu", say=said.append)
-        check_contracts(session.experiment(recipe), **keywords)
+        check_contracts(session.experiment(recipe))
         return said
 
     return check
@@ -423,15 +423,6 @@ def test_a_dataset_with_two_cases_in_a_scan_is_refused_whoever_brings_it(check, 
     monkeypatch.setattr(Discs, "__init__", table)
     with pytest.raises(DataError, match=r"scan v1 has slices of 2 cases \(v1, other\)"):
         check()
-
-
-@pytest.mark.slow
-def test_the_built_ins_pass_as_a_plugin_would(check):
-    for overrides in (
-        ["dataset.count=3", "dataset.channels=3", "loss=[{name='dice'}]", "batch_transform=[{name='mixup'}]"],
-        ["dataset.count=2", "dataset.alone=true", "loss=[{name='ce'}, {name='bce'}]", "augmentation.name=final"],
-    ):
-        assert check(*overrides, built_in=True) == []
 
 
 def test_checking_leaves_the_random_generators_as_they_were(check):

@@ -25,7 +25,7 @@ def test_the_mean_of_a_run_with_itself_is_that_run(ensemble, run, session, recip
 def test_what_only_one_network_has_is_not_asked_of_several(ensemble):
     whole = ensemble()
     whole.take_over(whole.run)
-    with pytest.raises(RuntimeError, match="no source, predictor or network size of its own"):
+    with pytest.raises(RuntimeError, match="no predictor or network size of its own"):
         whole.probabilities(whole.unlabelled, label="", progress=silent, sized=True)
 
 

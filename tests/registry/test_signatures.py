@@ -168,6 +168,23 @@ class f(Base):
     assert read(text.replace("pass", '"""Mine."""')).summary == "Mine."
 
 
+def test_a_base_of_another_module_brings_its_parameters_and_their_help(make_module):
+    base = make_module(
+        '"""The bases.\n\nArgs:\n    x: of the module.\n"""\nclass Base:\n    def __init__(self, *, x=3): ...\n'
+    )
+    text = f'from {base} import Base as Other\nclass f(Other):\n    """Mine."""\n'
+    signature = read_path(f"{make_module(text)}:f")
+    assert (defaults(signature), signature.summary) == ({"x": 3}, "Mine.")
+    assert signature.parameters["x"].help == "of the module."
+
+
+def test_the_docstring_of_a_module_explains_what_is_not_explained_again(read):
+    text = '"""M.\n\nArgs:\n    a: shared.\n    b: shared.\n"""\n'
+    text += 'def f(*, a, b):\n    """F.\n\n    Args:\n        b: own.\n    """\n'
+    assert {name: item.help for name, item in read(text).parameters.items()} == {"a": "shared.", "b": "own."}
+    assert read(text).summary == "F."
+
+
 def test_a_class_that_replaces_its_base_of_the_same_name(read):
     assert read("from other import f\nclass f(f): ...\n").parameters == {}
 

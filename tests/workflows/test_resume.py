@@ -74,22 +74,8 @@ def add_slice(root, name):
     cv2.imwrite(str(root / "masks" / f"{name}.png"), labels)
 
 
-class Killed(Exception):
-    pass
-
-
-def killer(session, start):
-    """A session that dies when a line with this start is said."""
-
-    def say(line):
-        if line.startswith(start):
-            raise Killed
-
-    return Session(session.plugins, "cpu", say=say)
-
-
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory, session):
+def kept(tmp_path_factory, session, train_until):
     """A run of two epochs that was killed after the first, and its data."""
     folder = tmp_path_factory.mktemp("kept")
     for case in range(6):
@@ -97,8 +83,7 @@ def kept(tmp_path_factory, session):
             add_slice(folder / "data", f"p{case}_{position}")
     (folder / "toy.toml").write_text(RECIPE.format(root=(folder / "data").as_posix()))
     chosen = load_recipe(folder / "toy.toml", registries=session.plugins.registries)
-    with pytest.raises(Killed):
-        train(killer(session, "epoch 1/").experiment(chosen), folder / "run")
+    train_until("epoch 1/", chosen, folder / "run")
     return folder
 
 
@@ -241,10 +226,9 @@ def test_a_best_epoch_that_is_lost_is_made_again_or_refused(toy):
     assert toy.run.weights()["epoch"] in (1, 2)
 
 
-def test_a_run_that_was_killed_before_its_first_validation_goes_on(toy, session):
+def test_a_run_that_was_killed_before_its_first_validation_goes_on(toy, train_until):
     shutil.rmtree(toy.path)
-    with pytest.raises(Killed):
-        train(killer(session, "epoch 1/").experiment(toy.recipe("train.validate_every=2")), toy.path)
+    train_until("epoch 1/", toy.recipe("train.validate_every=2"), toy.path)
     with pytest.raises(RunError, match="no epoch was validated; train it with --resume first"):
         toy.run.weights()
     assert [entry["best"] for entry in toy.resume("train.validate_every=2").metrics()] == [False, True]
@@ -366,10 +350,9 @@ def test_classes_in_another_order_are_refused(toy):
 
 
 @pytest.mark.parametrize(("was", "now"), [("fp32", "fp16"), ("fp16", "bf16")])
-def test_the_precision_may_change_and_is_said(toy, session, was, now):
+def test_the_precision_may_change_and_is_said(toy, was, now, train_until):
     shutil.rmtree(toy.path)
-    with pytest.raises(Killed):
-        train(killer(session, "epoch 1/").experiment(toy.recipe(f"train.precision={was}")), toy.path)
+    train_until("epoch 1/", toy.recipe(f"train.precision={was}"), toy.path)
     run = toy.resume(f"train.precision={now}")
     assert any(f"device was cpu, {was}, is cpu, {now} now" in line for line in toy.lines)
     assert run.state()["precision"] == now and len(run.metrics()) == 2

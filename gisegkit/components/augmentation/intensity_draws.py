@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+
+from gisegkit.types import AtLeast, Between
 
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray, FloatArray
@@ -25,22 +27,39 @@ WIDEST = 3.0
 """Standard deviations after which the kernel of the blur ends."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class IntensitySettings:
-    """Probabilities and limits of the steps, as ``Intensity`` describes them."""
+    """Probabilities and limits of the steps: the parameters of the policy and of the batch transform.
 
-    bias_p: float
-    bias_limit: float
-    blur_p: float
-    blur_limit: float
-    noise_p: float
-    noise_limit: float
-    rician_p: float
-    rician_limit: float
-    contrast_p: float
-    contrast_limit: float
-    gamma_p: float
-    gamma_limit: float
+    Args:
+        bias_p: probability of a bias field, a smooth factor over the image as MR coils cause it: the exponential of a
+            polynomial of the third order.
+        bias_limit: by which share the field darkens the darkest place at most; the brightest place keeps its value.
+        blur_p: probability of a Gaussian blur; the border is reflected.
+        blur_limit: its largest standard deviation in pixels.
+        noise_p: probability of Gaussian noise.
+        noise_limit: its largest standard deviation as a share of the range.
+        rician_p: probability of Rician noise, which magnitude images of MR have: the magnitude of a complex signal with
+            Gaussian noise in both parts, so that dark places become brighter. Not meant for CT or photographs.
+        rician_limit: the largest standard deviation of either part as a share of the range.
+        contrast_p: probability of another contrast: distances from the slice's mean are multiplied.
+        contrast_limit: the factor is between 1 / (1 + limit) and 1 + limit.
+        gamma_p: probability of a gamma curve.
+        gamma_limit: the exponent is between 1 / (1 + limit) and 1 + limit.
+    """
+
+    bias_p: Annotated[float, Between(0, 1)] = 0.15
+    bias_limit: Annotated[float, Between(0, 0.95)] = 0.4
+    blur_p: Annotated[float, Between(0, 1)] = 0.15
+    blur_limit: Annotated[float, Between(0, 10)] = 1.0
+    noise_p: Annotated[float, Between(0, 1)] = 0.15
+    noise_limit: Annotated[float, Between(0, 1)] = 0.05
+    rician_p: Annotated[float, Between(0, 1)] = 0.0
+    rician_limit: Annotated[float, Between(0, 1)] = 0.05
+    contrast_p: Annotated[float, Between(0, 1)] = 0.15
+    contrast_limit: Annotated[float, AtLeast(0)] = 0.4
+    gamma_p: Annotated[float, Between(0, 1)] = 0.3
+    gamma_limit: Annotated[float, AtLeast(0)] = 0.4
 
 
 class IntensityDraws:

@@ -16,9 +16,12 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
+
+from gisegkit.errors import ComponentError
+from gisegkit.types import Above, AtLeast, Between
 
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray, FloatArray
@@ -30,26 +33,54 @@ FARTHEST = 1e9
 """The largest part of a position, in pixels, so that float32 holds the sums; it means nothing far earlier."""
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class WarpSettings:
-    """Probabilities and limits of the steps, as ``DeviceWarp`` describes them; the defaults are the deck's."""
+    """Probabilities and limits of the steps: the parameters of ``warp``. The defaults are those of ``initial``.
 
-    flip_p: float = 0.5
-    shift_scale_rotate_p: float = 0.5
-    shift_limit: float = 0.0625
-    scale_limit: float = 0.05
-    rotate_limit: float = 10.0
-    distort_p: float = 0.25
-    elastic_share: float = 0.5
-    num_steps: int = 5
-    distort_limit: float = 0.05
-    alpha: float = 1.0
-    sigma: float = 50.0
-    alpha_affine: float = 50.0
-    cutout_p: float = 0.5
-    min_holes: int = 5
-    max_holes: int = 8
-    hole_size: float = 0.05
+    Args:
+        flip_p: probability of the horizontal flip.
+        shift_scale_rotate_p: probability of shift, scale and rotation about the center, which come together.
+        shift_limit: largest shift along each axis, as a share of height and width.
+        scale_limit: largest deviation from a scale of 1.
+        rotate_limit: largest angle in degrees.
+        distort_p: probability of a distortion, either elastic or a grid.
+        elastic_share: how many of the distortions are elastic.
+        num_steps: cells of the grid along each axis.
+        distort_limit: largest change of a cell's width or height, as a share of it.
+        alpha: what the elastic step's smoothed noise, uniform in [-1, 1] before, is multiplied by, in pixels.
+        sigma: of the Gaussian that smooths it, in pixels.
+        alpha_affine: largest displacement along each axis, in pixels, of three points around the center, a third of the
+            shorter side away from it along both axes, that the elastic step's affine map moves.
+        cutout_p: probability of holes, black and without any class.
+        min_holes: fewest holes.
+        max_holes: most holes.
+        hole_size: height and width of a hole as a share of the image's, at least a pixel; 0 makes no holes.
+
+    Raises:
+        ComponentError: if there are more holes at least than at most.
+    """
+
+    flip_p: Annotated[float, Between(0, 1)] = 0.5
+    shift_scale_rotate_p: Annotated[float, Between(0, 1)] = 0.5
+    shift_limit: Annotated[float, Between(0, 1)] = 0.0625
+    scale_limit: Annotated[float, Between(0, 0.9)] = 0.05
+    rotate_limit: Annotated[float, Between(0, 180)] = 10.0
+    distort_p: Annotated[float, Between(0, 1)] = 0.25
+    elastic_share: Annotated[float, Between(0, 1)] = 0.5
+    num_steps: Annotated[int, AtLeast(1)] = 5
+    distort_limit: Annotated[float, Between(0, 1)] = 0.05
+    alpha: Annotated[float, AtLeast(0)] = 1.0
+    sigma: Annotated[float, Above(0)] = 50.0
+    alpha_affine: Annotated[float, AtLeast(0)] = 50.0
+    cutout_p: Annotated[float, Between(0, 1)] = 0.0
+    min_holes: Annotated[int, AtLeast(1)] = 5
+    max_holes: Annotated[int, AtLeast(1)] = 8
+    hole_size: Annotated[float, Between(0, 1)] = 0.05
+
+    def __post_init__(self) -> None:
+        if self.min_holes > self.max_holes:
+            holes = f"min_holes = {self.min_holes} is more than max_holes = {self.max_holes}"
+            raise ComponentError(f"warp: {holes}; exchange them")
 
 
 class Field(NamedTuple):

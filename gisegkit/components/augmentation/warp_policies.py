@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import cv2
@@ -21,7 +22,7 @@ FAR = 8
 """How many sides off a position may lie before the reflections are taken off it; OpenCV takes them off one by one."""
 
 
-class WarpPolicy:
+class WarpPolicy(WarpSettings):
     """Flip, shift-scale-rotate and a distortion as one map, by which image and mask are sampled once; then holes.
 
     Attributes:
@@ -29,19 +30,17 @@ class WarpPolicy:
         drawn: what the last call did, a line for each step that was applied.
     """
 
-    def __init__(self, settings: WarpSettings) -> None:
-        self.settings = settings
-        self.record = False
-        self.drawn: list[str] = []
+    record = False
+    drawn: Sequence[str] = ()
 
     def __call__(self, image: FloatArray, mask: MaskArray, rng: np.random.Generator) -> tuple[FloatArray, MaskArray]:
         """As ``AlbumentationsPolicy``, but there is no image that it cannot work on."""
         size = (image.shape[0], image.shape[1])
-        draws = Draws(self.settings, size, 1, rng)
+        draws = Draws(self, size, 1, rng)
         if self.record:
             self.drawn = draws.words()[0]
         if draws.similarity[0] or draws.grid[0] or draws.elastic[0]:
-            map_x, map_y = full_maps(draws.field(), self.settings.sigma)
+            map_x, map_y = full_maps(draws.field(), self.sigma)
             if draws.elastic[0]:  # nothing else goes far; three points that almost lie on a line do
                 map_x, map_y = nearby(map_x, size[1]), nearby(map_y, size[0])
             image, mask = move(image, map_x, map_y, cv2.INTER_LINEAR), move(mask, map_x, map_y, cv2.INTER_NEAREST)
@@ -100,7 +99,7 @@ def baseline(*, size: tuple[int, int], p: Annotated[float, Between(0, 1)] = 0.5)
     Returns:
         ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair, augmented.
     """
-    return WarpPolicy(WarpSettings(flip_p=p, shift_scale_rotate_p=0, distort_p=0, cutout_p=0))
+    return WarpPolicy(flip_p=p, shift_scale_rotate_p=0, distort_p=0)
 
 
 def initial(
@@ -126,9 +125,7 @@ def initial(
     Returns:
         ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair, augmented.
     """
-    return WarpPolicy(
-        WarpSettings(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p, cutout_p=0)
-    )
+    return WarpPolicy(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p)
 
 
 def final(
@@ -151,6 +148,4 @@ def final(
     Returns:
         ``(image [H, W, C], mask [H, W, K], rng)`` to the same pair, augmented.
     """
-    return WarpPolicy(
-        WarpSettings(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p, cutout_p=cutout_p)
-    )
+    return WarpPolicy(flip_p=flip_p, shift_scale_rotate_p=shift_scale_rotate_p, distort_p=distort_p, cutout_p=cutout_p)

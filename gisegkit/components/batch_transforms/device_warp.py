@@ -11,41 +11,18 @@ import torch
 from torch.nn import functional
 
 from gisegkit.components.augmentation.warp_draws import Draws, WarpSettings, blurred_waves
-from gisegkit.errors import ComponentError
-from gisegkit.types import Above, AtLeast, Batch, Between
+from gisegkit.types import Batch, Between
 
 if TYPE_CHECKING:
     from gisegkit.types import AnyArray
 
 
-class DeviceWarp:
+class DeviceWarp(WarpSettings):
     """Flip, shift-scale-rotate and a distortion as one displacement, by which a batch is sampled once; then holes.
 
     Each slice has its own draws, those of the deck's policies on the CPU. Images are sampled bilinearly, masks take the
     nearest pixel, all weighted targets alike; the border is reflected; a slice that is only flipped is not sampled.
     Its defaults are those of ``initial_device``. Write ``[augmentation] name = "none"`` beside it.
-
-    Args:
-        flip_p: probability of the horizontal flip.
-        shift_scale_rotate_p: probability of shift, scale and rotation about the center, which come together.
-        shift_limit: largest shift along each axis, as a share of height and width.
-        scale_limit: largest deviation from a scale of 1.
-        rotate_limit: largest angle in degrees.
-        distort_p: probability of a distortion, either elastic or a grid.
-        elastic_share: how many of the distortions are elastic.
-        num_steps: cells of the grid along each axis.
-        distort_limit: largest change of a cell's width or height, as a share of it.
-        alpha: what the elastic step's smoothed noise, uniform in [-1, 1] before, is multiplied by, in pixels.
-        sigma: of the Gaussian that smooths it, in pixels.
-        alpha_affine: largest displacement along each axis, in pixels, of three points around the center, a third of the
-            shorter side away from it along both axes, that the elastic step's affine map moves.
-        cutout_p: probability of holes, black and without any class.
-        min_holes: fewest holes.
-        max_holes: most holes.
-        hole_size: height and width of a hole as a share of the image's, at least a pixel; 0 makes no holes.
-
-    Raises:
-        ComponentError: if there are more holes at least than at most.
 
     Paper: Simard et al., Best practices for convolutional neural networks applied to visual document analysis,
         ICDAR 2003 (elastic distortions); DeVries and Taylor, Improved regularization of convolutional neural networks
@@ -56,48 +33,8 @@ class DeviceWarp:
             ``giseg show``.
     """
 
-    def __init__(
-        self,
-        *,
-        flip_p: Annotated[float, Between(0, 1)] = 0.5,
-        shift_scale_rotate_p: Annotated[float, Between(0, 1)] = 0.5,
-        shift_limit: Annotated[float, Between(0, 1)] = 0.0625,
-        scale_limit: Annotated[float, Between(0, 0.9)] = 0.05,
-        rotate_limit: Annotated[float, Between(0, 180)] = 10.0,
-        distort_p: Annotated[float, Between(0, 1)] = 0.25,
-        elastic_share: Annotated[float, Between(0, 1)] = 0.5,
-        num_steps: Annotated[int, AtLeast(1)] = 5,
-        distort_limit: Annotated[float, Between(0, 1)] = 0.05,
-        alpha: Annotated[float, AtLeast(0)] = 1.0,
-        sigma: Annotated[float, Above(0)] = 50.0,
-        alpha_affine: Annotated[float, AtLeast(0)] = 50.0,
-        cutout_p: Annotated[float, Between(0, 1)] = 0.0,
-        min_holes: Annotated[int, AtLeast(1)] = 5,
-        max_holes: Annotated[int, AtLeast(1)] = 8,
-        hole_size: Annotated[float, Between(0, 1)] = 0.05,
-    ) -> None:
-        if min_holes > max_holes:
-            raise ComponentError(f"warp: min_holes = {min_holes} is more than max_holes = {max_holes}; exchange them")
-        self.settings = WarpSettings(
-            flip_p=flip_p,
-            shift_scale_rotate_p=shift_scale_rotate_p,
-            shift_limit=shift_limit,
-            scale_limit=scale_limit,
-            rotate_limit=rotate_limit,
-            distort_p=distort_p,
-            elastic_share=elastic_share,
-            num_steps=num_steps,
-            distort_limit=distort_limit,
-            alpha=alpha,
-            sigma=sigma,
-            alpha_affine=alpha_affine,
-            cutout_p=cutout_p,
-            min_holes=min_holes,
-            max_holes=max_holes,
-            hole_size=hole_size,
-        )
-        self.record = False
-        self.drawn_by_slice: list[list[str]] = []
+    record = False
+    drawn_by_slice: Sequence[Sequence[str]] = ()
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The warped batch; the batch that is handed in keeps its tensors as they were.
@@ -110,8 +47,8 @@ class DeviceWarp:
             A batch of the same sizes, weights and memory formats.
         """
         height, width = batch.images.shape[2:]
-        draws = Draws(self.settings, (height, width), len(batch.images), rng)
-        self.drawn_by_slice = draws.words() if self.record else []
+        draws = Draws(self, (height, width), len(batch.images), rng)
+        self.drawn_by_slice = draws.words() if self.record else ()
         move = _Move(draws, batch)
         return dataclasses.replace(
             batch,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
 from gisegkit.components.augmentation.intensity_draws import IntensityDraws, IntensitySettings
-from gisegkit.types import AtLeast, Batch, Between
+from gisegkit.types import Batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Send = Callable[["AnyArray"], torch.Tensor]
 
 
-class Intensity:
+class Intensity(IntensitySettings):
     """Bias field, blur, noise, contrast and gamma; each slice of the batch has its own draws, masks stay.
 
     The steps follow one another in this order. They work on a slice's range: 0 to 1 if all its values are between, else
@@ -28,22 +28,6 @@ class Intensity:
     of a slice get the same steps with the same numbers, and each channel noise of its own. A step whose limit is 0
     changes nothing. Strengths are drawn between no change and the limit: uniformly for blur and noise, else so that a
     factor is as likely as its inverse.
-
-    Args:
-        bias_p: probability of a bias field, a smooth factor over the image as MR coils cause it: the exponential of a
-            polynomial of the third order.
-        bias_limit: by which share the field darkens the darkest place at most; the brightest place keeps its value.
-        blur_p: probability of a Gaussian blur; the border is reflected.
-        blur_limit: its largest standard deviation in pixels.
-        noise_p: probability of Gaussian noise.
-        noise_limit: its largest standard deviation as a share of the range.
-        rician_p: probability of Rician noise, which magnitude images of MR have: the magnitude of a complex signal with
-            Gaussian noise in both parts, so that dark places become brighter. Not meant for CT or photographs.
-        rician_limit: the largest standard deviation of either part as a share of the range.
-        contrast_p: probability of another contrast: distances from the slice's mean are multiplied.
-        contrast_limit: the factor is between 1 / (1 + limit) and 1 + limit.
-        gamma_p: probability of a gamma curve.
-        gamma_limit: the exponent is between 1 / (1 + limit) and 1 + limit.
 
     Paper: Van Leemput et al., Automated model-based bias field correction of MR images of the brain, IEEE Trans. Med.
         Imaging 18(10), 1999, p. 885 (polynomial bias field); Gudbjartsson and Patz, The Rician distribution of noisy
@@ -55,38 +39,8 @@ class Intensity:
             ``giseg show``.
     """
 
-    def __init__(
-        self,
-        *,
-        bias_p: Annotated[float, Between(0, 1)] = 0.15,
-        bias_limit: Annotated[float, Between(0, 0.95)] = 0.4,
-        blur_p: Annotated[float, Between(0, 1)] = 0.15,
-        blur_limit: Annotated[float, Between(0, 10)] = 1.0,
-        noise_p: Annotated[float, Between(0, 1)] = 0.15,
-        noise_limit: Annotated[float, Between(0, 1)] = 0.05,
-        rician_p: Annotated[float, Between(0, 1)] = 0.0,
-        rician_limit: Annotated[float, Between(0, 1)] = 0.05,
-        contrast_p: Annotated[float, Between(0, 1)] = 0.15,
-        contrast_limit: Annotated[float, AtLeast(0)] = 0.4,
-        gamma_p: Annotated[float, Between(0, 1)] = 0.3,
-        gamma_limit: Annotated[float, AtLeast(0)] = 0.4,
-    ) -> None:
-        self.settings = IntensitySettings(
-            bias_p=bias_p,
-            bias_limit=bias_limit,
-            blur_p=blur_p,
-            blur_limit=blur_limit,
-            noise_p=noise_p,
-            noise_limit=noise_limit,
-            rician_p=rician_p,
-            rician_limit=rician_limit,
-            contrast_p=contrast_p,
-            contrast_limit=contrast_limit,
-            gamma_p=gamma_p,
-            gamma_limit=gamma_limit,
-        )
-        self.record = False
-        self.drawn_by_slice: list[list[str]] = []
+    record = False
+    drawn_by_slice: Sequence[Sequence[str]] = ()
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The changed batch; the batch that is handed in keeps its tensors as they were.
@@ -98,8 +52,8 @@ class Intensity:
         Returns:
             A batch of the same sizes, weights and memory formats.
         """
-        draws = IntensityDraws(self.settings, len(batch.images), rng)
-        self.drawn_by_slice = draws.words() if self.record else []
+        draws = IntensityDraws(self, len(batch.images), rng)
+        self.drawn_by_slice = draws.words() if self.record else ()
         return dataclasses.replace(batch, images=change(batch.images, draws, batch.send))
 
 

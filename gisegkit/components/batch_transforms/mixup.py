@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from gisegkit.types import Above, Batch, Between
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+@dataclass(kw_only=True)
 class Mixup:
     """Mixup: images are blended in pairs, and the losses against both targets with the same weights.
 
@@ -29,16 +32,10 @@ class Mixup:
         record, drawn: whether to say what is drawn, and what the last call drew; for ``giseg show``.
     """
 
-    def __init__(
-        self,
-        *,
-        alpha: Annotated[float, Above(0)] = 0.2,
-        p: Annotated[float, Between(0, 1)] = 1.0,
-    ) -> None:
-        self.alpha = alpha
-        self.p = p
-        self.record = False
-        self.drawn: list[str] = []
+    alpha: Annotated[float, Above(0)] = 0.2
+    p: Annotated[float, Between(0, 1)] = 1.0
+    record = False
+    drawn: Sequence[str] = field(init=False, default=())
 
     def __call__(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """The mixed batch; the batch that is handed in keeps its tensors as they were.
@@ -50,7 +47,7 @@ class Mixup:
         Returns:
             A batch with twice as many weighted targets, whose weights have the same sum.
         """
-        self.drawn = []
+        self.drawn = ()
         count = len(batch.images)
         if count < 2 or rng.random() >= self.p:
             return batch

@@ -18,66 +18,68 @@ if TYPE_CHECKING:
 BOTH_EMPTY = {"skip": math.nan, "one": 1.0, "zero": 0.0}
 
 
-class Dice:
+class _Overlap:
+    """What metrics of overlapping pixels have in common.
+
+    Args:
+        unit: what one value is computed for, besides a class: each slice, or each whole scan.
+        empty: the value where prediction and truth are both empty: skip leaves it out of every mean, one and zero
+            count it as 1 or 0.
+    """
+
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+    part: str
+    title: str
+
+    def __init__(
+        self, *, unit: Literal["slice", "scan"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
+    ) -> None:
+        self.unit = unit
+        self.empty = empty
+        self.convention = f"{self.title} per {unit} and class, {both_empty(empty)}, one empty 0"
+
+    def __call__(self, prediction: BoolArray, truth: BoolArray) -> Mapping[str, FloatArray]:
+        intersection, pixels = _counts(prediction, truth, self.unit)
+        numerator, denominator = self._ratio(intersection, pixels)
+        values = np.full(denominator.shape, BOTH_EMPTY[self.empty])
+        np.divide(numerator, denominator, out=values, where=denominator > 0)
+        return {self.part: values}
+
+    def combine(self, means: Mapping[str, float]) -> float:
+        return means[self.part]
+
+    def _ratio(self, intersection: FloatArray, pixels: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Numerator and denominator, from the pixels of the intersection and those of prediction plus truth."""
+        raise NotImplementedError
+
+
+class Dice(_Overlap):
     """Dice coefficient 2 |P ∩ T| / (|P| + |T|), averaged over slices or scans, and classes.
 
     Where only one of prediction and truth is empty it is 0.
 
-    Args:
-        unit: what one value is computed for, besides a class: each slice, or each whole scan.
-        empty: the value where prediction and truth are both empty: skip leaves it out of every mean, one and zero
-            count it as 1 or 0.
-
     Paper: Dice, Measures of the amount of ecologic association between species, doi:10.2307/1932409
     """
 
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    part, title = "dice", "Dice"
 
-    def __init__(
-        self, *, unit: Literal["slice", "scan"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
-    ) -> None:
-        self.unit = unit
-        self.empty = empty
-        self.convention = "Dice " + _overlap_convention(unit, empty)
-
-    def __call__(self, prediction: BoolArray, truth: BoolArray) -> Mapping[str, FloatArray]:
-        intersection, pixels = _counts(prediction, truth, self.unit)
-        return {"dice": _ratio(2 * intersection, pixels, self.empty)}
-
-    def combine(self, means: Mapping[str, float]) -> float:
-        return means["dice"]
+    def _ratio(self, intersection: FloatArray, pixels: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return 2 * intersection, pixels
 
 
-class IoU:
+class IoU(_Overlap):
     """Intersection over union |P ∩ T| / |P ∪ T| (Jaccard index), averaged over slices or scans, and classes.
 
     Where only one of prediction and truth is empty it is 0.
 
-    Args:
-        unit: what one value is computed for, besides a class: each slice, or each whole scan.
-        empty: the value where prediction and truth are both empty: skip leaves it out of every mean, one and zero
-            count it as 1 or 0.
-
     Paper: Jaccard, The distribution of the flora in the alpine zone, doi:10.1111/j.1469-8137.1912.tb05611.x
     """
 
-    higher_is_better = True
-    bounds = (0.0, 1.0)
+    part, title = "iou", "IoU"
 
-    def __init__(
-        self, *, unit: Literal["slice", "scan"] = "slice", empty: Literal["skip", "one", "zero"] = "skip"
-    ) -> None:
-        self.unit = unit
-        self.empty = empty
-        self.convention = "IoU " + _overlap_convention(unit, empty)
-
-    def __call__(self, prediction: BoolArray, truth: BoolArray) -> Mapping[str, FloatArray]:
-        intersection, pixels = _counts(prediction, truth, self.unit)
-        return {"iou": _ratio(intersection, pixels - intersection, self.empty)}
-
-    def combine(self, means: Mapping[str, float]) -> float:
-        return means["iou"]
+    def _ratio(self, intersection: FloatArray, pixels: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return intersection, pixels - intersection
 
 
 class UWMGIScore:
@@ -161,10 +163,6 @@ def both_empty(empty: str) -> str:
     return "both empty skipped" if empty == "skip" else f"both empty {BOTH_EMPTY[empty]:.0f}"
 
 
-def _overlap_convention(unit: str, empty: str) -> str:
-    return f"per {'slice' if unit == 'slice' else 'scan'} and class, {both_empty(empty)}, one empty 0"
-
-
 def _counts(prediction: BoolArray, truth: BoolArray, unit: str) -> tuple[FloatArray, FloatArray]:
     """Pixels of the intersection, and of prediction plus truth: ``[D, K]`` for slices, ``[K]`` for scans."""
     intersection = count(prediction & truth).astype(np.float64)
@@ -176,10 +174,3 @@ def _union(mask: BoolArray) -> BoolArray:
     """``[D, H, W, K]`` to ``[D, H, W, 1]``: where any class is."""
     union: BoolArray = functools.reduce(np.logical_or, np.moveaxis(mask, 3, 0))[..., None]
     return union
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray, empty: str) -> FloatArray:
-    """The quotient, with the value for both empty if the denominator is 0."""
-    values = np.full(denominator.shape, BOTH_EMPTY[empty])
-    np.divide(numerator, denominator, out=values, where=denominator > 0)
-    return values

@@ -59,66 +59,58 @@ class _SurfaceMetric:
         raise NotImplementedError
 
 
-class HD95(_SurfaceMetric):
+class _Distance(_SurfaceMetric):
+    """A distance, of which less is better.
+
+    Args:
+        unit: what one value is computed for, besides a class: each whole scan, in 3D, or each slice, in 2D.
+        empty: the value where prediction and truth are both empty: left out of every mean, or 0 mm.
+        one_empty: the value where only one of them is empty: the diagonal of the scan (the slice), or left out, which
+            rewards a model for finding nothing.
+    """
+
+    higher_is_better = False
+    bounds = (0.0, math.inf)
+    title: str
+
+    def __init__(
+        self,
+        *,
+        unit: Literal["scan", "slice"] = "scan",
+        empty: Literal["skip", "zero"] = "skip",
+        one_empty: Literal["diagonal", "skip"] = "diagonal",
+    ) -> None:
+        self.unit, self.empty, self.one_empty = unit, empty, one_empty
+        other = "the diagonal" if one_empty == "diagonal" else "skipped"
+        self.convention = f"{self.title}, {_place(unit)}, {both_empty(empty)}, one empty {other}"
+
+
+class HD95(_Distance):
     """95th percentile of the distances between surfaces, in mm: the larger of the two directions.
 
     The surface are the voxels with a neighbor outside the mask (4 neighbors in a slice, 6 in a scan; what lies
     beyond the image is outside). Distances run between voxel centers, percentiles are interpolated linearly.
 
-    Args:
-        unit: what one value is computed for, besides a class: each whole scan, in 3D, or each slice, in 2D.
-        empty: the value where prediction and truth are both empty: left out of every mean, or 0 mm.
-        one_empty: the value where only one of them is empty: the diagonal of the scan (the slice), or left out, which
-            rewards a model for finding nothing.
-
     Paper: Huttenlocher et al., Comparing images using the Hausdorff distance, doi:10.1109/34.232073
     """
 
     part = "hd95"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
-
-    def __init__(
-        self,
-        *,
-        unit: Literal["scan", "slice"] = "scan",
-        empty: Literal["skip", "zero"] = "skip",
-        one_empty: Literal["diagonal", "skip"] = "diagonal",
-    ) -> None:
-        self.unit, self.empty, self.one_empty = unit, empty, one_empty
-        self.convention = f"95th percentile of surface distances in mm, {_distances(unit, empty, one_empty)}"
+    title = "95th percentile of surface distances in mm"
 
     def _value(self, forth: FloatArray, back: FloatArray) -> float:
         return max(_percentile(forth), _percentile(back))
 
 
-class ASSD(_SurfaceMetric):
+class ASSD(_Distance):
     """Average symmetric surface distance in mm: the mean over the voxels of both surfaces together.
 
     Surfaces and distances are those of ``hd95``.
-
-    Args:
-        unit: what one value is computed for, besides a class: each whole scan, in 3D, or each slice, in 2D.
-        empty: the value where prediction and truth are both empty: left out of every mean, or 0 mm.
-        one_empty: the value where only one of them is empty: the diagonal of the scan (the slice), or left out, which
-            rewards a model for finding nothing.
 
     Paper: Heimann et al., Comparison and evaluation of methods for liver segmentation, doi:10.1109/TMI.2009.2013851
     """
 
     part = "assd"
-    higher_is_better = False
-    bounds = (0.0, math.inf)
-
-    def __init__(
-        self,
-        *,
-        unit: Literal["scan", "slice"] = "scan",
-        empty: Literal["skip", "zero"] = "skip",
-        one_empty: Literal["diagonal", "skip"] = "diagonal",
-    ) -> None:
-        self.unit, self.empty, self.one_empty = unit, empty, one_empty
-        self.convention = f"mean of surface distances in mm, both surfaces, {_distances(unit, empty, one_empty)}"
+    title = "mean of surface distances in mm, both surfaces"
 
     def _value(self, forth: FloatArray, back: FloatArray) -> float:
         return float((forth.sum() + back.sum()) / (len(forth) + len(back)))
@@ -169,10 +161,6 @@ def _percentile(distances: FloatArray) -> float:
     above = min(below + 1, len(distances) - 1)
     low, high = np.partition(distances, (below, above))[[below, above]].tolist()
     return float(low + (high - low) * (place - below))
-
-
-def _distances(unit: str, empty: str, one_empty: str) -> str:
-    return f"{_place(unit)}, {both_empty(empty)}, one empty {'the diagonal' if one_empty == 'diagonal' else 'skipped'}"
 
 
 def _place(unit: str) -> str:

@@ -1,9 +1,26 @@
 """Networks of segmentation-models-pytorch that gather context by dilation, pooling and pyramids, not level by level.
 
-As all networks here they take images of any height and width and any number of channels; see ``models.py``.
+As all networks here they take images of any height and width and any number of channels; see ``unet_family.py``.
 
 Every factory returns a module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``. It raises ComponentError
 if the encoder or its weights do not exist, cannot be had, or do not fit the network.
+
+Parameters that mean the same in several of them:
+
+Args:
+    in_channels: channels of the images.
+    classes: channels of the logits.
+    encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; one that can be dilated:
+        not ``vgg*``, ``densenet*`` and most transformers.
+    weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
+    depth: how often the encoder halves the image.
+    output_stride: how often smaller than the image the last map is; 8 makes the last maps four times as large.
+    decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
+    decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
+    decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
+    decoder_aspp_dropout: share of the pyramid's outputs dropped in training.
+    batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the encoder's
+        own with pretrained weights, 0.1 with random ones.
 """
 
 from __future__ import annotations
@@ -36,21 +53,6 @@ def deeplabv3(
     """DeepLabV3: atrous spatial pyramid pooling over a dilated encoder.
 
     Trains with 2 images at once or more: its pooling over the whole image is batch-normalized.
-
-    Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; one that can be
-            dilated: not ``vgg*``, ``densenet*`` and most transformers.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the last map is; 8 makes the last maps four times as large.
-        decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
-        decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
-        decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
-        decoder_aspp_dropout: share of the pyramid's outputs dropped in training.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Chen et al., Rethinking atrous convolution for semantic image segmentation, arXiv:1706.05587
     """
@@ -87,21 +89,6 @@ def deeplabv3plus(
 ) -> nn.Module:
     """DeepLabV3+: DeepLabV3 with a decoder that adds the encoder's fine map; trains with 2 images at once or more.
 
-    Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; one that can be
-            dilated: not ``vgg*``, ``densenet*`` and most transformers.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
-        output_stride: how often smaller than the image the last map is; 8 makes the last maps four times as large.
-        decoder_channels: channels of the atrous spatial pyramid pooling and of the decoder.
-        decoder_atrous_rates: the pyramid's three dilations, in pixels of the encoder's last map.
-        decoder_aspp_separable: whether the pyramid's convolutions are depthwise separable.
-        decoder_aspp_dropout: share of the pyramid's outputs dropped in training.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
-
     Paper: Chen et al., Encoder-decoder with atrous separable convolution for semantic image segmentation,
         arXiv:1802.02611
     """
@@ -137,16 +124,11 @@ def pspnet(
     """PSPNet: pyramid pooling over a shallow encoder.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how often the encoder halves the image; the logits are brought back in one step.
         psp_out_channels: channels after the pyramid.
         decoder_norm: normalization in the decoder.
         psp_dropout: share of the channels dropped in training.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Zhao et al., Pyramid scene parsing network, arXiv:1612.01105
     """
@@ -183,17 +165,11 @@ def pan(
     images of 8 times the output stride: smaller ones are padded to 128 pixels, or 256 with output_stride 32.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; with
             output_stride 16 one that can be dilated.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
         output_stride: how often smaller than the image the encoder's last map is.
         decoder_channels: channels of the decoder.
         decoder_interpolation: how the decoder enlarges its maps.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Li et al., Pyramid attention network for semantic segmentation, arXiv:1805.10180
     """

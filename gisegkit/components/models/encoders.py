@@ -22,6 +22,7 @@ from segmentation_models_pytorch.encoders import get_encoder
 from torch import nn
 
 from gisegkit.components.models.weights import is_file
+from gisegkit.data.atomic_files import first_line
 from gisegkit.errors import ComponentError, did_you_mean
 
 TIMM_PREFIX = "tu-"
@@ -166,7 +167,7 @@ def _fetch(encoder: str, weights: str, repository: str, name: str, revision: str
         _within_deadline(lambda: huggingface_hub.get_hf_file_metadata(url, timeout=CONNECT_SECONDS))
         return str(huggingface_hub.hf_hub_download(repository, name, revision=revision))
     except Exception as error:  # the errors of the hub's HTTP client, which has been a different one each few versions
-        cause = str(error).strip().split("\n", 1)[0] or type(error).__name__
+        cause = first_line(error)
         raise ComponentError(
             f"model: the weights {weights!r} of encoder {encoder!r} ({repository}) are not in the cache folder "
             f"{constants.HF_HUB_CACHE} and cannot be downloaded ({cause}).\n"

@@ -1,9 +1,20 @@
 """Networks of segmentation-models-pytorch that put feature pyramids and transformers to use.
 
-As all networks here they take images of any height and width and any number of channels; see ``models.py``.
+As all networks here they take images of any height and width and any number of channels; see ``unet_family.py``.
 
 Every factory returns a module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``. It raises ComponentError
 if the encoder or its weights do not exist, cannot be had, or do not fit the network.
+
+Parameters that mean the same in several of them:
+
+Args:
+    in_channels: channels of the images.
+    classes: channels of the logits.
+    encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
+    weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
+    depth: how often the encoder halves the image.
+    batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the encoder's
+        own with pretrained weights, 0.1 with random ones.
 """
 
 from __future__ import annotations
@@ -36,18 +47,11 @@ def fpn(
     """FPN: a feature pyramid whose levels are brought to one size and merged.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
         decoder_pyramid_channels: channels of the pyramid.
         decoder_segmentation_channels: channels of the merged levels, a multiple of 32 (group normalization).
         decoder_merge_policy: whether the levels are added or concatenated.
         decoder_dropout: share of the channels dropped in training.
         decoder_interpolation: how the pyramid doubles its maps.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Kirillov et al., Panoptic feature pyramid networks, arXiv:1901.02446; Lin et al.,
         Feature pyramid networks, arXiv:1612.03144
@@ -84,16 +88,9 @@ def upernet(
     """UPerNet: pyramid pooling and a feature pyramid, the usual decoder of Swin and ConvNeXt.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
         decoder_channels: channels of the decoder.
         decoder_norm: normalization in the decoder; with batchnorm it trains with 2 images at once or more, because the
             pooling over the whole image is normalized too.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Xiao et al., Unified perceptual parsing for scene understanding, arXiv:1807.10221
     """
@@ -123,14 +120,7 @@ def segformer(
     """SegFormer: all levels of the encoder, linearly mapped, in one step; made for ``mit_b0`` to ``mit_b5``.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
         decoder_segmentation_channels: channels that every level is mapped to.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Xie et al., SegFormer: simple and efficient design for semantic segmentation with transformers,
         arXiv:2105.15203
@@ -163,18 +153,13 @@ def dpt(
     """DPT: dense prediction from the layers of a plain vision transformer of timm.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name:
             plain vision transformers only, with patches of 8, 16 or 32 pixels (``tu-vit*``, ``tu-deit*`` ...).
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
         depth: how many layers of the transformer are read.
         output_indices: which layers, counted from 0, as many as depth; not set: evenly spread to the last.
         decoder_readout: what becomes of the class token: concatenated to every position, added, or left out.
         decoder_intermediate_channels: channels of the layers read, fine to coarse, as many as depth.
         decoder_fusion_channels: channels in which the layers are fused.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Ranftl et al., Vision transformers for dense prediction, arXiv:2103.13413
     """

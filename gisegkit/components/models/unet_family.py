@@ -6,6 +6,21 @@ one channel, else repeated in turn and rescaled).
 
 Every factory returns a module, ``[B, in_channels, H, W]`` to logits ``[B, classes, H, W]``. It raises ComponentError
 if the encoder or its weights do not exist, cannot be had, or do not fit the network.
+
+Parameters that mean the same in several of them:
+
+Args:
+    in_channels: channels of the images.
+    classes: channels of the logits.
+    encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
+    weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
+    depth: how often the encoder halves the image.
+    decoder_channels: channels of the decoder's levels, coarse to fine, as many as depth.
+    decoder_norm: normalization in the decoder.
+    decoder_attention: attention in the decoder; scse is channel and spatial squeeze and excitation.
+    decoder_interpolation: how the decoder doubles its maps.
+    batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the encoder's
+        own with pretrained weights, 0.1 with random ones.
 """
 
 from __future__ import annotations
@@ -34,19 +49,6 @@ def unet(
     batchnorm_momentum: Annotated[float, Between(0, 1)] | None = None,
 ) -> nn.Module:
     """U-Net over any encoder of segmentation-models-pytorch or timm.
-
-    Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
-        decoder_channels: channels of the decoder's levels, coarse to fine, as many as depth.
-        decoder_norm: normalization in the decoder.
-        decoder_attention: attention in the decoder; scse is channel and spatial squeeze and excitation.
-        decoder_interpolation: how the decoder doubles its maps.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Ronneberger et al., U-Net: convolutional networks for biomedical image segmentation, arXiv:1505.04597
     """
@@ -82,17 +84,7 @@ def unetplusplus(
     """U-Net++ (nested, densely connected skips) over any encoder of segmentation-models-pytorch or timm.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; not ``mit_b*``.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
-        decoder_channels: channels of the decoder's levels, coarse to fine, as many as depth.
-        decoder_norm: normalization in the decoder.
-        decoder_attention: attention in the decoder; scse is channel and spatial squeeze and excitation.
-        decoder_interpolation: how the decoder doubles its maps.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Zhou et al., UNet++: a nested U-Net architecture for medical image segmentation, arXiv:1807.10165
     """
@@ -131,17 +123,7 @@ def manet(
     image's side.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
-        encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
-        decoder_channels: channels of the decoder's levels, coarse to fine, as many as depth.
-        decoder_norm: normalization in the decoder.
         decoder_pab_channels: channels of the position-wise attention.
-        decoder_interpolation: how the decoder doubles its maps.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Fan et al., MA-Net: a multi-scale attention network for liver and tumor segmentation,
         doi 10.1109/ACCESS.2020.3025372
@@ -175,14 +157,7 @@ def linknet(
     """LinkNet: a light U-shaped network whose skips are added, not concatenated.
 
     Args:
-        in_channels: channels of the images.
-        classes: channels of the logits.
         encoder: the encoder's name, ``resnet34``, ``efficientnet-b1``, or ``tu-`` and timm's name; not ``mit_b*``.
-        weights: ``imagenet`` or another set that the encoder offers, a .safetensors or .pth file, or ``none``.
-        depth: how often the encoder halves the image.
-        decoder_norm: normalization in the decoder.
-        batchnorm_momentum: weight of a new batch in the running statistics of batch normalization. Not set: the
-            encoder's own with pretrained weights, 0.1 with random ones.
 
     Paper: Chaurasia and Culurciello, LinkNet: exploiting encoder representations for efficient semantic segmentation,
         arXiv:1707.03718

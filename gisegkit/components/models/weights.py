@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from gisegkit.data.atomic_files import first_line
 from gisegkit.data.digests import verify
 from gisegkit.errors import ComponentError, did_you_mean, listed
 
@@ -59,7 +60,7 @@ def read_weights(path: str) -> Tensors:
     except (
         Exception
     ) as error:  # of damaged bytes the readers raise whatever comes: EOFError, KeyError, struct.error ...
-        raise ComponentError(f"model: the file {path!r} cannot be read as weights: {_first_line(error)}") from error
+        raise ComponentError(f"model: the file {path!r} cannot be read as weights: {first_line(error)}") from error
     if isinstance(content, Mapping) and {"format", "facts", "digest"} <= set(content):  # a run's own checkpoint
         verify(content, f"model: the file {path!r}", "restore it from a copy of the run")
     tensors = _tensors(content)
@@ -263,7 +264,3 @@ def _report(path: str, state: Tensors, match: Match) -> str:
 
 def _listed(what: str, names: list[str]) -> list[str]:
     return [f"  {what}: {listed(names, shown=SHOWN)}"] if names else []
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__

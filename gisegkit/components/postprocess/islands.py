@@ -24,7 +24,33 @@ CHUNK = 2**24
 """Voxels that are counted at once; numpy takes 8 bytes for each on the way."""
 
 
-class MinArea:
+class _ByUnit:
+    """What cleans each class of a scan, slice by slice or as a whole."""
+
+    stage: Literal["probabilities", "masks"] = "masks"
+    unit: str
+
+    def __call__(self, scan: BoolArray) -> BoolArray:
+        """``[D, H, W, K]`` bool to the same; the input stays as it is."""
+        result = scan.copy()
+        for k in range(scan.shape[3]):
+            if self.unit == "scan":
+                box = bounds(scan[..., k])
+                if box is not None:
+                    result[..., k][box] = self.clean(np.ascontiguousarray(scan[..., k][box]), k)
+                continue
+            for d in range(len(scan)):
+                plane = np.ascontiguousarray(scan[d, :, :, k])
+                if plane.any():
+                    result[d, :, :, k] = self.clean(plane, k)
+        return result
+
+    def clean(self, mask: BoolArray, k: int) -> BoolArray:
+        """One class of a slice ``[H, W]`` or of a scan ``[D, H, W]``, which has some of it."""
+        raise NotImplementedError
+
+
+class MinArea(_ByUnit):
     """Removes islands of fewer pixels than a minimum from each class.
 
     Args:
@@ -34,8 +60,6 @@ class MinArea:
         connectivity: whether pixels touch at sides and corners (8 neighbors in a slice, 26 in a scan), or only at sides
             (4 and 6).
     """
-
-    stage: Literal["probabilities", "masks"] = "masks"
 
     def __init__(
         self,
@@ -49,19 +73,14 @@ class MinArea:
         self.unit = unit
         self.corners = connectivity == "corners"
 
-    def __call__(self, scan: BoolArray) -> BoolArray:
-        """``[D, H, W, K]`` bool to the same; the input stays as it is."""
-        return by_unit(self, scan)
-
     def clean(self, mask: BoolArray, k: int) -> BoolArray:
-        """One class of a slice ``[H, W]`` or of a scan ``[D, H, W]``."""
         labels, sizes = components(mask, corners=self.corners)
         stays = sizes >= self.pixels(k)
         stays[0] = False  # the background
         return picked(stays, labels)
 
 
-class MinPixels:
+class MinPixels(_ByUnit):
     """Removes a class from slices, or from scans, that have fewer of its pixels than a minimum.
 
     Nothing is removed of the others. So this says by the number of pixels which slices have a class at all, where
@@ -73,8 +92,6 @@ class MinPixels:
         unit: whether the pixels of a slice are counted, or those of the scan.
     """
 
-    stage: Literal["probabilities", "masks"] = "masks"
-
     def __init__(
         self,
         *,
@@ -85,16 +102,11 @@ class MinPixels:
         self.pixels = of_class(pixels, classes, key="pixels")
         self.unit = unit
 
-    def __call__(self, scan: BoolArray) -> BoolArray:
-        """``[D, H, W, K]`` bool to the same; the input stays as it is."""
-        return by_unit(self, scan)
-
     def clean(self, mask: BoolArray, k: int) -> BoolArray:
-        """One class of a slice ``[H, W]`` or of a scan ``[D, H, W]``."""
         return mask if np.count_nonzero(mask) >= self.pixels(k) else np.zeros_like(mask)
 
 
-class LargestComponent:
+class LargestComponent(_ByUnit):
     """Keeps the largest islands of each class and removes the others.
 
     Of islands of one size, those stay that come first, slice by slice and row by row.
@@ -105,8 +117,6 @@ class LargestComponent:
         connectivity: whether pixels touch at sides and corners (8 neighbors in a slice, 26 in a scan), or only at sides
             (4 and 6).
     """
-
-    stage: Literal["probabilities", "masks"] = "masks"
 
     def __init__(
         self,
@@ -120,12 +130,7 @@ class LargestComponent:
         self.unit = unit
         self.corners = connectivity == "corners"
 
-    def __call__(self, scan: BoolArray) -> BoolArray:
-        """``[D, H, W, K]`` bool to the same; the input stays as it is."""
-        return by_unit(self, scan)
-
     def clean(self, mask: BoolArray, k: int) -> BoolArray:
-        """One class of a slice ``[H, W]`` or of a scan ``[D, H, W]``."""
         labels, sizes = components(mask, corners=self.corners)
         if not self.count(k) or len(sizes) - 1 <= self.count(k):
             return mask
@@ -136,7 +141,7 @@ class LargestComponent:
         return picked(stays, labels)
 
 
-class FillHoles:
+class FillHoles(_ByUnit):
     """Fills the holes of each class: what is not of the class, and which the class surrounds.
 
     With exclusive classes, pixels of another class in a hole stay that class's.
@@ -148,8 +153,6 @@ class FillHoles:
         connectivity: whether a class holds together at sides and corners, so that a hole cannot leak at a corner, or
             only at sides.
     """
-
-    stage: Literal["probabilities", "masks"] = "masks"
 
     def __init__(
         self,
@@ -163,12 +166,7 @@ class FillHoles:
         self.unit = unit
         self.corners = connectivity == "corners"
 
-    def __call__(self, scan: BoolArray) -> BoolArray:
-        """``[D, H, W, K]`` bool to the same; the input stays as it is."""
-        return by_unit(self, scan)
-
     def clean(self, mask: BoolArray, k: int) -> BoolArray:
-        """One class of a slice ``[H, W]`` or of a scan ``[D, H, W]``."""
         if not self.largest(k):
             return mask
         around = np.pad(~mask, 1, constant_values=True)
@@ -198,22 +196,6 @@ def of_class(value: V | Mapping[str, V], classes: Sequence[str], *, key: str) ->
     if isinstance(value, dict):
         return _PerClass(per_class(value, classes, key=key), for_all=False)
     return _PerClass((value,), for_all=True)
-
-
-def by_unit(step: MinArea | MinPixels | LargestComponent | FillHoles, scan: BoolArray) -> BoolArray:
-    """What a step makes of each class of a scan ``[D, H, W, K]``, slice by slice or as a whole."""
-    result = scan.copy()
-    for k in range(scan.shape[3]):
-        if step.unit == "scan":
-            box = bounds(scan[..., k])
-            if box is not None:
-                result[..., k][box] = step.clean(np.ascontiguousarray(scan[..., k][box]), k)
-            continue
-        for d in range(len(scan)):
-            plane = np.ascontiguousarray(scan[d, :, :, k])
-            if plane.any():
-                result[d, :, :, k] = step.clean(plane, k)
-    return result
 
 
 def bounds(mask: BoolArray) -> tuple[slice, ...] | None:

@@ -1,19 +1,15 @@
-"""The policy intensity is the batch transform on one slice; both train, resume and are shown."""
+"""The policy intensity is the batch transform on one slice; both are shown."""
 
 from __future__ import annotations
-
-import inspect
 
 import numpy as np
 import pytest
 import torch
 
-from gisegkit.build.session import Session
 from gisegkit.components.augmentation.intensity_policy import IntensityPolicy
 from gisegkit.components.batch_transforms.intensity import Intensity
 from gisegkit.types import IGNORE, Batch
 from gisegkit.workflows.show import see_batch
-from gisegkit.workflows.train import train
 
 SIZE = (32, 40)
 ALWAYS = {f"{name}_p": 1.0 for name in ("bias", "blur", "noise", "rician", "contrast", "gamma")}
@@ -40,13 +36,6 @@ def test_it_is_the_batch_transform_on_a_batch_of_one(channels, settings):
     assert np.array_equal(image, kept[0]) and np.array_equal(mask, kept[1])
 
 
-def test_both_have_the_same_parameters():
-    ours, theirs = (inspect.signature(function).parameters for function in (IntensityPolicy, Intensity))
-    assert {name: item.default for name, item in ours.items() if name != "size"} == {
-        name: item.default for name, item in theirs.items()
-    }
-
-
 PAIR = (
     "augmentation.name=initial",
     'batch_transform=[{name="intensity", noise_p=0.5, gamma_p=0.9}, {name="mixup"}]',
@@ -54,23 +43,6 @@ PAIR = (
     "tracker=[]",
     "train.epochs=2",
 )
-
-
-@pytest.mark.slow
-def test_a_warp_and_intensities_come_together_and_a_resumed_run_equals_the_whole(session, recipe, tmp_path):
-    class Killed(RuntimeError):
-        pass
-
-    def die(line):
-        if line.startswith("epoch 1/"):
-            raise Killed
-
-    chosen = recipe(*PAIR, "normalization.name=zscore")
-    whole = train(session.experiment(chosen), tmp_path / "whole")
-    with pytest.raises(Killed):
-        train(Session(session.plugins, "cpu", say=die).experiment(chosen), tmp_path / "cut")
-    resumed = train(session.experiment(chosen), tmp_path / "cut", resume=True)
-    assert [entry["loss"] for entry in whole.metrics()] == [entry["loss"] for entry in resumed.metrics()]
 
 
 @pytest.mark.parametrize(

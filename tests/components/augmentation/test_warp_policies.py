@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from gisegkit.components.augmentation import warp_policies as augmentation_deck
-from gisegkit.components.augmentation.warp_draws import Draws, WarpSettings
+from gisegkit.components.augmentation.warp_draws import Draws
 from gisegkit.components.augmentation.warp_policies import FAR, WarpPolicy, baseline, final, initial, move, nearby
 from gisegkit.plugins import load_plugins
 from gisegkit.types import IGNORE
@@ -110,7 +110,7 @@ def test_holes_are_five_to_eight_of_a_twentieth_of_the_side_black_and_of_no_clas
 
 def test_holes_of_size_0_are_none():
     image, mask = sample()
-    policy = WarpPolicy(WarpSettings(**OFF, cutout_p=1.0, hole_size=0.0))
+    policy = WarpPolicy(**OFF, cutout_p=1.0, hole_size=0.0)
     policy.record = True
     result = policy(image, mask, np.random.default_rng(0))
     np.testing.assert_array_equal(result[0], image)
@@ -202,10 +202,10 @@ def test_a_map_close_to_singular_is_as_quick_as_any_and_finite(size, monkeypatch
 
     monkeypatch.setattr(cv2, "remap", watched)
     image, mask = sample(size)
-    settings = WarpSettings(**ELASTIC)
-    field = almost_on_a_line(settings, size, 1, np.random.default_rng(0)).field()
+    policy = WarpPolicy(**ELASTIC)
+    field = almost_on_a_line(policy, size, 1, np.random.default_rng(0)).field()
     assert max(np.abs(field.columns).max(), np.abs(field.rows).max()) > 1e7
-    new_image, new_mask = WarpPolicy(settings)(image, mask, np.random.default_rng(0))
+    new_image, new_mask = policy(image, mask, np.random.default_rng(0))
     assert max(furthest) <= FAR
     assert np.isfinite(new_image).all() and image.min() <= new_image.min() and new_image.max() <= image.max()
     assert set(np.unique(new_mask)) <= {0, 1}
@@ -213,7 +213,7 @@ def test_a_map_close_to_singular_is_as_quick_as_any_and_finite(size, monkeypatch
 
 @pytest.mark.parametrize("extreme", [{"alpha": 1e300}, {"alpha_affine": 1e300}, {"alpha_affine": 0}, {"sigma": 1e-320}])
 def test_any_number_that_a_recipe_may_give_makes_a_finite_image(extreme):
-    policy = WarpPolicy(WarpSettings(**{**ELASTIC, "shift_scale_rotate_p": 1.0} | extreme))
+    policy = WarpPolicy(**{**ELASTIC, "shift_scale_rotate_p": 1.0} | extreme)
     image, mask = sample((24, 30))
     for seed in range(5):
         new_image, _ = policy(image, mask, np.random.default_rng(seed))

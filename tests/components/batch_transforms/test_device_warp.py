@@ -68,7 +68,7 @@ def test_every_slice_is_what_opencv_makes_of_the_same_draws(settings, channels):
     """Also beyond the border, which large shifts and angles reflect."""
     given, warp = batch(24, channels), DeviceWarp(**settings)
     warped = warp(given, rng(4))
-    draws = Draws(warp.settings, SIZE, 24, rng(4))
+    draws = Draws(warp, SIZE, 24, rng(4))
     field, holes = draws.field(), draws.holes()
     wrong = 0.0
     for index in range(24):
@@ -76,7 +76,7 @@ def test_every_slice_is_what_opencv_makes_of_the_same_draws(settings, channels):
         if index in field.samples:
             place = field.samples.tolist().index(index)
             own = Field(*(part[place : place + 1] for part in field))
-            maps = augmentation_deck.full_maps(own, warp.settings.sigma)
+            maps = augmentation_deck.full_maps(own, warp.sigma)
             image = augmentation_deck.move(image, *maps, cv2.INTER_LINEAR)
             mask = augmentation_deck.move(mask, *maps, cv2.INTER_NEAREST)
         elif draws.flip[index]:
@@ -298,7 +298,7 @@ def test_what_is_drawn_is_said_for_each_slice_when_asked_for_and_asking_changes_
     silent, asked = final_device(), final_device()
     asked.record = True
     one, two = (warp(coordinates(12), rng(3)) for warp in (silent, asked))
-    assert torch.equal(one.images, two.images) and silent.drawn_by_slice == []
+    assert torch.equal(one.images, two.images) and silent.drawn_by_slice == ()
     plain = coordinates(1).images[0]
     for image, words in zip(two.images, asked.drawn_by_slice, strict=True):
         names = {line.split(":")[0] for line in words}

@@ -39,7 +39,7 @@ def rng(seed=0):
 def applied(transform, images, seed=0):
     """The images before and after, and what was drawn for them."""
     after = transform(batch(images), rng(seed)).images
-    return images.double().numpy(), after.double().numpy(), IntensityDraws(transform.settings, len(images), rng(seed))
+    return images.double().numpy(), after.double().numpy(), IntensityDraws(transform, len(images), rng(seed))
 
 
 # --- each step ------------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_it_says_what_it_draws_and_draws_the_same_either_way():
     speaking.record = True
     given = batch(smooth(count=40))
     assert torch.equal(silent(given, rng()).images, speaking(given, rng()).images)
-    assert silent.drawn_by_slice == [] and len(speaking.drawn_by_slice) == 40
+    assert silent.drawn_by_slice == () and len(speaking.drawn_by_slice) == 40
     assert any("gamma: exponent" in line for lines in speaking.drawn_by_slice for line in lines)
     changed = (speaking(given, rng()).images != given.images).flatten(1).any(1).tolist()
     for lines, differs in zip(speaking.drawn_by_slice, changed, strict=True):

@@ -217,7 +217,7 @@ def test_what_is_drawn_is_said_when_asked_for_and_asking_changes_nothing():
     for seed in range(20):
         one, two = (mixup(batch(), np.random.default_rng(seed)) for mixup in (silent, asked))
         assert torch.equal(one.images, two.images)
-        assert silent.drawn == []
+        assert not silent.drawn
         assert bool(asked.drawn) is (len(two.targets) == 2)
         if asked.drawn:
             spoken += 1
