@@ -48,7 +48,8 @@ class _Journal(JournalFileBackend):
             super().append_logs(logs)
         except OSError as error:
             raise RunError(
-                f"{self._file_path} cannot be written: {error.strerror or error}; make room, and run the same command again"
+                f"{self._file_path} cannot be written: {error.strerror or error}; "
+                "make room, and run the same command again"
             ) from error
 
 
