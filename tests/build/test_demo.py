@@ -145,7 +145,8 @@ spacing = [3.0, 1.5, 1.5]
 name = "unet"
 encoder = "tu-test_resnet"
 weights = "none"
-decoder_channels = [32, 16, 16, 8, 8]
+depth = 3
+decoder_channels = [16, 8, 8]
 
 [[loss]]
 name = "bce"

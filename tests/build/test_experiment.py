@@ -29,7 +29,8 @@ folds = 3
 name = "unet"
 encoder = "tu-test_resnet"
 weights = "none"
-decoder_channels = [32, 16, 16, 8, 8]
+depth = 3
+decoder_channels = [16, 8, 8]
 [[loss]]
 name = "bce"
 [optimizer]

@@ -54,7 +54,8 @@ folds = 2
 name = "unet"
 encoder = "tu-test_resnet"
 weights = "none"
-decoder_channels = [32, 16, 16, 8, 8]
+depth = 3
+decoder_channels = [16, 8, 8]
 [[loss]]
 name = "bce"
 [augmentation]

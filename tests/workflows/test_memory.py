@@ -94,7 +94,7 @@ def test_data_that_are_not_here_are_assumed_and_that_is_said(recipe, registries,
 
 @pytest.mark.slow
 def test_no_weights_are_downloaded_for_it(recipe, registries):
-    given = ("model.encoder=resnet18", "model.weights=imagenet", "model.decoder_channels=[16,16,8,8,8]")
+    given = ("model.encoder=resnet18", "model.weights=imagenet")
     assert list(memory_lines(Experiment(recipe(*given), registries), DeviceSpec(GIB)))[-1].startswith("plan: ")
 
 
