@@ -164,11 +164,11 @@ def _arguments(node: Definition, module: ast.Module) -> tuple[ast.arguments, str
             doc = "\n\n".join(filter(None, [doc, ast.get_docstring(statement)]))
             return statement.args, doc, shared | _argument_help(doc)
     arguments, base_doc = ast.arguments([], [], None, [], [], None, []), ""
-    for base in node.bases:
+    for base in reversed(node.bases):  # the first one that has parameters counts, as Python has it
         found = _base(base, node, module)
         if found is not None:
-            arguments, base_doc, helps = _arguments(*found)
-            shared |= helps
+            inherited, base_doc, helps = _arguments(*found)
+            arguments, shared = inherited if ast.unparse(inherited) else arguments, shared | helps
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
         arguments = _dataclass_arguments(node, arguments)
     return arguments, doc or base_doc, shared | _argument_help(doc)

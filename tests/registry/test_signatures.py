@@ -178,6 +178,14 @@ def test_a_base_of_another_module_brings_its_parameters_and_their_help(make_modu
     assert signature.parameters["x"].help == "of the module."
 
 
+def test_of_several_bases_the_first_with_parameters_counts(read):
+    bases = (
+        "class A: ...\nclass B:\n    def __init__(self, *, x=1): ...\nclass C:\n    def __init__(self, *, y=2): ...\n"
+    )
+    assert defaults(read(f"{bases}class f(A, B, C): ...\n")) == {"x": 1}
+    assert defaults(read(f"{bases}class f(C, B): ...\n")) == {"y": 2}
+
+
 def test_the_docstring_of_a_module_explains_what_is_not_explained_again(read):
     text = '"""M.\n\nArgs:\n    a: shared.\n    b: shared.\n"""\n'
     text += 'def f(*, a, b):\n    """F.\n\n    Args:\n        b: own.\n    """\n'

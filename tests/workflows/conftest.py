@@ -75,6 +75,19 @@ class Toy:
         return self.session().open_run(path, overrides=overrides, command=command)
 
 
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run that a test may change."""
+    return shutil.copytree(finished[0].path, tmp_path / "copied")
+
+
+@pytest.fixture
+def talking(session):
+    """A session that keeps what it says."""
+    lines = []
+    return Session(session.plugins, "cpu", say=lines.append), lines
+
+
 @pytest.fixture(scope="session")
 def several(tmp_path_factory):
     """Six labelled cases and one without labels; extra (e) and test (x) sets beside them."""

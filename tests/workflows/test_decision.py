@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 
-from gisegkit.build.session import Session
 from gisegkit.data.rle import decode
 from gisegkit.data.submission import read_submission
 from gisegkit.errors import DataError, RecipeError, RunError
@@ -19,19 +17,6 @@ from gisegkit.workflows.predict import predict
 from gisegkit.workflows.train import keep_decision, train
 
 LOW = {"threshold": {"large_bowel": 0.5, "small_bowel": 0.5, "stomach": 0.1}}
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """A copy of the finished run that a test may change."""
-    return shutil.copytree(finished[0].path, tmp_path / "copied")
-
-
-@pytest.fixture
-def talking(session):
-    """A session that keeps what it says."""
-    lines = []
-    return Session(session.plugins, "cpu", say=lines.append), lines
 
 
 def decide(folder, **content):

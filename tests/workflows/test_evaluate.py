@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gisegkit.build.session import Session
 from gisegkit.data.folds import split_digest
 from gisegkit.errors import RecipeError, RunError
 from gisegkit.plugins import load_plugins
@@ -28,20 +27,6 @@ from gisegkit.workflows.predict import predict
 def data(home, finished):
     """The folder of the phantom that the finished run was trained on."""
     return next(folder for folder in (home / "cache").iterdir() if (folder / "train.csv").is_file())
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    """A copy of the finished run that a test may change."""
-    shutil.copytree(finished[0].path, tmp_path / "copied")
-    return tmp_path / "copied"
-
-
-@pytest.fixture
-def talking(session):
-    """A session that keeps what it says."""
-    lines = []
-    return Session(session.plugins, "cpu", say=lines.append), lines
 
 
 def uwmgi(session, run, root, *overrides):

@@ -20,18 +20,6 @@ from gisegkit.registry.kinds import Owner
 from gisegkit.workflows.predict import predict
 
 
-@pytest.fixture
-def copied(finished, tmp_path):
-    shutil.copytree(finished[0].path, tmp_path / "copied")
-    return tmp_path / "copied"
-
-
-@pytest.fixture
-def talking(session):
-    lines = []
-    return Session(session.plugins, "cpu", say=lines.append), lines
-
-
 def opened(session, path, *overrides, root=None):
     return session.open_run(path, root=root, overrides=overrides, command="predict")
 
