@@ -47,8 +47,9 @@ class _Journal(JournalFileBackend):
         try:
             super().append_logs(logs)
         except OSError as error:
+            cause = error.strerror or error
             raise RunError(
-                f"{self._file_path} cannot be written: {error.strerror or error}; make room, and run the same command again"
+                f"{self._file_path} cannot be written: {cause}; make room, and run the same command again"
             ) from error
 
 
