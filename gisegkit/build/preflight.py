@@ -109,11 +109,14 @@ def check_monitor_alone(data: ExperimentData) -> None:
     recipe = data.recipe
     if recipe.monitor in {spec.label for spec in recipe.metric}:
         return
-    classes = None
+    direction_of_monitor(recipe, data.metrics, named_classes(recipe, data.registries) or None)
+
+
+def named_classes(recipe: Recipe, registries: Registries) -> list[str]:
+    """The classes that the parameters of a dataset of gisegkit name; empty if only the data tell."""
     params = recipe.dataset.params
-    if data.owner(recipe.dataset).distribution == "gisegkit":
-        classes = list(params.get("classes") or params.get("labels") or ()) or None
-    direction_of_monitor(recipe, data.metrics, classes)
+    own = registries["dataset"].get(recipe.dataset.name).owner.distribution == "gisegkit"
+    return list(params.get("classes") or params.get("labels") or ()) if own else []
 
 
 def refuse_overlaps(recipe: Recipe, registries: Registries, dataset: Dataset) -> None:

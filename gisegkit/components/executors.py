@@ -118,7 +118,7 @@ class Local:
                 _signal(pid, signal.SIGKILL)
             return None
         self._forget(handle)
-        return JobEnd(None, "it ended while no giseg plan was running")
+        return JobEnd(None, "an earlier giseg plan started it, so how it ended is not known")
 
     def _forget(self, handle: str) -> None:
         self._own.pop(handle, None)

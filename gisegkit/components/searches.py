@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -27,6 +27,19 @@ def refuse_unused(because: str, **params: object) -> None:
     found = [f"{name} = {value}" for name, value in params.items() if value is not None]
     if found:
         raise ComponentError(f"with {because}, nothing uses {' and '.join(found)}: leave it out")
+
+
+def refuse_endless(warmup: int | None, hunt: Hunt) -> None:
+    """Refuse a warm-up that lasts as long as a trial, so that none would ever be pruned.
+
+    Raises:
+        ComponentError: names it, and the epochs.
+    """
+    if warmup and warmup >= hunt.epochs:
+        raise ComponentError(
+            f"warmup = {warmup}, and a trial has {hunt.epochs} epochs, so none would be pruned: give it less, or write "
+            'prune = "none"'
+        )
 
 
 class Median:
@@ -75,6 +88,7 @@ class _Searched:
     def __init__(self, hunt: Hunt, prune: str, startup: int | None, warmup: int | None) -> None:
         if prune == "none":
             refuse_unused('prune = "none"', startup=startup, warmup=warmup)
+        refuse_endless(warmup, hunt)
         startup, warmup = STARTUP if startup is None else startup, warmup or 0
         self.hunt = hunt
         self.next = 1 + max((trial.number for trial in hunt.trials), default=-1)
@@ -140,8 +154,11 @@ class Grid(_Searched):
 
     def values(self, number: int) -> dict[str, Any]:
         """The values of a trial; the last key of the space changes first."""
-        row = next(itertools.islice(itertools.product(*self.axes.values()), number, None))
-        return dict(zip(self.axes, row, strict=True))
+        found = {}
+        for key, values in reversed(self.axes.items()):
+            number, at = divmod(number, len(values))
+            found[key] = values[at]
+        return {key: found[key] for key in self.axes}
 
 
 class Random(_Searched):
@@ -176,12 +193,12 @@ class Random(_Searched):
         return {key: _draw(axis, float(rng.random())) for key, axis in self.hunt.space.items()}
 
 
-def _grid(axis: Axis, points: int) -> list[Any]:
+def _grid(axis: Axis, points: int) -> Sequence[Any]:
     """The values of an axis, from end to end."""
     if axis.kind == "choice":
         return list(axis.values)
     if axis.kind == "integer":
-        return list(range(int(axis.low), int(axis.high) + 1))
+        return range(int(axis.low), int(axis.high) + 1)
     ends = (axis.low, axis.high)
     values = np.geomspace(*ends, points) if axis.kind == "log_uniform" else np.linspace(*ends, points)
     return list(dict.fromkeys(_rounded(value) for value in values))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gisegkit.build.dataset import build_component
 from gisegkit.build.demo import SMALL
+from gisegkit.build.preflight import named_classes
 from gisegkit.data.atomic_files import make_folder, write_text
 from gisegkit.errors import Mistake, RecipeError, RunError, did_you_mean
 from gisegkit.recipe.load import read_document
@@ -28,6 +30,10 @@ from gisegkit.workflows.searching import Searcher, trial_cell
 from gisegkit.workflows.steps import FINISHED, State
 
 DEMO = "This plan was run as a demo on synthetic phantoms. Its scores say nothing about real data.\n"
+
+
+WITH_ROOT = r"dataset(\.0)?(\.root)?="
+"""Settings of a cell that name the data that ``--root`` names."""
 
 
 def open_plan(
@@ -68,7 +74,8 @@ def open_plan(
         except RecipeError as error:
             mistakes += [_placed(mistake, cell) for mistake in error.mistakes]
     if not mistakes:
-        mistakes += [*_of_tuning(plan, recipes, document), *(other_aim(goal, folder, document) if goal else ())]
+        mistakes += [*_of_tuning(plan, recipes, document), *_of_gate(plan, recipes, registries, document, demo=demo)]
+        mistakes += [*(other_aim(goal, folder, document) if goal else ())]
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
@@ -79,11 +86,10 @@ def open_plan(
 
 def _replaced_root(plan: Plan) -> list[Mistake]:
     """That ``--root`` would make cells the same that differ in their data."""
-    key = "dataset.root="
-    roots = [(text, place) for cell in plan.cells for text, place in cell.places.items() if text.startswith(key)]
+    roots = [(text, place) for cell in plan.cells for text, place in cell.places.items() if re.match(WITH_ROOT, text)]
     if len({text for text, _ in roots}) < 2:
         return []
-    return [Mistake(roots[0][1], "the runs have several dataset.root, and --root is given", "leave --root out")]
+    return [Mistake(roots[0][1], "the runs have several data, and --root is given", "leave --root out")]
 
 
 def _add_trials(work: Work) -> None:
@@ -139,6 +145,22 @@ def _of_tuning(plan: Plan, recipes: Mapping[str, Recipe], document: Document) ->
         for key, (names, valid, found) in asked.items()
         for name in names
         if name not in valid
+    ]
+
+
+def _of_gate(
+    plan: Plan, recipes: Mapping[str, Recipe], registries: Registries, document: Document, *, demo: bool
+) -> list[Mistake]:
+    """Classes of ``[gate] pixels`` that there are not, as far as the recipe names its classes; a demo has others."""
+    pixels = plan.tables.get("gate", {}).get("pixels")
+    classes = () if demo or not plan.gate else named_classes(recipes[plan.gate], registries)
+    if not classes or not isinstance(pixels, Mapping):
+        return []
+    place = document.place(("gate", "pixels"))
+    return [
+        Mistake(place, f"there is no class {name!r}", did_you_mean(name, classes) or f"there are: {', '.join(classes)}")
+        for name in pixels
+        if name not in classes
     ]
 
 

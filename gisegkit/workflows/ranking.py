@@ -17,6 +17,8 @@ import numpy as np
 from gisegkit.engine.bootstrap import FEWEST, CaseSums, Interval, bootstrap_interval, holm
 from gisegkit.errors import RunError, count
 from gisegkit.registry.kinds import Registries
+from gisegkit.runs.folder import RunDir
+from gisegkit.runs.members import is_ensemble
 from gisegkit.runs.pooled import pooled
 from gisegkit.runs.scored import (
     Evaluated,
@@ -186,7 +188,8 @@ def _row(name: str, runs: tuple[Evaluated, ...], planned: int, by: _Measure) -> 
 def _against(first: Standing, row: Standing, by: _Measure) -> Standing:
     """The row with its comparison; that two settings cannot be compared is said in the row."""
     differing = [item for item in recipe_differences(first.runs[0].recipe, row.runs[0].recipe) if item.key != "seed"]
-    row = replace(row, differences=tuple(map(str, differing)))
+    whole = is_ensemble(RunDir(row.folders[0].path)) and not is_ensemble(RunDir(first.folders[0].path))
+    row = replace(row, differences=(*(["it is an ensemble"] if whole else []), *map(str, differing)))
     try:
         check_comparable(first.runs[0], row.runs[0], by.metric)
         scans = shared_scans([*first.runs, *row.runs])

@@ -141,3 +141,14 @@ def test_a_grid_does_not_continue_what_is_not_its_own():
         with pytest.raises(ComponentError, match="is not of this grid"):
             Grid(hunt=hunt(trials=others), points=2)
     assert Random(hunt=hunt(trials=trials[:3])).ask().number == 3
+
+
+def test_a_grid_of_more_numbers_than_fit_in_memory_is_only_counted():
+    grid = Grid(hunt=hunt({"seed": Axis("integer", 0, 10**12), "x": Axis("choice", values=("a", "b"))}))
+    assert grid.size == 2 * (10**12 + 1) and grid.values(5) == {"seed": 2, "x": "b"}
+
+
+def test_a_warm_up_as_long_as_a_trial_is_refused():
+    assert Random(hunt=hunt(), warmup=8).ask().number == 0
+    with pytest.raises(ComponentError, match="warmup = 9, and a trial has 9 epochs, so none would be pruned"):
+        Random(hunt=hunt(), warmup=9)

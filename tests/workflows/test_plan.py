@@ -336,7 +336,21 @@ def test_the_command_lists_runs_and_ends_with_one_if_something_is_not_done(toy, 
     assert code == 1 and "not done: net-seed0, net-seed1" in text and not inside.commands
 
 
+def test_a_class_of_the_gate_that_there_is_not_is_told_before_the_first_run(toy):
+    text = PLAN.replace("pixels = 3", "pixels = {{a = 3, c = 1}}")
+    with pytest.raises(RecipeError, match=r"plan.toml:13: there is no class 'c'\n +there are: a, b"):
+        toy(text=text)
+
+
 def test_data_that_vary_are_not_all_replaced_by_root(toy):
     toy(text='[[run]]\nrecipe = "{recipe}"\n[run.vary]\n"dataset.root" = ["a", "b"]\n')
-    with pytest.raises(RecipeError, match=r"plan.toml:4: the runs have several dataset.root, and --root is given"):
+    with pytest.raises(RecipeError, match=r"plan.toml:4: the runs have several data, and --root is given"):
         open_plan(toy.folder / "plan.toml", toy.registries, out=toy.folder / "p", root="c")
+
+
+def test_the_ranking_says_that_an_ensemble_is_one(ran):
+    from gisegkit.workflows.plan_page import rank_plan
+
+    work, *_ = ran
+    rows = {row.name: row.differences for row in rank_plan(work, work.states()).rows}
+    assert rows["ensemble"][0] == "it is an ensemble" and "it is an ensemble" not in rows["net"]

@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import LOCK_FILE_SUFFIX
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from gisegkit.components.searches import refuse_endless
 from gisegkit.errors import ComponentError, RunError
 from gisegkit.types import AtLeast, Axis, Between, Course, Hunt, Trial, TrialEnd
 
@@ -47,9 +48,9 @@ class _Journal(JournalFileBackend):
         try:
             super().append_logs(logs)
         except OSError as error:
+            cause = error.strerror or error
             raise RunError(
-                f"{self._file_path} cannot be written: {error.strerror or error}; "
-                "make room, and run the same command again"
+                f"{self._file_path} cannot be written: {cause}; make room, and run the same command again"
             ) from error
 
 
@@ -85,6 +86,7 @@ class OptunaSearch:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if warmup is not None and prune != "median":
             raise ComponentError(f'with prune = "{prune}", nothing uses warmup = {warmup}: leave it out')
+        refuse_endless(warmup, hunt)
         if wilcoxon and hunt.folds == 1:
             raise ComponentError(
                 f"wilcoxon = {wilcoxon:g} ends trials after a fold, and these have one fold: leave it out, or write "
