@@ -235,6 +235,24 @@ def test_what_is_prepared_is_told_though_nothing_can_be_split(here, capsys):
     assert re.search(r"^  \d+ MiB more in .*/cache/store/uwmgi-[0-9a-f]{8}: of other recipes", out, re.MULTILINE)
 
 
+def test_preparing_tells_what_it_could_not_prepare(here, capsys):
+    giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
+    for folder in ("images", "masks"):
+        Path("pairs", folder).mkdir(parents=True)
+        for number, file in enumerate(sorted(Path("phantom").rglob("slice_*.png"))[:3]):
+            shutil.copy(file, Path("pairs", folder, f"{number}.png"))
+    Path("pairs/images/1.png").write_bytes(Path("pairs/images/1.png").read_bytes()[:90])
+    Path("pairs.toml").write_text(
+        Path("cli.toml")
+        .read_text()
+        .replace(
+            '"uwmgi"\nroot = "phantom"', '"folder"\nroot = "pairs"\nclasses = ["masks"]\nmasks = "."\nthreshold = 1'
+        )
+    )
+    out, err = giseg(capsys, "prepare", "pairs.toml", code=2)
+    assert "prepared: 2 slices" in out and "unreadable file: pairs/images/1.png: the file is cut off" in err
+
+
 def test_a_cache_that_cannot_be_written_is_answered_in_words(here, capsys, monkeypatch):
     giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 0)
     Path("file").write_text("")

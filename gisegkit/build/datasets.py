@@ -9,7 +9,7 @@ from gisegkit.build.dataset import build_component, verify_dataset
 from gisegkit.data.findings import FindingsError, errors_of, findings_of, grouped
 from gisegkit.data.joined import JoinedDataset
 from gisegkit.data.left_out import Without, absent_ids, read_exclusions
-from gisegkit.errors import Finding, count, listed
+from gisegkit.errors import DataError, Finding, count, listed
 from gisegkit.recipe.sections import ComponentSpec, Recipe
 from gisegkit.registry.kinds import Registries
 
@@ -40,7 +40,8 @@ def build_datasets(recipe: Recipe, registries: Registries, *, say: Callable[[str
     """The datasets, the one that is split first; says what is doubtful, and ids of a list that there are not.
 
     Raises:
-        DataError, ComponentError: as of ``verify_dataset``; DataError if an exclusion list cannot be read.
+        DataError, ComponentError: as of ``verify_dataset``; DataError if an exclusion list cannot be read, or leaves no
+            slice.
     """
     trained = recipe.dataset
     made = []
@@ -48,12 +49,16 @@ def build_datasets(recipe: Recipe, registries: Registries, *, say: Callable[[str
         dataset: Dataset = build_component(spec, registries)
         verify_dataset(dataset, spec, registries[spec.kind].get(spec.name).owner, say=say)
         if file := spec.of_kind("exclusions"):
-            listed_ids = read_exclusions(str(file))
-            here = {*dataset.table["id"].astype(str), *absent_ids(dataset, listed_ids)}
+            written = read_exclusions(str(file))
+            here = {*dataset.table["id"].astype(str)}
+            here |= {*absent_ids(dataset, [name for one in written for name in (one, one.strip())])}
+            listed_ids = {name if name in here else name.strip(): reason for name, reason in written.items()}
             if gone := [name for name in listed_ids if name not in here]:
                 of_them = f"{count(len(gone), 'id')} of {len(listed_ids)}"
                 say(f"warning: {of_them} in {file} are not in the data: {listed(gone, shown=3)}")
             dataset = Without(dataset, listed_ids)
+            if not len(dataset.table):
+                raise DataError(f"{spec.place}: {file} leaves out all slices, so that none is left")
         made.append(Made(spec, dataset))
     return made
 

@@ -18,9 +18,13 @@ from gisegkit.plugins import Plugins
 @demo_option
 @click.pass_obj
 def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bool) -> None:
-    """Decode a recipe's slices once and keep them; training does it by itself."""
+    """Decode a recipe's slices once and keep them; training does it by itself.
+
+    What the dataset has found is told afterwards, and errors end the command with 2.
+    """
     parsed = read_recipe(recipe, plugins, overrides, demo=demo)
     from gisegkit.build.data import ExperimentData
+    from gisegkit.build.doctor import known_findings, tell, tell_left_out
 
     start = time.monotonic()
     data = ExperimentData(parsed, plugins.registries, console=console(plugins))
@@ -31,3 +35,5 @@ def command(plugins: Plugins, recipe: Path, overrides: tuple[str, ...], demo: bo
     done = store.prepare(range(len(dataset.table)), progress=progress)
     say(f"prepared: {done} in {store.folder}")
     say(f"  {store.layout}, {clock(time.monotonic() - start)}")
+    tell_left_out(data)
+    tell(data, known_findings(data))

@@ -226,9 +226,13 @@ def parse_colors(colors: dict[str, str | list[int]]) -> dict[str, tuple[int, ...
 
 
 def _refuse_size(file: Path, found: Sequence[int], shape: Shape, image: Path) -> None:
-    if tuple(found) != shape:
-        raise FileError(
-            "mask of another size",
-            f"{file}: is {found[0]} x {found[1]} (height x width), but its image {image} is {shape[0]} x {shape[1]}; "
-            "make both of one size",
-        )
+    if tuple(found) == shape:
+        return
+    remedy = "make both of one size"
+    if tuple(found) == shape[::-1] and image.is_file() and (turned := read_header(image).orientation) > 4:
+        remedy = f"the image is turned by its tag of orientation ({turned}), and the mask is not: save both upright"
+    raise FileError(
+        "mask of another size",
+        f"{file}: is {found[0]} x {found[1]} (height x width), but its image {image} is {shape[0]} x {shape[1]}; "
+        f"{remedy}",
+    )

@@ -145,6 +145,8 @@ def _refuse_foreign(path: Path, ids: pd.Series[str], sizes: Mapping[str, object]
     named = [slice_id for slice_id in dict.fromkeys(ids) if slice_id]
     if named and not any(slice_id in sizes for slice_id in named):
         slices = f"none of its {len(named)} slices is" if len(named) > 1 else "its only slice is not"
+        if any(slice_id.strip() in sizes for slice_id in named):
+            raise SubmissionError(f"{path}: its ids have blanks around them (the first is {named[0]!r}); remove them")
         there = f", whose first slice is {next(iter(sizes))!r}" if sizes else ", which has no slices"
         raise SubmissionError(
             f"{path}: {slices} in {truth}{there} (the submission's first is {named[0]!r}); is that the truth of "

@@ -24,6 +24,7 @@ def read_rows(
     error: type[DataError] = DataError,
     separators: str = ",",
     skip_blanks: bool = False,
+    any_case: Sequence[str] = (),
 ) -> pd.DataFrame:
     """A CSV file as text, with the number of each line as its index; a column may have any name.
 
@@ -36,6 +37,7 @@ def read_rows(
         error: the type of error that is raised.
         separators: what may separate columns; the one that the first line has most of does.
         skip_blanks: pass over all blank lines, not only those at the end.
+        any_case: names of columns that may be in capital letters.
 
     Raises:
         DataError: if the file is missing, is no table, lacks a column.
@@ -54,7 +56,7 @@ def read_rows(
     _refuse_twice(path, head, separator, len(before) + 1, error)
     table = _parse(path, text, separator, columns, error)
     table.index = pd.RangeIndex(len(before) + 2, len(before) + len(table) + 2)
-    table.columns = table.columns.str.strip()
+    table.columns = [small if (small := name.lower()) in any_case else name for name in table.columns.str.strip()]
     _refuse_lack(path, table, columns, head, error)
     return _without_blanks(table, skip_blanks=skip_blanks)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gisegkit.components.datasets.uwmgi_rows import tidy
 from gisegkit.components.datasets.uwmgi_tree import BEFORE_NUMBER, sizes_beside, spacing_beside
 from gisegkit.data import rle
 from gisegkit.data.planes import merge
@@ -231,7 +232,8 @@ def read_truth(path: Path) -> Truth:
     Raises:
         DataError: if a column is missing, a row comes twice, or a size is no number.
     """
-    table = read_rows(path, ("id", "class", "segmentation"))
+    table = read_rows(path, ("id", "class", "segmentation"), skip_blanks=True)
+    tidy(table)
     keys = list(zip(table["id"], table["class"], strict=True))
     lines: dict[tuple[str, str], int] = {}
     problems = []

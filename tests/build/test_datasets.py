@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gisegkit.build.datasets import SKIPPED, assemble, bad_ids, build_datasets
-from gisegkit.errors import Finding
+from gisegkit.errors import DataError, Finding
 from gisegkit.recipe.load import load_recipe
 
 
-def made(write_recipe, registries, *, on_bad):
+def made(write_recipe, registries, *, on_bad="stop", exclusions=""):
     text = """
 name = "made"
 [dataset]
@@ -17,6 +19,7 @@ days = 1
 slices = 8
 test_cases = 0
 on_bad = "{}"
+exclusions = "{}"
 [input]
 size = [32, 32]
 [model]
@@ -26,7 +29,7 @@ name = "bce"
 [optimizer]
 name = "adam"
 """
-    recipe = load_recipe(write_recipe(text.format(on_bad)), registries=registries)
+    recipe = load_recipe(write_recipe(text.format(on_bad, exclusions)), registries=registries)
     return build_datasets(recipe, registries, say=print)
 
 
@@ -39,6 +42,16 @@ def test_only_where_the_recipe_says_so_slices_are_skipped(write_recipe, registri
     dataset, gone = assemble([skips], {ids[3], "nobody"})
     assert gone == (ids[3],) and len(dataset.table) == 15
     assert [item.reason for item in dataset.dropped] == [f"{SKIPPED}: found when they were read"]
+
+
+def test_lists_with_blanks_and_lists_of_all_slices(write_recipe, registries, tmp_path, capsys):
+    ids = made(write_recipe, registries)[0].dataset.table["id"].tolist()
+    (tmp_path / "some.csv").write_text(f"id\n {ids[3]} \n")
+    (one,) = made(write_recipe, registries, exclusions=tmp_path / "some.csv")
+    assert one.dataset.left_out == (ids[3],) and not capsys.readouterr().out
+    (tmp_path / "all.csv").write_text("\n".join(["id", *ids]))
+    with pytest.raises(DataError, match=r"all\.csv leaves out all slices, so that none is left"):
+        made(write_recipe, registries, exclusions=tmp_path / "all.csv")
 
 
 def test_what_the_dataset_finds_itself_is_skipped_too(write_recipe, registries):

@@ -97,6 +97,15 @@ def test_fractions_that_are_whole_numbers_are_labels_and_others_are_refused(tmp_
             read(MaskRule(labels={"x": 1}), path)
 
 
+def test_a_mask_that_was_not_turned_as_its_image_is_told_of_the_tag(tmp_path):
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    image = save(tmp_path / "image.png", DISK.T.astype(np.uint8).copy(), exif=tag)
+    mask = save(tmp_path / "a.png", DISK.T.astype(np.uint8).copy())
+    with pytest.raises(DataError, match=r"turned by its tag of orientation \(6\), and the mask is not: save both"):
+        MaskRule(labels={"x": 1}).mask([mask], SHAPE, image, page=None)
+
+
 def color_mask():
     colors = np.zeros((*SHAPE, 3), np.uint8)
     colors[DISK] = RED

@@ -36,6 +36,12 @@ def test_blank_lines_between(tmp_path):
     assert rows(tmp_path, "a,b\n,2\n", skip_blanks=True) == {2: ("", "2")}
 
 
+def test_names_of_columns_in_capitals_where_that_is_allowed(tmp_path):
+    assert rows(tmp_path, "A,B\n1,2\n", any_case=("a", "b")) == {2: ("1", "2")}
+    with pytest.raises(DataError, match="no column 'a', 'b'"):
+        rows(tmp_path, "A,B\n1,2\n")
+
+
 def test_blank_lines_at_the_start_count(tmp_path):
     assert rows(tmp_path, "\r\n\r\na,b\r\n1,2\r\n") == {4: ("1", "2")}
 

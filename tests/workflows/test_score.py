@@ -150,6 +150,17 @@ def test_ids_without_slices_are_scans_of_their_own(tmp_path):
     assert result.board.scores()["dice"] == 2 * 1 / (2 + 2)
 
 
+def test_a_truth_is_read_as_the_dataset_reads_it_and_blanks_in_a_submission_are_told(tmp_path):
+    rows = "id,class,segmentation,width,height\n x,a,1 2,3,2\n\ny,a ,nan,4,4\n"
+    (tmp_path / "truth.csv").write_text(rows)
+    (tmp_path / "s.csv").write_text("id,class,predicted\nx,a,1 2\ny,a,\n")
+    result = score_submission(tmp_path / "s.csv", tmp_path / "truth.csv", metrics={"dice": Dice()})
+    assert result.scans == 2 and result.board.scores()["dice"] == 1
+    (tmp_path / "s.csv").write_text("id,class,predicted\n x,a,1 2\n y,a,\n")
+    with pytest.raises(SubmissionError, match=r"its ids have blanks around them \(the first is ' x'\); remove them"):
+        score_submission(tmp_path / "s.csv", tmp_path / "truth.csv", metrics={"dice": Dice()})
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 

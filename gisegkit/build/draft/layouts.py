@@ -19,7 +19,19 @@ from gisegkit.data.tables import read_rows
 from gisegkit.errors import DataError, count, listed
 
 IMAGES = ("images", "image", "imgs", "img", "imagestr", "inputs", "input")
-MASKS = ("masks", "mask", "labels", "label", "labelstr", "annotations", "segmentations", "ground_truth", "gt", "manual")
+MASKS = (
+    "masks",
+    "mask",
+    "labels",
+    "label",
+    "labelstr",
+    "annotations",
+    "segmentations",
+    "ground_truth",
+    "groundtruth",
+    "gt",
+    "manual",
+)
 """What folders of images and of masks are called, in lower case."""
 
 PARTS = ("", "train", "training")
@@ -102,12 +114,13 @@ def _competition(folder: Path) -> Layout:
 def _pairs_files(file: Path) -> bool:
     """Whether a table has columns of images and of masks."""
     with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        first = lines.readline().strip().replace(";", ",").replace("\t", ",")
-    return {"image", "mask"} <= {column.strip(' "') for column in first.split(",")}
+        first = next((line for line in lines if line.strip()), "").strip().replace(";", ",").replace("\t", ",")
+    return {"image", "mask"} <= {column.strip(' "').lower() for column in first.split(",")}
 
 
 def _table(folder: Path, file: Path) -> Layout:
-    rows = read_rows(file, ("image", "mask"), separators=",;\t")
+    columns = ("image", "mask", "case", "scan")
+    rows = read_rows(file, columns[:2], separators=",;\t", skip_blanks=True, any_case=columns)
     masks = [folder / str(name).strip().replace("\\", "/") for name in rows["mask"] if str(name).strip()]
     if not masks:
         raise DataError(f"{file}: its column mask is empty, so that no image has a mask")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gisegkit.build.draft.layouts import Layout
+from gisegkit.build.draft.listing import list_images
 from gisegkit.data.images.look import read_header
 from gisegkit.data.images.read import read_image
 from gisegkit.errors import DataError
@@ -27,29 +29,39 @@ LOOKED = 50
 
 
 def smoothed(layout: Layout) -> Layout | None:
-    """The layout with one class from a threshold on, if its masks are of two values with smoothed edges, else None.
+    """The layout with a threshold, if its masks are of two values with smoothed edges, else None.
 
-    Only the first masks are looked at: as many as ``LOOKED``, spread over all.
+    Label files then hold one class. Only some masks are looked at, spread over all: as many as ``LOOKED``.
     """
-    chosen = layout.files[:: max(1, len(layout.files) // LOOKED)]
+    names = layout.dataset.get("classes")
+    folder = Path(layout.dataset.get("root", "")) / layout.dataset.get("masks", "masks")
+    files = layout.files or [file for name in names or () for file in list_images(folder / name).values()]
     table = "table" in layout.dataset
     masks = Path("mask" if table else layout.dataset.get("masks", "masks"))
-    if not masks.name:
+    if not masks.name and not names:
         return None  # masks are beside their images, where no folder names the class
+    threshold = _threshold(files[:: max(1, len(files) // LOOKED)])
+    if not threshold:
+        return None
+    keys: dict[str, Any] = {"threshold": threshold}
+    if not names:
+        keys |= {"classes": [masks.name]} | ({} if table else {"masks": masks.parent.as_posix()})
+    what = f"one class, {masks.name}" if not names else "the class"
+    ask = f"masks are smoothed or from JPEG; I take values of {threshold} or more for {what}"
+    return layout._replace(dataset={**layout.dataset, **keys}, asks=(*layout.asks, ask))
+
+
+def _threshold(files: Sequence[Path]) -> int:
+    """That of some masks; 0 if they are no such."""
     counts, lossy = np.zeros(256, dtype=np.int64), False
-    for file in chosen:
+    for file in files:
         with suppress(DataError):  # told by whoever reads all of them
             values = read_image(file, alpha="drop", page=0)
             if values.ndim == 3 or values.dtype != np.uint8:
-                return None
+                return 0
             counts += np.bincount(values.reshape(-1), minlength=256)
             lossy |= read_header(file).lossy
-    threshold = threshold_of(counts, lossy=lossy)
-    if not threshold:
-        return None
-    keys = {"classes": [masks.name], "threshold": threshold} | ({} if table else {"masks": masks.parent.as_posix()})
-    ask = f"masks are smoothed or from JPEG; I take values of {threshold} or more for one class, {masks.name}"
-    return layout._replace(dataset={**layout.dataset, **keys}, asks=(*layout.asks, ask))
+    return threshold_of(counts, lossy=lossy)
 
 
 def threshold_of(counts: AnyArray, *, lossy: bool = False) -> int:

@@ -151,10 +151,10 @@ def name_classes(layout: Layout, *, progress: Progress = silent) -> Layout:
     Raises:
         DataError: as of ``values_of``, ``label_table`` and ``color_table``.
     """
-    if not layout.files:
-        return layout
     if smooth := smoothed(layout):
         return smooth
+    if not layout.files:
+        return layout
     try:
         seen = values_of(layout.files, progress=progress)
     except FileError as error:

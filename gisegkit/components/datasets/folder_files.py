@@ -76,6 +76,8 @@ class FolderFiles:
         if not found:
             kinds = sorted([*others, *(kind for _, kind in lonely)])
             hint = f"found: {', '.join(kinds)}" if kinds else ""
+            if "folder" in others:
+                put = f'if the folders in it are cases, set dataset.subfolders = "cases"; else {put}'
             if lonely:
                 names = [path.name for paths in lonely.values() for path in paths]
                 hint += f" ({listed(names, shown=3)})"

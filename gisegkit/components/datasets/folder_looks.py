@@ -79,9 +79,9 @@ class Looks:
             header = read_header(path)
             if header.pages > 1 and not (self._slices and header.format == "TIFF"):
                 read_image(path)  # refuses it
-            if header.pages > 1:
+            if self._slices:
                 for mask in item.masks:
-                    _refuse_other_pages(mask, path, header.pages)
+                    _refuse_other_pages(mask, path, header)
             if header.alpha and self._alpha == "refuse":
                 read_image(path, page=0 if header.pages > 1 else None)
                 self._opaque.append(path)
@@ -114,8 +114,11 @@ class Looks:
                 self._findings.append(Finding("alpha left out", "note", str(paths[0]), first))
 
 
-def _refuse_other_pages(mask: Path | None, image: Path, pages: int) -> None:
-    if mask is not None and (found := read_header(mask).pages) != pages:
-        raise FileError(
-            "pages differ", f"{image}: has {pages} pages, and its mask {mask} {found}; give both the same slices"
-        )
+def _refuse_other_pages(mask: Path | None, image: Path, header: Header) -> None:
+    if mask is None or (found := read_header(mask).pages) == header.pages:
+        return
+    remedy = "give both the same slices"
+    if header.pages == 1 < header.channels == found:  # tifffile and ImageJ take 3 or 4 slices for channels
+        remedy = f'its {found} channels may be slices: save it as such (tifffile: photometric="minisblack")'
+    what = f"has {count(header.pages, 'page')}, and its mask {mask} {found}"
+    raise FileError("pages differ", f"{image}: {what}; {remedy}")

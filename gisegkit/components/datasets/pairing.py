@@ -117,8 +117,8 @@ def pair_by_table(file: Path, root: Path, files: FolderFiles, *, columns: Sequen
     Raises:
         DataError: with every mistake and its line.
     """
-    table = read_rows(file, ("image",), separators=",;\t", skip_blanks=True)
     valid = ("image", "id", "split", *NAMED, *columns)
+    table = read_rows(file, ("image",), separators=",;\t", skip_blanks=True, any_case=("mask", *valid))
     unknown = [str(column) for column in table.columns if column not in valid]
     problems = [
         f"{file}, line 1: the column {name!r} has no meaning; "

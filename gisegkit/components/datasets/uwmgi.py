@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gisegkit.components.datasets.exclusions import excluded_scans
-from gisegkit.components.datasets.uwmgi_rows import direction_findings, row_findings
+from gisegkit.components.datasets.uwmgi_rows import direction_findings, row_findings, tidy
 from gisegkit.components.datasets.uwmgi_strays import stray_findings
 from gisegkit.components.datasets.uwmgi_tree import THICKNESS, list_slices, subfolders
 from gisegkit.data import rle
@@ -31,8 +31,6 @@ DOWNLOAD = (
     "get the data: kaggle competitions download -c uw-madison-gi-tract-image-segmentation, unzip, and let dataset.root "
     "be the folder that holds train.csv"
 )
-NOTHING = ("nan", "NaN", "NA", "N/A", "null", "None", "<NA>")
-"""What programs write for a mask that is not there."""
 COLUMNS = ["id", "scan", "position", "case", "height", "width", "spacing_y", "spacing_x", "path"]
 
 
@@ -248,13 +246,11 @@ def _refuse_twice(table: pd.DataFrame) -> None:
 
 def _read_csv(file: Path, columns: list[str], found: list[Finding] | None = None) -> pd.DataFrame:
     rows = read_rows(file, columns, skip_blanks=True)
-    keys = rows[["id", "class"]]
-    rows[["id", "class"]] = keys.map(str.strip, na_action="ignore")  # a blank of a spreadsheet would lose a row's mask
-    padded = ((rows[["id", "class"]] != keys) & keys.notna()).any(axis=1)
+    padded = tidy(rows)
     if found is not None and padded.any():
         what = f"{int(padded.sum())} rows have blanks around id or class, which are not counted"
         found.append(Finding("blanks around ids", "note", str(file), f"{what} (first: line {padded.idxmax()})"))
     blank = (rows[["id", "class"]].isna() | (rows[["id", "class"]] == "")).any(axis=1)
     if blank.any():
         raise DataError(f"{file}: line {blank.idxmax()} has no id or no class")
-    return rows[columns].replace({"segmentation": dict.fromkeys(NOTHING, "")}).reset_index(drop=True)
+    return rows[columns].reset_index(drop=True)

@@ -19,6 +19,23 @@ if TYPE_CHECKING:
 COMPLETE = "the competition's table has a row for each slice and class, an empty one where there is nothing"
 
 
+NOTHING = ("nan", "NaN", "NA", "N/A", "null", "None", "<NA>")
+"""What programs write for a mask that is not there."""
+
+
+def tidy(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Remove what a spreadsheet adds to a table of true masks: blanks around ids and classes, words for no mask.
+
+    Returns:
+        Of each row, whether there were blanks.
+    """
+    keys = rows[["id", "class"]]
+    rows[["id", "class"]] = keys.map(str.strip, na_action="ignore")  # else the mask of the row would be lost
+    if "segmentation" in rows:
+        rows["segmentation"] = rows["segmentation"].replace(dict.fromkeys(NOTHING, ""))
+    return ((rows[["id", "class"]] != keys) & keys.notna()).any(axis=1)
+
+
 def row_findings(
     table: pd.DataFrame, runs: AnyArray, known: BoolArray, *, file: Path, without_file: pd.Series[str]
 ) -> Iterator[Finding]:

@@ -94,7 +94,11 @@ def tiff_facts(file: BinaryIO, form: str, path: Path) -> Header:
 def _open(file: BinaryIO, path: Path) -> tifffile.TiffFile:
     _heard.take()
     try:
-        return tifffile.TiffFile(file)
+        tiff = tifffile.TiffFile(file)
+        if tiff.is_shaped and len(tiff.series) > 1:  # written page by page, each as an array of its own
+            file.seek(0)
+            tiff = tifffile.TiffFile(file, is_shaped=False)
+        return tiff
     except Exception as error:  # whatever it makes of damage
         raise DataError(f"{path}: is a damaged TIFF file ({error}); {COPY}") from error
 

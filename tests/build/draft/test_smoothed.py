@@ -43,3 +43,6 @@ def test_the_class_is_called_as_the_folder_and_beside_images_there_is_none(write
     ):
         assert smoothed(Layout(places, (file,))).dataset == keys
     assert smoothed(Layout({"masks": "."}, (file,))) is None
+    write("masks/liver/a.png", soft)
+    places = {"root": str(file.parent), "classes": ["liver"]}
+    assert smoothed(Layout(places)).dataset == places | {"threshold": 128}

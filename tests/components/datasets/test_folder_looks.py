@@ -124,6 +124,18 @@ def test_two_files_of_pages_in_one_scan(tmp_path):
 # --- endings, alpha ---
 
 
+def test_slices_that_a_file_calls_channels(tmp_path):
+    for folder, photometric in (("images", "rgb"), ("masks", "minisblack")):
+        (tmp_path / folder).mkdir()
+        stack = np.stack([IMAGE if folder == "images" else MASK] * 3)
+        planar = {"planarconfig": "separate"} if photometric == "rgb" else {}
+        tifffile.imwrite(tmp_path / folder / "a.tif", stack, photometric=photometric, **planar)
+    with pytest.raises(
+        DataError, match=r"a\.tif: has 1 page, and its mask .* 3; its 3 channels may be slices: save it"
+    ):
+        refuse_errors(Folder(root=str(tmp_path), labels={"x": 1}, pages="slices").findings())
+
+
 def test_content_of_another_kind_is_read_with_a_warning(root):
     content = cv2.imencode(".jpg", IMAGE)[1].tobytes()
     (root / "images" / "a.png").write_bytes(content)

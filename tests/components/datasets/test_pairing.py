@@ -246,7 +246,7 @@ def test_subfolders_are_cases(tmp_path, template):
     assert dataset.table["id"].tolist() == ["p1_slice2", "p1_slice10", "p2_slice2", "p2_slice10"]
     assert dataset.table["case"].tolist() == dataset.table["scan"].tolist() == ["p1", "p1", "p2", "p2"]
     assert dataset.table["position"].tolist() == ([2, 10, 2, 10] if template else [0, 1, 0, 1])
-    with pytest.raises(DataError, match="found: folder"):
+    with pytest.raises(DataError, match=r"found: folder[^$]*set dataset\.subfolders = \"cases\""):
         load(tmp_path)
 
 

@@ -104,6 +104,19 @@ def test_pages(tmp_path, options, bands):
         read_image(path, page=4)
 
 
+def test_pages_that_were_written_one_by_one_are_pages_if_they_are_alike(tmp_path):
+    path = tmp_path / "a.tif"
+    for page in (GRAY, GRAY[::-1], 255 - GRAY):
+        tiff(path, page, append=True)
+    assert read_header(path).pages == 3
+    assert np.array_equal(read_image(path, page=1), GRAY[::-1]) and np.array_equal(
+        read_values(path, page=2), 255 - GRAY
+    )
+    tiff(path, GRAY[:5], append=True)
+    with pytest.raises(DataError, match=r"a\.tif: holds 2 images of different forms \(3x12x20, 5x20"):
+        read_header(path)
+
+
 def test_two_axes_of_pages_and_frames_are_refused(tmp_path):
     path = tiff(tmp_path / "a.tif", np.zeros((2, 3, 12, 20), np.uint8), imagej=True, metadata={"axes": "TZYX"})
     with pytest.raises(DataError, match=r"a\.tif: holds 2 \(T\) x 3 \(Z\) images"):
