@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gisegkit.build.dataset import build_component
 from gisegkit.build.demo import SMALL
@@ -75,7 +76,7 @@ def open_plan(
             mistakes += [_placed(mistake, cell) for mistake in error.mistakes]
     if not mistakes:
         mistakes += [*_of_tuning(plan, recipes, document), *_of_gate(plan, recipes, registries, document, demo=demo)]
-        mistakes += [*(other_aim(goal, folder, document) if goal else ())]
+        mistakes += [*_of_folds(plan, recipes, document), *(other_aim(goal, folder, document) if goal else ())]
     if mistakes:
         raise RecipeError(str(file), list(dict.fromkeys(mistakes)))
     work = Work(plan, folder, recipes, registries, demo, device, goal, read_trials(folder) if goal else [])
@@ -146,6 +147,19 @@ def _of_tuning(plan: Plan, recipes: Mapping[str, Recipe], document: Document) ->
         for name in names
         if name not in valid
     ]
+
+
+def _of_folds(plan: Plan, recipes: Mapping[str, Recipe], document: Document) -> list[Mistake]:
+    """That the members of the ensemble, and its gate, have no fold in common: nothing could be scored."""
+    splits = [recipes[name].split for name in (*plan.members, *([plan.gate] if plan.gate else []))]
+    folds: list[set[Any]] = [set(split.chosen) if split.several else {split.fold} for split in splits]
+    if not folds or set.intersection(*folds):
+        return []
+    table = "ensemble" if "ensemble" in plan.tables else "gate"
+    every = ", ".join(str(fold) for fold in sorted(set.union(*folds), key=str))
+    found = f"[{table}]: its runs validate on other folds each, so no slice can be scored by all of them"
+    remedy = f"write folds = [{every}] in the [[run]], which trains them in one run, and not split.fold"
+    return [Mistake(document.place((table,)), found, remedy)]
 
 
 def _of_gate(

@@ -354,3 +354,10 @@ def test_the_ranking_says_that_an_ensemble_is_one(ran):
     work, *_ = ran
     rows = {row.name: row.differences for row in rank_plan(work, work.states()).rows}
     assert rows["ensemble"][0] == "it is an ensemble" and "it is an ensemble" not in rows["net"]
+
+
+def test_an_ensemble_of_runs_without_a_common_fold_is_refused_before_they_train(toy):
+    text = '[[run]]\nrecipe = "{recipe}"\nvary = {{"split.fold" = [0, 1]}}\n[ensemble]\n'
+    with pytest.raises(RecipeError, match=r"(?s)plan.toml:4: \[ensemble\]: its runs validate on .*folds = \[0, 1\]"):
+        toy(text=text)
+    assert toy(text=text.replace("[0, 1]", '[0, "all"]')).plan.members
