@@ -23,11 +23,11 @@ def steps(several, tmp_path):
 
 def test_weights_gate_and_tuning_are_written_out(steps):
     text = (
-        '[ensemble]\nruns = ["a"]\nweights = [3]\n[gate]\nrun = "b"\npixels = {x = 3, y = 0}\n'
+        '[ensemble]\nruns = ["a"]\nweights = [3]\n[gate]\nrun = "b"\npixels = {a = 3, b = 0}\n'
         '[tune]\nmetric = "dice"\nonly = ["threshold", "presence"]\napply = "never"\n[predict]\npart = "all"\n'
     )
     assert steps(text) == [
-        "ensemble o/a-seed0 o/a-seed1 --out o/ensemble --weights 1.5,1.5 --gate o/b --gate-pixels x=3,y=0",
+        "ensemble o/a-seed0 o/a-seed1 --out o/ensemble --weights 1.5,1.5 --gate o/b --gate-pixels a=3,b=0",
         "evaluate o/ensemble",
         "tune o/ensemble --metric dice --only threshold --only presence --dry-run",
         "predict o/ensemble --set predict.part=all --out o/submission.csv",
