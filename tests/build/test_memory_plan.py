@@ -23,7 +23,6 @@ from gisegkit.registry.kinds import Owner
 from gisegkit.workflows.memory import DeviceSpec, memory_lines
 
 GIB = 2**30
-SHALLOW = ("model.depth=3", "model.decoder_channels=[16,8,8]")
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def step(recipe, registries):
     """The tiny recipe's step, with overrides, and the recipe; a network of few layers is simulated sooner."""
 
     def make(*overrides):
-        chosen = recipe("train.activation_checkpointing=auto", *SHALLOW, *overrides)
+        chosen = recipe("train.activation_checkpointing=auto", *overrides)
         return chosen, simulated(registries, chosen)
 
     return make

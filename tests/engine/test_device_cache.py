@@ -227,10 +227,7 @@ def test_memory_that_runs_out_all_the_same_is_said(tmp_path, monkeypatch):
 
 # --- runs -----------------------------------------------------------------------------------------------------------
 
-SHALLOW = ("model.depth=3", "model.decoder_channels=[16,8,8]")
-"""Few layers, whose memory is simulated sooner."""
-
-BASE = ("augmentation.name=none", "train.epochs=2", "postprocess=[]", "tracker=[]", *SHALLOW)
+BASE = ("augmentation.name=none", "train.epochs=2", "postprocess=[]", "tracker=[]")
 """The tiny recipe, stacks of 3 and mixup, without a policy on the CPU."""
 
 

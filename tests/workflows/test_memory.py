@@ -12,8 +12,6 @@ from gisegkit.errors import TrainingError
 from gisegkit.workflows.memory import DeviceSpec, memory_lines
 
 GIB = 2**30
-SHALLOW = ("model.depth=3", "model.decoder_channels=[16,8,8]")
-"""Few layers, which are simulated sooner."""
 
 
 @pytest.mark.slow
@@ -45,23 +43,23 @@ def test_the_device_decides_the_precision(recipe, registries):
 
 @pytest.mark.slow
 def test_a_micro_batch_of_the_recipe_is_what_is_predicted(recipe, registries):
-    lines = list(memory_lines(Experiment(recipe(*SHALLOW, "train.micro_batch=2"), registries), DeviceSpec(GIB)))
+    lines = list(memory_lines(Experiment(recipe("train.micro_batch=2"), registries), DeviceSpec(GIB)))
     assert "of 2 slices" in next(line for line in lines if "activations" in line)
     assert any(line.startswith("plan: 4 passes of up to 2 slices") for line in lines)
 
 
 @pytest.mark.slow
 def test_check_memory_says_what_a_cpu_does_without_a_limit(recipe, registries, monkeypatch):
-    lines = list(memory_lines(Experiment(recipe(*SHALLOW), registries), DeviceSpec(None, "cpu")))
+    lines = list(memory_lines(Experiment(recipe(), registries), DeviceSpec(None, "cpu")))
     assert any(line.startswith("plan: all 8 slices at once: ") for line in lines)
     assert not any("on a CPU" in line for line in lines)
     monkeypatch.setattr("gisegkit.engine.device.free_memory", lambda: 5 * 10**6)
-    lines = list(memory_lines(Experiment(recipe(*SHALLOW), registries), DeviceSpec(None, "cpu")))
+    lines = list(memory_lines(Experiment(recipe(), registries), DeviceSpec(None, "cpu")))
     assert any(re.match("no plan: all 8 slices at once: .* does not fit", line) for line in lines)
     assert any("is cut only with --set train.memory=SIZE; in 4 MiB: " in line for line in lines)
-    lines = list(memory_lines(Experiment(recipe(*SHALLOW), registries), DeviceSpec(5 * 10**6, "cpu")))
+    lines = list(memory_lines(Experiment(recipe(), registries), DeviceSpec(5 * 10**6, "cpu")))
     assert any("follows this plan only with --set train.memory=SIZE" in line for line in lines)
-    lines = list(memory_lines(Experiment(recipe(*SHALLOW, "train.memory=64GiB"), registries), DeviceSpec(None, "cpu")))
+    lines = list(memory_lines(Experiment(recipe("train.memory=64GiB"), registries), DeviceSpec(None, "cpu")))
     assert any(line.startswith("plan: ") for line in lines) and not any("only with" in line for line in lines)
 
 
@@ -106,7 +104,7 @@ def test_what_would_help_is_said_where_no_healthy_micro_batch_fits(recipe, regis
         "train.precision=fp32",
         "train.activation_checkpointing=auto",
     )
-    lines = list(memory_lines(Experiment(recipe(*SHALLOW, *large), registries), DeviceSpec(660 * 2**20)))
+    lines = list(memory_lines(Experiment(recipe(*large), registries), DeviceSpec(660 * 2**20)))
     plan = next(index for index, line in enumerate(lines) if line.startswith(("plan:", "no plan:")))
     assert lines[plan + 1] == "what would help:"
     assert any("train.precision=bf16" in line for line in lines[plan + 2 :])
