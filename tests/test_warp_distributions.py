@@ -60,7 +60,8 @@ LAST = np.array([WIDTH - 1, HEIGHT - 1])[:, None, None]
 
 
 def seen_on_device(policy, seed):
-    """Images ``[N, 2, H, W]``, what holes cover ``[N, H, W]``, positions and what they gave ``[M, 2, H, W]``."""
+    """Images ``[N, 2, H, W]``, what holes cover ``[N, H, W]``, a function of positions and what they gave, both
+    ``[M, 2, H, W]``."""
     sampled = []
     sample = torch.nn.functional.grid_sample
 
@@ -77,7 +78,7 @@ def seen_on_device(policy, seed):
         warped = policy(given, np.random.default_rng((1, seed)))
     covered = warped.targets[0][1][:, 0].numpy() == 0
     grid, result = sampled[0] if sampled else (np.zeros((0, 2, *SIZE)), np.zeros((0, 2, *SIZE)))
-    return warped.images.numpy(), covered, (grid.astype(float) + 1) / 2 * LAST, result
+    return warped.images.numpy(), covered, lambda: (grid.astype(float) + 1) / 2 * LAST, result
 
 
 def seen_on_cpu(policy, seed):
@@ -98,8 +99,8 @@ def seen_on_cpu(policy, seed):
             images.append(new_image.transpose(2, 0, 1))
             covered.append(new_mask[..., 0] == 0)
             moved.append(len(sampled) > before)
-    positions = np.reshape(sampled, (-1, 2, *SIZE)).astype(float)
-    return np.stack(images), np.stack(covered), positions, np.stack(images)[moved]
+    images = np.stack(images)
+    return images, np.stack(covered), lambda: np.reshape(sampled, (-1, 2, *SIZE)).astype(float), images[moved]
 
 
 def seen(policy, count=COUNT):
@@ -108,7 +109,7 @@ def seen(policy, count=COUNT):
     for seed in range(count // AT_ONCE):
         images, covered, positions, result = look(policy, seed)
         if seed == 0:
-            they_are_what_images_show(images, covered, positions, result)
+            they_are_what_images_show(images, covered, positions(), result)
         yield images, covered, positions
 
 
@@ -198,13 +199,14 @@ def share_of_changed(policy):
 
 
 def similarities(policy):
-    return joined([similarity_numbers(positions) for *_, positions in seen(policy)])
+    return joined([similarity_numbers(positions()) for *_, positions in seen(policy)])
 
 
 def distortions(policy):
     """How often a distortion is elastic, and the numbers of both kinds."""
     elastic, grids, count = [], [], 0
-    for *_, positions in seen(policy, 2 * COUNT):
+    for *_, give in seen(policy, 2 * COUNT):
+        positions = give()
         aligned = (positions[:, 0] == positions[:, 0, :1]).all(axis=(1, 2))  # whole columns move
         assert len(positions) == AT_ONCE
         count += int((~aligned).sum())
@@ -390,7 +392,7 @@ LAGS = [(0, 2), (0, 4), (0, 9), (0, 16), (2, 0), (4, 0), (9, 0), (16, 0), (4, 4)
 
 def displacements(policy):
     """Of the center, edge, corner and of what lies a lag from each: ``{(place, lag): [N, 2]}``."""
-    moves = np.concatenate([positions - (PLAIN - 1) for *_, positions in seen(policy)])
+    moves = np.concatenate([positions() - (PLAIN - 1) for *_, positions in seen(policy)])
     places = itertools.product(PLACES.items(), [(0, 0), *LAGS])
     return {(place, lag): moves[:, :, row + lag[0], column + lag[1]] for (place, (row, column)), lag in places}
 

@@ -16,7 +16,7 @@ from gisegkit.engine.memory import Simulation, SimulationError
 
 CRITERION = Criterion([("bce", 0.5, BCE()), ("tversky", 0.5, Tversky())])
 CPU = Device(torch.device("cpu"), torch.float32)
-TINY = {"encoder": "tu-test_resnet", "weights": "none", "decoder_channels": (16, 16, 8, 8, 8)}
+TINY = {"encoder": "tu-test_resnet", "weights": "none", "depth": 3, "decoder_channels": (16, 8, 8)}
 
 
 def simulation(model=None, **changes):
@@ -64,7 +64,10 @@ def measured(model, count, size, targets=1):
 MODELS = {
     "unet": (unet, TINY),
     "unetplusplus": (unetplusplus, TINY),
-    "efficientnet": (unet, {"encoder": "efficientnet-b0", "weights": "none"}),
+    "efficientnet": (
+        unet,
+        {"encoder": "efficientnet-b0", "weights": "none", "depth": 3, "decoder_channels": (16, 16, 8)},
+    ),
 }
 
 
