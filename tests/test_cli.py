@@ -154,8 +154,9 @@ def test_check_says_how_slices_come_to_the_network(here, capsys):
 
 
 @pytest.mark.slow
-def test_the_whole_way_from_data_to_score(here, capsys):
-    out, _ = giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 1)
+def test_the_whole_way_from_data_to_score(here, capsys, half_size):
+    with half_size():
+        out, _ = giseg(capsys, "phantom", "phantom", "--cases", 2, "--days", 1, "--slices", 10, "--test-cases", 1)
     assert out.splitlines()[0].startswith("phantom: phantom")
     out, _ = giseg(capsys, "data", "cli.toml")
     assert "3 cases, 3 scans, 30 slices: 20 labelled, 10 not" in out and "nothing found in 30 slices" in out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -67,7 +68,8 @@ def experiment(tmp_path):
         for number, (inside, outside) in enumerate(values):
             for folder, image in (("images", np.where(MASK, inside, outside).astype(kind)), ("masks", MASK)):
                 (tmp_path / folder).mkdir(exist_ok=True)
-                tifffile.imwrite(tmp_path / folder / f"c{number // 3}_{number % 3}.tif", image)
+                ending, write = ("tif", tifffile.imwrite) if image.dtype.kind == "f" else ("png", cv2.imwrite)
+                write(str(tmp_path / folder / f"c{number // 3}_{number % 3}.{ending}"), image)
         settings = {"resize": "stretch", "store": "off", "slices": 1} | more
         (tmp_path / "scale.toml").write_text(RECIPE.format(root=tmp_path.as_posix(), **settings))
         recipe = load_recipe(tmp_path / "scale.toml", registries=plugins.registries)

@@ -88,8 +88,7 @@ def test_beside_a_gpu_it_is_what_is_free_that_counts(step, monkeypatch):
 
 @pytest.mark.parametrize("checkpointing", ["on", "auto", "off"])
 @pytest.mark.parametrize("micro_batch", ["4", "0", "auto"])
-@pytest.mark.parametrize("memory", ["auto", "64GiB"])
-@pytest.mark.parametrize("resident", [0, 1000])
+@pytest.mark.parametrize(("memory", "resident"), [("auto", 1000), ("64GiB", 1000), ("64GiB", 0)])
 @pytest.mark.slow
 def test_slices_on_the_device_leave_activation_checkpointing_as_it_was_asked_for(
     step, resident, memory, micro_batch, checkpointing
