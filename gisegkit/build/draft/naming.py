@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from gisegkit.data.names import arrange, examples, likely_cases, misfit, pattern_of, two_endings
+from gisegkit.data.case_names import case_key, likely_cases
+from gisegkit.data.names import examples, misfit, two_endings
 from gisegkit.errors import DataError
 
 BESIDE = ("_mask", "-mask", "_masks", "_seg", "_segmentation", "_label", "_labels", "_gt", "_manual1")
@@ -61,17 +62,4 @@ def cases_of(names: Sequence[str]) -> tuple[str, str, str] | None:
         f"The names look like {len(likely.names)} cases ({likely.names[0]} ... {likely.names[-1]}), which the split "
         "keeps together."
     )
-    template = _template(names[0], likely.pattern)
-    paths = {name: Path(name) for name in names}
-    if template and arrange(paths, pattern_of(template)).equals(arrange(paths, likely.pattern)):
-        return "names", template, reason
-    return "pattern", likely.pattern, reason
-
-
-def _template(name: str, pattern: str) -> str:
-    """The template that a pattern of case and position is for a name; empty if it has a scan, or braces."""
-    found = re.fullmatch(pattern, name)
-    if found is None or "scan" in found.groupdict():
-        return ""
-    between = name[found.end("case") : found.start("position")]
-    return "" if re.search(r"[{}]", between) else f"{{case}}{between}{{slice}}"
+    return *case_key(names, likely), reason

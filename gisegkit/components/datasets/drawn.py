@@ -13,10 +13,11 @@ import numpy as np
 
 from gisegkit.components.datasets.folder_looks import Looks
 from gisegkit.components.datasets.pairing import Item
+from gisegkit.data.case_names import case_notes
 from gisegkit.data.images.look import read_header
 from gisegkit.data.images.read import Alpha, read_image
 from gisegkit.data.looked_at import LookedAt
-from gisegkit.data.names import arrange, case_notes, pattern_of
+from gisegkit.data.names import arrange, pattern_of
 from gisegkit.data.shapes import Shape, Size
 from gisegkit.data.spacing import refuse_no_distances
 from gisegkit.data.store.sources import code_of, digest

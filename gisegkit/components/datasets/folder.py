@@ -18,11 +18,12 @@ from gisegkit.components.datasets.pairing import (
     shared_masks,
     without_suffix,
 )
+from gisegkit.data.case_names import case_notes
 from gisegkit.data.findings import finding_of
 from gisegkit.data.images.read import read_image
 from gisegkit.data.looked_at import LookedAt
 from gisegkit.data.masks import RESERVED, MaskRule, parse_colors
-from gisegkit.data.names import arrange, case_notes, pattern_of
+from gisegkit.data.names import arrange, pattern_of
 from gisegkit.data.spacing import refuse_no_distances
 from gisegkit.data.store.sources import code_of, digest
 from gisegkit.errors import DataError, Finding

@@ -261,8 +261,8 @@ def test_without_a_pattern_cases_in_the_names_are_told(tmp_path):
     (found,) = dataset.findings()
     note = found.what
     assert found.severity == "warning" and "3 cases (p00 ... p02)" in note
-    pattern = note.rpartition("dataset.pattern = '")[2].removesuffix("'")
-    followed = load(root=str(tmp_path), labels=LABELS, ignore=[9], pattern=pattern)
+    names = note.rpartition("dataset.names = '")[2].removesuffix("'")
+    followed = load(root=str(tmp_path), labels=LABELS, ignore=[9], names=names)
     assert followed.table["case"].nunique() == 3 and list(followed.findings()) == []
 
 
