@@ -223,6 +223,7 @@ def test_new_code_of_gisegkits_readers_makes_stale_and_other_words_do_not(tmp_pa
 
 
 DECIDE_NOTHING = {
+    "gisegkit.data.case_names": "a doubt about names",
     "gisegkit.data.doctor.look": "which slices cannot be read; those are not stored",
     "gisegkit.data.findings": "how what was found is told",
     "gisegkit.data.looked_at": "what is remembered of files, not what is in them",
