@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gisegkit.data.atomic_files import write_text
-from gisegkit.errors import GisegError, count
+from gisegkit.errors import GisegError, count, listed
 from gisegkit.registry.annotations import show
 from gisegkit.report.curves import curves
 from gisegkit.report.ranking import NONE, render_ranking
@@ -26,9 +27,21 @@ def rank_plan(work: Work, states: Mapping[str, State]) -> Ranking | str:
     if not settings:
         return NONE
     try:
-        return rank(settings, work.registries, planned=planned, metric=_ranked_by(work))
+        found = rank(settings, work.registries, planned=planned, metric=_ranked_by(work))
     except GisegError as error:
         return str(error)
+    return replace(found, notes=(*_without_folds(work, states, settings), *found.notes))
+
+
+def _without_folds(work: Work, states: Mapping[str, State], settings: Collection[str]) -> Iterator[str]:
+    """Where each fold has a cell: the settings of which some are not done, so that other cases count."""
+    for name in settings:
+        cells = [cell for cell in work.plan.cells if cell.setting == name]
+        gone = [cell.name for cell in cells if states[cell.name].word != "done"]
+        seeds = {work.recipes[cell.name].seed for cell in cells}
+        if gone and len(cells) > len(seeds):
+            what = f"{listed(gone, shown=3)} {'are' if len(gone) > 1 else 'is'} not done"
+            yield f"The score of {name} is of fewer cases than planned: {what}."
 
 
 def _ranked_by(work: Work) -> str | None:
