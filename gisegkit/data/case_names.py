@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
-from gisegkit.data.names import arrange, natural, pattern_of
+from gisegkit.data.names import natural, pattern_of
 from gisegkit.errors import DataError
 
 SEPARATORS = r"[ _.\-]+"
@@ -100,11 +99,12 @@ def case_notes(names: list[str], *, table: bool = False) -> tuple[str, ...]:
 
 def case_key(names: Sequence[str], likely: Cases) -> tuple[str, str]:
     """The key of a dataset that tells these cases, and its value: ``names`` with a template, else ``pattern``."""
-    found = re.fullmatch(likely.pattern, names[0])
-    if found is not None and "scan" not in found.groupdict():
-        template = f"{{case}}{names[0][found.end('case') : found.start('position')]}{{slice}}"
-        paths = {name: Path(name) for name in names}
+    told = [match.groupdict() for name in names if (match := re.fullmatch(likely.pattern, name))]
+    first = re.fullmatch(likely.pattern, names[0])
+    if first is not None and "scan" not in told[0]:
+        template = f"{{case}}{names[0][first.end('case') : first.start('position')]}{{slice}}"
         with suppress(DataError):  # braces in the names
-            if arrange(paths, pattern_of(template)).equals(arrange(paths, likely.pattern)):
+            expression = re.compile(pattern_of(template))
+            if told == [match.groupdict() for name in names if (match := expression.fullmatch(name))]:
                 return "names", template
     return "pattern", likely.pattern

@@ -10,6 +10,7 @@ import ast
 import functools
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import textwrap
@@ -147,16 +148,16 @@ def _read(file: Path, name: str) -> Signature:
         found = matches[-1]
         body = found.body
     assert found is not None  # str.split gives at least one part
-    arguments, doc, helps = _arguments(found, _tree(file))
+    arguments, doc, helps = _arguments(found, file)
     return Signature(_parameters(arguments, helps), doc, str(file), found.lineno, bool(arguments.kwarg))
 
 
-def _arguments(node: Definition, module: ast.Module) -> tuple[ast.arguments, str, dict[str, str]]:
+def _arguments(node: Definition, file: Path) -> tuple[ast.arguments, str, dict[str, str]]:
     """The arguments that are the parameters, the docstring (of the class, then of its __init__), and help by name.
 
     What the module's own docstring says in ``Args:`` helps with all that it defines.
     """
-    doc, shared = ast.get_docstring(node) or "", _argument_help(ast.get_docstring(module) or "")
+    doc, shared = ast.get_docstring(node) or "", _argument_help(ast.get_docstring(_tree(file)) or "")
     if isinstance(node, ast.FunctionDef):
         return node.args, doc, shared | _argument_help(doc)
     for statement in reversed(node.body):  # the last one counts: those before it may be overloads
@@ -165,7 +166,7 @@ def _arguments(node: Definition, module: ast.Module) -> tuple[ast.arguments, str
             return statement.args, doc, shared | _argument_help(doc)
     arguments, base_doc = ast.arguments([], [], None, [], [], None, []), ""
     for base in reversed(node.bases):  # the first one that has parameters counts, as Python has it
-        found = _base(base, node, module)
+        found = _class_of(base.id, file, above=node.lineno) if isinstance(base, ast.Name) else None
         if found is not None:
             inherited, base_doc, helps = _arguments(*found)
             arguments, shared = inherited if ast.unparse(inherited) else arguments, shared | helps
@@ -174,20 +175,27 @@ def _arguments(node: Definition, module: ast.Module) -> tuple[ast.arguments, str
     return arguments, doc or base_doc, shared | _argument_help(doc)
 
 
-def _base(base: ast.expr, node: ast.ClassDef, module: ast.Module) -> tuple[ast.ClassDef, ast.Module] | None:
-    """A base of a class, and the module that defines it: this one, or one that it is imported from."""
-    if not isinstance(base, ast.Name):
-        return None
-    name, before = base.id, [statement for statement in module.body if statement.lineno < node.lineno]
-    for statement in before:
-        if isinstance(statement, ast.ImportFrom) and statement.module and not statement.level:
-            imported = {alias.asname or alias.name: alias.name for alias in statement.names}
-            file = _source_file(statement.module) if name in imported else None
-            if file is not None:
-                name, module = imported[name], _tree(file)
-                before = module.body
-    found = [statement for statement in before if isinstance(statement, ast.ClassDef) and statement.name == name]
-    return (found[-1], module) if found else None
+def _class_of(name: str, file: Path, *, above: float = math.inf) -> tuple[ast.ClassDef, Path] | None:
+    """The class that a name is in a module (above a line), and the file that defines it: this one, or an imported."""
+    for statement in reversed([one for one in _tree(file).body if one.lineno < above]):
+        if isinstance(statement, ast.ClassDef) and statement.name == name:
+            return statement, file
+        if isinstance(statement, ast.ImportFrom):
+            own = [one.name for one in statement.names if (one.asname or one.name) == name]
+            source = _imported(statement, file) if own else None
+            if source is not None and source != file:
+                return _class_of(own[0], source)
+    return None
+
+
+def _imported(statement: ast.ImportFrom, file: Path) -> Path | None:
+    """Where the source is of the module that a statement imports from."""
+    if not statement.level:
+        return _source_file(statement.module or "")
+    folder = file.parents[statement.level - 1]
+    inner = folder.joinpath(*statement.module.split(".")) if statement.module else folder
+    files = [inner / "__init__.py", *([inner.with_name(f"{inner.name}.py")] if statement.module else [])]
+    return next((path for path in files if path.is_file()), None)
 
 
 def _dataclass_arguments(node: ast.ClassDef, inherited: ast.arguments) -> ast.arguments:

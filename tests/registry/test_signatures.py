@@ -178,6 +178,22 @@ def test_a_base_of_another_module_brings_its_parameters_and_their_help(make_modu
     assert signature.parameters["x"].help == "of the module."
 
 
+def test_a_base_is_found_by_a_relative_import_and_where_a_package_only_hands_it_on(tmp_path, monkeypatch):
+    inner = tmp_path / "written_family" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "written_family" / "__init__.py").write_text("from .bases import Base as Shown, Other as Base\n")
+    bases = "class Base:\n    def __init__(self, *, x=3): ...\nclass Other:\n    def __init__(self, *, y=4): ...\n"
+    (tmp_path / "written_family" / "bases.py").write_text(bases)
+    (inner / "__init__.py").write_text("")
+    forms = ("from ..bases import Base", "from .. import Shown as Base", "from written_family import Shown as Base")
+    for number, line in enumerate(forms):
+        (inner / f"m{number}.py").write_text(f"{line}\nclass f(Base): ...\nfrom written_family import Base\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        assert defaults(read_path(f"written_family.inner.m{number}:f")) == {"x": 3}, line
+    (inner / "bare.py").write_text("from . import Base\nfrom nowhere import Other\nclass f(Base, Other): ...\n")
+    assert defaults(read_path("written_family.inner.bare:f")) == {}
+
+
 def test_of_several_bases_the_first_with_parameters_counts(read):
     bases = (
         "class A: ...\nclass B:\n    def __init__(self, *, x=1): ...\nclass C:\n    def __init__(self, *, y=2): ...\n"
