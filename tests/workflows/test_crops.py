@@ -53,6 +53,11 @@ def test_it_resumes_to_the_last_bit(tmp_path, session, recipe, cropped):
     assert same(weights(resumed), weights(cropped[1]))
 
 
+@pytest.mark.parametrize("sets", [("train.workers=2", "input.store=off")])
+def test_workers_and_store_change_nothing(tmp_path, session, recipe, cropped, sets):
+    assert same(weights(train(session.experiment(recipe(*CROP, *sets)), tmp_path / "run")), weights(cropped[1]))
+
+
 def test_slices_in_memory_of_any_size_are_predicted_as_from_files(cropped):
     experiment, run = cropped[:2]
     loaded = load_run(run.path, device="cpu")

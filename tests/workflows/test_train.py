@@ -193,6 +193,13 @@ def test_half_precision_trains_and_resumes_exactly(home, session, recipe, train_
 
 
 @pytest.mark.slow
+def test_micro_batches_with_clipping_train(home, session, recipe):
+    run = train(session.experiment(recipe("train.micro_batch=4", "train.epochs=5")), home / "micro")
+    losses = [entry["loss"] for entry in run.metrics()]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
 def test_a_network_that_cannot_be_compiled_trains_all_the_same_and_the_run_says_so(
     monkeypatch, home, session, finished, recipe
 ):

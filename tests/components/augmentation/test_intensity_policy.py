@@ -1,4 +1,4 @@
-"""The policy intensity is the batch transform on one slice; both are shown."""
+"""The policy intensity is the batch transform on one slice; both train, resume and are shown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gisegkit.components.augmentation.intensity_policy import IntensityPolicy
 from gisegkit.components.batch_transforms.intensity import Intensity
 from gisegkit.types import IGNORE, Batch
 from gisegkit.workflows.show import see_batch
+from gisegkit.workflows.train import train
 
 SIZE = (32, 40)
 ALWAYS = {f"{name}_p": 1.0 for name in ("bias", "blur", "noise", "rician", "contrast", "gamma")}
@@ -43,6 +44,17 @@ PAIR = (
     "tracker=[]",
     "train.epochs=2",
 )
+
+
+@pytest.mark.slow
+def test_a_warp_and_intensities_come_together_and_a_resumed_run_equals_the_whole(
+    session, recipe, tmp_path, train_until
+):
+    chosen = recipe(*PAIR, "normalization.name=zscore")
+    whole = train(session.experiment(chosen), tmp_path / "whole")
+    train_until("epoch 1/", chosen, tmp_path / "cut")
+    resumed = train(session.experiment(chosen), tmp_path / "cut", resume=True)
+    assert [entry["loss"] for entry in whole.metrics()] == [entry["loss"] for entry in resumed.metrics()]
 
 
 @pytest.mark.parametrize(
