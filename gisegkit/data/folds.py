@@ -262,14 +262,19 @@ def refuse_changes(split: pd.DataFrame, *, digests: Mapping[str, str], pixels: M
     Raises:
         RunError: if an image is another one, or a mask has other numbers of pixels; names the slices.
     """
-    images, masks = changed_images(split, digests), _changed(split, "pixels", pixels)
-    if images or masks:
-        what = "the same name and another image" if images else "another mask"
-        how = "" if images else " (the number of pixels of a class differs)"
+    found = {
+        "the same name and another image than when it began": changed_images(split, digests),
+        "another mask than when it began (the number of pixels of a class differs)": _changed(split, "pixels", pixels),
+    }
+    told = [
+        f"{count(len(names), 'slice has', 'slices have')} {what}: {listed(names)}"
+        for what, names in found.items()
+        if names
+    ]
+    if told:
         raise RunError(
-            "the data are not those that the run began with, so it cannot be resumed: "
-            f"{count(len(images or masks), 'slice has', 'slices have')} {what} than when it began{how}: "
-            f"{listed(images or masks)}\nRestore the data, or start a new run with another --out"
+            f"the data are not those that the run began with, so it cannot be resumed: {'; '.join(told)}\n"
+            "Restore the data, or start a new run with another --out"
         )
 
 

@@ -14,6 +14,7 @@ from gisegkit.data.folds import (
     assigned_folds,
     folds_table,
     is_fold,
+    refuse_changes,
     rows_of_fold,
     rows_of_split,
     split_digest,
@@ -237,3 +238,11 @@ def test_folds_of_other_data_are_refused():
 @pytest.mark.parametrize(("part", "found"), [("fold0", True), ("fold12", True), ("fold", False), ("folds", False)])
 def test_what_is_a_fold(part, found):
     assert is_fold(part) is found and part not in PARTS
+
+
+def test_other_images_and_other_masks_are_told_together():
+    split = pd.DataFrame({"id": ["a", "b", "c"], "digest": ["1", "2", ""], "pixels": ["5", "6", "7"]})
+    told = r"another image than when it began: b; 2 slices have another mask .* differs\): a, c\n"
+    with pytest.raises(RunError, match=told):
+        refuse_changes(split, digests={"a": "1", "b": "9", "c": "9"}, pixels={"a": "4", "b": "6", "c": "0"})
+    refuse_changes(split[["id"]], digests={"a": "0"}, pixels={"a": "0"})  # an older run has noted nothing
